@@ -1,0 +1,42 @@
+//! OpenShift's nouns as serde types.
+//!
+//! What the API server reads and writes, with its own names and its own spelling of `null`. Pure: no behaviour
+//! beyond small accessors; what streams *do* is in [`crate::rules`]. May name no other room.
+//! Tests: round trips of the recorded exchanges in `tests/it/recorded.rs`.
+
+mod image;
+mod image_stream;
+mod image_stream_import;
+mod meta;
+mod trigger;
+
+pub use image::{Image, ImageLayer, ImageManifest};
+pub use image_stream::{
+    ImageLookupPolicy, ImageStream, ImageStreamSpec, ImageStreamStatus, ImportMode, NamedTagEventList,
+    ReferencePolicyType, TagEvent, TagEventCondition, TagImportPolicy, TagReference, TagReferencePolicy,
+};
+pub use image_stream_import::{
+    ImageImportSpec, ImageImportStatus, ImageStreamImport, ImageStreamImportSpec, ImageStreamImportStatus,
+    LocalReference, RepositoryImportSpec, RepositoryImportStatus,
+};
+pub use meta::{ObjectMeta, ObjectReference, Status, StatusCause, StatusDetails};
+pub use trigger::{AnnotationTrigger, TRIGGERS_ANNOTATION, TriggerSource};
+
+/// The group and version every definition is lowered to.
+pub const IMAGE_API_VERSION: &str = "image.openshift.io/v1";
+
+/// `from.kind` of a tag that is imported from a registry.
+pub const DOCKER_IMAGE: &str = "DockerImage";
+/// `from.kind` of a tag that is an alias or a snapshot of another tag.
+pub const IMAGE_STREAM_TAG: &str = "ImageStreamTag";
+/// `from.kind` of a tag that is pinned to one image of a stream.
+pub const IMAGE_STREAM_IMAGE: &str = "ImageStreamImage";
+
+/// Written by an import that changed the stream (semantics 1.4).
+pub const REPOSITORY_CHECK_ANNOTATION: &str = "openshift.io/image.dockerRepositoryCheck";
+/// `"true"`: the whole stream may be pulled insecurely (semantics 1.4).
+pub const INSECURE_REPOSITORY_ANNOTATION: &str = "openshift.io/image.insecureRepository";
+/// Which architecture of a manifest list a `Legacy` import takes (semantics 3.6).
+pub const PREFER_ARCH_ANNOTATION: &str = "importer.image.openshift.io/prefer-arch";
+/// Which operating system of a manifest list a `Legacy` import takes (semantics 3.6).
+pub const PREFER_OS_ANNOTATION: &str = "importer.image.openshift.io/prefer-os";

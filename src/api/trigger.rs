@@ -1,0 +1,36 @@
+//! The trigger annotation of workloads (semantics 5.2).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Annotation on a workload (not on its pod template): a JSON array of [`AnnotationTrigger`].
+pub const TRIGGERS_ANNOTATION: &str = "image.openshift.io/triggers";
+
+/// One entry of the annotation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AnnotationTrigger {
+    /// The tag to follow.
+    pub from: TriggerSource,
+    /// Which image field takes its pull spec.
+    pub field_path: String,
+    /// Holds the trigger back. A string here voids the whole annotation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+}
+
+/// The tag a trigger follows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TriggerSource {
+    /// `ImageStreamTag`.
+    pub kind: String,
+    /// `stream:tag`.
+    pub name: String,
+    /// Empty: the namespace of the workload.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Must be empty, or the trigger is never looked at.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub api_version: String,
+}

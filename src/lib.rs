@@ -1,0 +1,5 @@
+//! x
+pub mod api;
+pub mod model;
+pub mod rules;
+pub mod text;

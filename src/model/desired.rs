@@ -1,0 +1,92 @@
+//! What Git says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{ImageLookupPolicy, TagReference};
+
+use super::id::StreamId;
+use super::live::Ignorance;
+use super::revision::Revision;
+use super::workload::Workload;
+
+/// Everything the definitions of a revision say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Desired {
+    /// Which revision.
+    pub revision: Revision,
+    /// The streams that are right.
+    pub streams: BTreeMap<StreamId, DesiredStream>,
+    /// The streams that are defined but have errors: left alone, neither changed nor removed.
+    pub held: BTreeMap<StreamId, Held>,
+    /// The workloads that follow tags.
+    pub workloads: Vec<Workload>,
+    /// What could not be read: with any entry here, nothing is removed.
+    pub incomplete: Vec<Ignorance>,
+}
+
+/// A wanted stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredStream {
+    /// Labels; only these are ours, others on the live stream are left alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations; only these are ours, others on the live stream are left alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Whether workloads may name the stream as an image.
+    #[serde(default)]
+    pub lookup_policy: ImageLookupPolicy,
+    /// Deprecated: import a whole repository. Empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub docker_image_repository: String,
+    /// The tags.
+    #[serde(default)]
+    pub tags: BTreeMap<String, DesiredTag>,
+    /// Where it is defined.
+    pub origin: Origin,
+}
+
+/// A wanted tag.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredTag {
+    /// The tag, its `generation` always `None`.
+    pub reference: TagReference,
+    /// Where it is defined.
+    pub origin: Origin,
+}
+
+/// A defined stream that is left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The rule it breaks.
+    pub rule: String,
+    /// How, in a sentence.
+    pub detail: String,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// Where in the source something is defined.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Origin {
+    /// Path in the source.
+    #[serde(serialize_with = "path_out", deserialize_with = "path_in")]
+    #[schemars(with = "String")]
+    pub path: Arc<str>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+fn path_out<S: serde::Serializer>(path: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(path)
+}
+
+fn path_in<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(deserializer).map(Arc::from)
+}

@@ -1,0 +1,188 @@
+//! What was observed, and what could not be.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::ImageStream;
+
+use super::id::StreamId;
+use super::image_reference::{Digest, ImageReference};
+
+/// The three things an observation can be. `Unknown` is never folded into `Absent`: ignorance destroys nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Observed<T> {
+    /// It is this.
+    Known(T),
+    /// It is not there, and whoever knows has said so.
+    Absent,
+    /// Nobody could say.
+    Unknown(Ignorance),
+}
+
+/// Why something is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ignorance {
+    /// What was asked: a file, a repository, a namespace.
+    pub asked: String,
+    /// Why there is no answer.
+    pub cause: Cause,
+    /// The answer or error in words, made inert.
+    pub detail: String,
+}
+
+/// Kinds of ignorance: they differ in what helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Cause {
+    /// Nobody answers at that address.
+    Unreachable,
+    /// The answer took too long.
+    TimedOut,
+    /// Credentials are missing or wrong.
+    Unauthorized,
+    /// The credentials are good and not enough.
+    Forbidden,
+    /// Asked too much, come back later.
+    RateLimited,
+    /// The other side says it is broken.
+    ServerError,
+    /// The answer cannot be believed or understood.
+    BadAnswer,
+    /// It could not be read.
+    Unreadable,
+    /// Our own policy forbids to ask.
+    NotAllowed,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(match self {
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed out",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::RateLimited => "rate limited",
+            Self::ServerError => "server error",
+            Self::BadAnswer => "bad answer",
+            Self::Unreadable => "unreadable",
+            Self::NotAllowed => "not allowed",
+        })
+    }
+}
+
+impl fmt::Display for Ignorance {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}: {}", self.asked, self.cause, self.detail)
+    }
+}
+
+/// Everything a plan relies on besides the definitions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Live {
+    /// When, to the second.
+    pub observed_at: Timestamp,
+    /// Which namespaces were listed whole. Missing means: not asked.
+    pub listed: BTreeMap<String, Observed<()>>,
+    /// The streams that were seen.
+    pub streams: BTreeMap<StreamId, LiveStream>,
+    /// What upstream references resolve to.
+    pub upstream: BTreeMap<Question, Upstream>,
+    /// Tags of repositories that are imported whole, by repository.
+    pub listings: BTreeMap<String, Observed<Vec<String>>>,
+}
+
+/// A stream as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LiveStream {
+    /// The object.
+    pub stream: ImageStream,
+    /// What of it is ours.
+    pub owned: Owned,
+}
+
+/// What of a stream Streamkeeper put there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owned {
+    /// The stream itself.
+    pub stream: bool,
+    /// Tags, each with the path of the definition that put it there.
+    pub tags: BTreeMap<String, String>,
+    /// Labels by key.
+    pub labels: Vec<String>,
+    /// Annotations by key.
+    pub annotations: Vec<String>,
+}
+
+/// One question to a registry: what is this reference now?
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Question {
+    /// The reference, defaults applied.
+    pub reference: ImageReference,
+    /// TLS need not be verified.
+    pub insecure: bool,
+}
+
+/// What is known of a question, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// The answer.
+    pub answer: Observed<Resolution>,
+    /// When the registry gave it.
+    pub checked_at: Timestamp,
+}
+
+/// What a reference resolves to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// Digest of the manifest, or of the manifest list.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// For a manifest list, its images in the order of the list; empty for a single image.
+    pub platforms: Vec<PlatformImage>,
+}
+
+/// An image of a manifest list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlatformImage {
+    /// Digest of its manifest.
+    pub digest: Digest,
+    /// `linux`, `windows`, `unknown` (attestations).
+    pub os: String,
+    /// `amd64`, `arm64`, …
+    pub architecture: String,
+    /// `v7`, `v8`, or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub variant: String,
+}
+
+impl<T> Observed<T> {
+    /// The value, if it is known.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Absent | Self::Unknown(_) => None,
+        }
+    }
+}
+
+impl Live {
+    /// What is known of a stream: it is there, it is not there, or its namespace could not be listed.
+    pub fn stream(&self, id: &StreamId) -> Observed<&LiveStream> {
+        match (self.streams.get(id), self.listed.get(&id.namespace)) {
+            (Some(stream), _) => Observed::Known(stream),
+            (None, Some(Observed::Known(()) | Observed::Absent)) => Observed::Absent,
+            (None, Some(Observed::Unknown(ignorance))) => Observed::Unknown(ignorance.clone()),
+            (None, None) => Observed::Unknown(Ignorance {
+                asked: format!("namespace {}", id.namespace),
+                cause: Cause::Unreadable,
+                detail: "it was not listed".to_owned(),
+            }),
+        }
+    }
+}

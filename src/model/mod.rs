@@ -1,0 +1,30 @@
+//! Our nouns: what is wanted, what is known, what shall be done, what became of it.
+//!
+//! Plain data with its invariants, no decisions. Pure; may name `api` and `text`.
+//! Tests: beside the code; round trips and schemas in `tests/it/schemas.rs`.
+
+mod desired;
+mod id;
+mod image_reference;
+mod live;
+mod plan;
+mod policy;
+mod report;
+mod revision;
+mod workload;
+
+pub use desired::{Desired, DesiredStream, DesiredTag, Held, Origin};
+pub use id::{StreamId, TagId};
+pub use image_reference::{Digest, ImageReference, InvalidReference, is_tag_name};
+pub use live::{Cause, Ignorance, Live, LiveStream, Observed, Owned, PlatformImage, Question, Resolution, Upstream};
+pub use plan::{
+    Action, Deferred, DeferredAction, ImportFailure, ImportItem, ImportResult, Move, Plan, Precondition, Reason, Step,
+    StepId, StreamHeader, Wait,
+};
+pub use policy::{Policy, Refresh, RemovalLimit};
+pub use report::{Outcome, Report};
+pub use revision::Revision;
+pub use workload::{Container, FieldPath, Workload, WorkloadId, WorkloadTrigger};
+
+/// Version of the formats of saved plans and reports.
+pub const FORMAT_VERSION: u32 = 1;

@@ -1,0 +1,383 @@
+//! What shall be done, in full: nothing is decided again when a plan is carried out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{ImageLookupPolicy, TagImportPolicy, TagReference, TagReferencePolicy};
+
+use super::desired::Origin;
+use super::id::{StreamId, TagId};
+use super::image_reference::Digest;
+use super::live::Ignorance;
+use super::revision::Revision;
+
+/// The steps from what is to what is wanted, and those that have to wait. Never edited, only made again.
+///
+/// Invariant: the same inputs give the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[must_use]
+pub struct Plan {
+    /// [`super::FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Name and version of the program that made it.
+    pub tool: String,
+    /// What it is for, such as `store 5b0c…`: a plan is refused by any other target.
+    pub target: String,
+    /// The definitions.
+    pub revision: Revision,
+    /// When the target and the registries were looked at.
+    pub observed_at: Timestamp,
+    /// Streams that the definitions name, those with errors included.
+    pub streams: usize,
+    /// In an order that can be carried out: removals last.
+    pub steps: Vec<Step>,
+    /// What should be done and cannot be yet.
+    pub deferred: Vec<Deferred>,
+}
+
+/// Number of a step in its plan, printed `#7`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct StepId(pub u32);
+
+/// One request to one system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Step {
+    /// Its number.
+    pub id: StepId,
+    /// What to do.
+    pub action: Action,
+    /// Why; for people, the executor never looks at it.
+    pub reason: Reason,
+    /// The definition behind it; none where a definition is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// What must still be so when its turn comes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Precondition>,
+    /// Steps that must have succeeded before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<StepId>,
+    /// The tags whose current image changes with it, aliases included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<Move>,
+}
+
+/// A tag gets another current image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Move {
+    /// The tag.
+    pub tag: String,
+    /// Pull spec it resolves to before; none when it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// Pull spec it resolves to after; none when it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// What a step does. Its meaning is [`crate::rules::perform`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Action {
+    /// Make a stream with its tags.
+    CreateStream {
+        /// The stream.
+        stream: StreamId,
+        /// All of it but tags.
+        header: StreamHeader,
+        /// Its tags by name.
+        tags: Vec<TagReference>,
+    },
+    /// Change a stream's labels, annotations, lookup policy or repository.
+    UpdateStream {
+        /// The stream.
+        stream: StreamId,
+        /// As it is.
+        before: StreamHeader,
+        /// As it shall be; labels and annotations that only `before` has are taken away.
+        after: StreamHeader,
+    },
+    /// Make or change one tag.
+    SetTag {
+        /// The stream.
+        stream: StreamId,
+        /// As it is; none for a new tag.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<TagReference>,
+        /// As it shall be.
+        after: TagReference,
+    },
+    /// Give a tag that copies another stream's tag the image that one has now.
+    Follow {
+        /// The stream.
+        stream: StreamId,
+        /// The tag that follows.
+        tag: String,
+        /// The tag it follows.
+        source: TagId,
+    },
+    /// Import images, exactly these.
+    Import {
+        /// The stream.
+        stream: StreamId,
+        /// One entry a tag.
+        images: Vec<ImportItem>,
+    },
+    /// Remove a tag from spec and status.
+    DeleteTag {
+        /// The stream.
+        stream: StreamId,
+        /// The tag.
+        tag: String,
+    },
+    /// Remove a stream.
+    DeleteStream {
+        /// The stream.
+        stream: StreamId,
+    },
+}
+
+/// All of a stream but its tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StreamHeader {
+    /// Labels that are ours.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations that are ours.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Lookup policy.
+    #[serde(default)]
+    pub lookup_policy: ImageLookupPolicy,
+    /// Repository to import whole, or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub docker_image_repository: String,
+}
+
+/// One image of an import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImportItem {
+    /// The tag it goes to.
+    pub tag: String,
+    /// The pull spec as defined.
+    pub from: String,
+    /// The tag's policy as defined, so that the import changes nothing else (semantics 3.8).
+    pub import_policy: TagImportPolicy,
+    /// Likewise.
+    pub reference_policy: TagReferencePolicy,
+    /// What the import finds.
+    pub result: ImportResult,
+}
+
+/// What an import finds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum ImportResult {
+    /// An image.
+    Image {
+        /// Its digest.
+        digest: Digest,
+    },
+    /// A definite no, which becomes a condition of the tag.
+    Failure(ImportFailure),
+}
+
+/// Why an import failed, as `ImportSuccess=False` records it (semantics 3.8).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportFailure {
+    /// `NotFound`, `Unauthorized`, …
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+/// Why a step is in a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Reason {
+    /// It is wanted and not there.
+    Missing,
+    /// The definition changed in these fields.
+    Changed {
+        /// Paths such as `from.name`.
+        fields: Vec<String>,
+    },
+    /// A followed upstream tag has another image.
+    UpstreamMoved,
+    /// It was asked for with `--refresh`.
+    Asked,
+    /// The last import failed.
+    ImportFailed {
+        /// Since when.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
+    },
+    /// It copies that tag, which has another image.
+    Follows {
+        /// The tag.
+        tag: TagId,
+    },
+    /// Somebody else changed it.
+    Drifted {
+        /// Fields that differ.
+        fields: Vec<String>,
+        /// Who, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// It is ours and no longer defined.
+    NotInRevision,
+}
+
+/// What must be so for a step to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Precondition {
+    /// There is no such stream.
+    StreamAbsent {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// The stream is as it was seen.
+    ResourceVersion {
+        /// The stream.
+        stream: StreamId,
+        /// Its version then.
+        version: String,
+        /// Its identity then.
+        uid: String,
+    },
+    /// A tag has this current image.
+    TagAt {
+        /// The tag.
+        tag: TagId,
+        /// Pull spec of its head.
+        reference: String,
+    },
+}
+
+/// A step that has to wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Deferred {
+    /// The stream it is about.
+    pub stream: StreamId,
+    /// The tag, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// What would be done.
+    pub action: DeferredAction,
+    /// Where it is defined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// For what it waits.
+    pub wait: Wait,
+}
+
+/// What would be done if it did not have to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum DeferredAction {
+    /// Whatever the stream needs.
+    Reconcile,
+    /// Import an image.
+    Import,
+    /// Copy another stream's tag.
+    Follow,
+    /// Remove a tag.
+    DeleteTag,
+    /// Remove a stream.
+    DeleteStream,
+}
+
+/// For what a step waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Wait {
+    /// Something could not be observed.
+    Unknown(Ignorance),
+    /// The definition has errors, or somebody asked to wait.
+    Held {
+        /// By what.
+        by: String,
+    },
+    /// More would be removed than one run may.
+    OverLimit {
+        /// How many removals there would be.
+        removals: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// It belongs to somebody else.
+    NotOwned {
+        /// To whom, or what.
+        by: String,
+    },
+    /// The upstream tag has another image; nobody asked to follow it.
+    Behind {
+        /// The image upstream.
+        upstream: Digest,
+        /// The image the tag has.
+        current: String,
+    },
+    /// A rule forbids it.
+    Refused {
+        /// Which, and why.
+        rule: String,
+    },
+}
+
+impl Plan {
+    /// Nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Nothing has to wait. Tags that are behind and not followed wait for nobody.
+    pub fn is_complete(&self) -> bool {
+        self.deferred.iter().all(|deferred| matches!(deferred.wait, Wait::Behind { .. }))
+    }
+}
+
+impl Action {
+    /// The stream it writes.
+    pub fn stream(&self) -> &StreamId {
+        match self {
+            Self::CreateStream { stream, .. }
+            | Self::UpdateStream { stream, .. }
+            | Self::SetTag { stream, .. }
+            | Self::Follow { stream, .. }
+            | Self::Import { stream, .. }
+            | Self::DeleteTag { stream, .. }
+            | Self::DeleteStream { stream } => stream,
+        }
+    }
+
+    /// Whether it takes something away.
+    pub fn is_removal(&self) -> bool {
+        match self {
+            Self::DeleteTag { .. } | Self::DeleteStream { .. } => true,
+            Self::CreateStream { .. }
+            | Self::UpdateStream { .. }
+            | Self::SetTag { .. }
+            | Self::Follow { .. }
+            | Self::Import { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "#{}", self.0)
+    }
+}

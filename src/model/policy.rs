@@ -1,0 +1,84 @@
+//! What the config allows a plan to do.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+
+use super::id::StreamId;
+
+/// Decisions of people that the planner keeps to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// How often a scheduled tag is due (OpenShift: 15 minutes, semantics 4.2).
+    pub schedule_interval: SignedDuration,
+    /// How old the knowledge of an upstream tag that nobody follows may be.
+    pub check_interval: SignedDuration,
+    /// How many removals one run may make.
+    pub removals: RemovalLimit,
+    /// An empty source may remove everything.
+    pub allow_empty: bool,
+    /// What to import although it is not due.
+    pub refresh: Refresh,
+    /// How many tags of a repository are imported with `dockerImageRepository` (semantics 3.4).
+    pub repository_tags: usize,
+    /// Images in one import request; the store takes any number.
+    pub images_per_import: usize,
+}
+
+/// How many removals one run may make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovalLimit {
+    /// A fifth of what is owned, but at least five.
+    Fifth,
+    /// Exactly so many.
+    Count(usize),
+}
+
+/// What to import although it is not due.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Refresh {
+    /// Nothing.
+    #[default]
+    None,
+    /// Everything.
+    All,
+    /// These streams, or single tags of them.
+    Some(BTreeSet<(StreamId, Option<String>)>),
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            schedule_interval: SignedDuration::from_mins(15),
+            check_interval: SignedDuration::from_hours(1),
+            removals: RemovalLimit::Fifth,
+            allow_empty: false,
+            refresh: Refresh::None,
+            repository_tags: 50,
+            images_per_import: usize::MAX,
+        }
+    }
+}
+
+impl RemovalLimit {
+    /// The number, given how many tags and streams are owned.
+    pub fn of(self, owned: usize) -> usize {
+        match self {
+            Self::Fifth => (owned / 5).max(5),
+            Self::Count(count) => count,
+        }
+    }
+}
+
+impl Refresh {
+    /// Whether that tag is asked for.
+    pub fn asks(&self, stream: &StreamId, tag: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Some(asked) => {
+                asked.contains(&(stream.clone(), None)) || asked.contains(&(stream.clone(), Some(tag.to_owned())))
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What image streams do.
+//!
+//! [`answer`] is the meaning of a request to the image API: given a stream as it is, what is it afterwards? [`perform`] is
+//! the meaning of a plan's action, said in such requests. The planner uses it to see what its own earlier steps will
+//! have done, the store to do them, the tests' API server to answer; the exchanges recorded from a real server prove it
+//! right (`tests/it/recorded.rs`). Pure; may name `api` and `model`. Rules cite `imagestream-semantics.md` as
+//! "semantics 1.7".
+
+mod events;
+mod follow;
+mod import;
+mod perform;
+mod refusal;
+mod resolve;
+mod tags;
+mod validate;
+mod write;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::api::{ImageStream, TagReference};
+use crate::model::{ImportItem, StreamId};
+
+pub use follow::{AliasTarget, alias_target};
+pub use import::check_import;
+pub use perform::perform;
+pub use refusal::{Cause, Refusal, RefusalReason};
+pub use resolve::{choose_image, is_imported, resolve, source_changed};
+pub use tags::import_order;
+
+/// What a request is answered from.
+#[derive(Clone, Copy)]
+pub struct State<'a> {
+    /// Name of the stream.
+    pub id: &'a StreamId,
+    /// The stream as it is; none when there is none.
+    pub stream: Option<&'a ImageStream>,
+    /// The other streams, which tags can name.
+    pub others: &'a dyn Streams,
+    /// How the server is set up.
+    pub server: &'a Server,
+}
+
+/// Other streams by name.
+pub trait Streams {
+    /// That stream, or none.
+    fn stream(&self, id: &StreamId) -> Option<&ImageStream>;
+}
+
+/// How a server is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Host of the integrated registry, where there is one (semantics 1.9).
+    pub internal_registry: Option<String>,
+    /// Platform that `Legacy` imports prefer: operating system and architecture (semantics 3.6).
+    pub platform: (String, String),
+}
+
+/// A request to the image API.
+pub enum Request<'a> {
+    /// POST of a stream.
+    Create(&'a ImageStream),
+    /// PUT of a stream (PATCH and apply come down to it).
+    Update(&'a ImageStream),
+    /// POST or PUT of an ImageStreamTag: the tag is replaced, the stream made if it is not there.
+    PutTag(&'a TagReference),
+    /// What a new write of a tag that copies another stream's does: take its image over once more (semantics 2.1).
+    Follow(&'a str),
+    /// ImageStreamImport with its images looked up.
+    Import(&'a [ImportItem]),
+    /// DELETE of an ImageStreamTag.
+    DeleteTag(&'a str),
+    /// DELETE of the stream.
+    Delete,
+}
+
+/// What a request leaves behind.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct Effect {
+    /// The stream afterwards; none when it is gone. Its `resourceVersion` is for whoever stores it.
+    pub stream: Option<ImageStream>,
+    /// Whether anything is to be written.
+    pub changed: bool,
+}
+
+/// The meaning of a request.
+///
+/// # Errors
+///
+/// What the API server would refuse, in its words.
+pub fn answer(state: State<'_>, request: &Request<'_>, now: Timestamp) -> Result<Effect, Refusal> {
+    match request {
+        Request::Create(stream) => write::create(state, stream, now),
+        Request::Update(stream) => write::update(state, stream, now),
+        Request::PutTag(tag) => write::put_tag(state, tag, now),
+        Request::Follow(tag) => write::follow(state, tag, now),
+        Request::Import(items) => import::import(state, items, now),
+        Request::DeleteTag(tag) => write::delete_tag(state, tag),
+        Request::Delete => write::delete(state),
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { internal_registry: None, platform: ("linux".to_owned(), "amd64".to_owned()) }
+    }
+}
+
+impl Streams for BTreeMap<StreamId, ImageStream> {
+    fn stream(&self, id: &StreamId) -> Option<&ImageStream> {
+        self.get(id)
+    }
+}

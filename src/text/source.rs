@@ -1,0 +1,105 @@
+//! A file's text, and where in it something is.
+
+use serde::{Deserialize, Serialize};
+
+/// A range of bytes of one file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// The span of those bytes.
+    pub fn new(start: usize, end: usize) -> Self {
+        let clamp = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { start: clamp(start), end: clamp(end.max(start)) }
+    }
+
+    /// The same as a range to index text with.
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// A file's text with its line starts, so that a byte has a line and a column.
+#[derive(Clone, Debug)]
+pub struct SourceText {
+    text: String,
+    lines: Vec<u32>,
+}
+
+impl SourceText {
+    /// Takes the text as it is. `text` is at most 4 GiB (the readers' size limit is far below).
+    pub fn new(text: String) -> Self {
+        let breaks = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
+        let lines = std::iter::once(0).chain(breaks.map(|(at, _)| Span::new(at + 1, at + 1).start)).collect();
+        Self { text, lines }
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Line and column of a byte, both counted from 1, columns in characters.
+    pub fn line_column(&self, byte: u32) -> (u32, u32) {
+        let line = self.lines.partition_point(|&start| start <= byte).saturating_sub(1);
+        let start = self.lines[line] as usize;
+        let mut end = (byte as usize).min(self.text.len());
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let column = self.text.get(start..end).map_or(0, |before| before.chars().count());
+        (u32::try_from(line + 1).unwrap_or(u32::MAX), u32::try_from(column + 1).unwrap_or(u32::MAX))
+    }
+}
+
+/// Makes a string from outside harmless on a terminal, in a log and in a comment: control characters, escapes and
+/// direction marks become `\u{…}`, and what is longer than `limit` characters is cut with `…`.
+pub fn inert(text: &str, limit: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(limit * 4));
+    for (count, char) in text.chars().enumerate() {
+        if count == limit {
+            out.push('…');
+            break;
+        }
+        match char {
+            '\n' | '\t' => out.push(' '),
+            char if char.is_control() || is_format(char) => out.extend(char.escape_unicode()),
+            char => out.push(char),
+        }
+    }
+    out
+}
+
+/// Characters that change how their neighbours are shown: zero-width, direction, tags, line separators.
+fn is_format(char: char) -> bool {
+    matches!(char,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_lines_and_columns() {
+        let source = SourceText::new("a: 1\nü: 2\r\n\n".to_owned());
+        assert_eq!(source.line_column(0), (1, 1));
+        assert_eq!(source.line_column(5), (2, 1));
+        assert_eq!(source.line_column(7), (2, 2), "a column is a character");
+        assert_eq!(source.line_column(12), (3, 1));
+        assert_eq!(source.line_column(99), (4, 1), "past the end is the end");
+    }
+
+    #[test]
+    fn outside_strings_are_made_inert() {
+        assert_eq!(inert("a\u{1b}[31mred", 99), "a\\u{1b}[31mred");
+        assert_eq!(inert("x\u{202e}y\nz", 99), "x\\u{202e}y z");
+        assert_eq!(inert("aaaa", 2), "aa…");
+    }
+}

@@ -1,0 +1,9 @@
+//! The integration tests: one binary, one module a subject.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on should panic, and says what it skips"
+)]
+
+mod recorded;
