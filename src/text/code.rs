@@ -89,6 +89,7 @@ codes! {
     GuessedTagName: SK114, "guessed-tag-name", Error, "a tag name that YAML reads as a number, a date or a boolean";
     ServerField: SK115, "server-field", Info, "a field that the server owns";
     UnknownVersion: SK116, "unknown-version", Error, "an ImageStream of an API version that does not exist";
+    NoKind: SK117, "no-kind", Warning, "image streams inside something without a kind";
     StreamName: SK201, "stream-name", Error, "a stream name that the server refuses";
     TagName: SK202, "tag-name", Error, "a tag name that nobody can use";
     DuplicateTag: SK203, "duplicate-tag", Error, "the same tag twice in one stream";

@@ -6,4 +6,5 @@
     reason = "a test that cannot go on should panic, and says what it skips"
 )]
 
+mod corpus;
 mod recorded;

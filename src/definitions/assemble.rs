@@ -1,0 +1,267 @@
+//! The files of a revision together: what shows only across files, and the config's say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::civil::Date;
+
+use crate::model::{Cause, Desired, DesiredStream, Held, Ignorance, Origin, Revision, StreamId, TagId};
+use crate::text::{Code, Diagnostic, Place, Severity, inert};
+
+use super::file::{Counts, FileDefinitions, FoundStream};
+use super::template::has_placeholder;
+
+/// A file that was read.
+#[derive(Clone, Debug)]
+pub struct FileEntry {
+    /// Path in the source, with `/`.
+    pub path: Arc<str>,
+    /// What it says; shared with the cache.
+    pub definitions: Arc<FileDefinitions>,
+}
+
+/// The config's say on findings.
+#[derive(Clone, Debug, Default)]
+pub struct Ruling {
+    /// Severities by code.
+    pub severities: Vec<SeverityRule>,
+    /// Findings that somebody answers for.
+    pub waivers: Vec<Waiver>,
+    /// The day on which waivers end.
+    pub today: Date,
+}
+
+/// Another severity for a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeverityRule {
+    /// The code.
+    pub code: Code,
+    /// Its severity; none switches it off.
+    pub severity: Option<Severity>,
+}
+
+/// A finding that somebody answers for.
+#[derive(Clone, Debug)]
+pub struct Waiver {
+    /// The code.
+    pub code: Code,
+    /// Where it is waived.
+    pub paths: globset::GlobMatcher,
+    /// Up to and with this day.
+    pub until: Option<Date>,
+    /// Where in the config it stands.
+    pub place: Place,
+}
+
+/// What a revision says.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Assembled {
+    /// The streams and workloads.
+    pub desired: Desired,
+    /// Everything wrong, by path and place.
+    pub findings: Vec<Diagnostic>,
+    /// Findings that were waived.
+    pub waived: usize,
+    /// How much was read.
+    pub counts: Counts,
+    /// Streams and tags that were found, wrong ones included.
+    pub found: (usize, usize),
+}
+
+/// Puts files together. `findings` and `incomplete` are what reading the source itself brought up.
+pub fn assemble(
+    revision: Revision,
+    files: &[FileEntry],
+    findings: Vec<Diagnostic>,
+    incomplete: Vec<Ignorance>,
+    ruling: &Ruling,
+) -> Assembled {
+    let mut out = Assembled { findings, ..Assembled::default() };
+    out.desired = Desired { revision, incomplete, ..Desired::default() };
+    let mut judge = Judge { ruling, used: BTreeSet::new() };
+    out.findings = std::mem::take(&mut out.findings)
+        .into_iter()
+        .filter_map(|finding| judge.judge(finding, &mut out.waived))
+        .collect();
+
+    let twice = duplicates(files);
+    for file in files {
+        let definitions = &*file.definitions;
+        out.counts.documents += definitions.counts.documents;
+        out.counts.passed_over += definitions.counts.passed_over;
+        let judged: Vec<Option<Diagnostic>> = definitions
+            .findings
+            .iter()
+            .map(|finding| judge.judge(finding.clone().in_file(&file.path), &mut out.waived))
+            .collect();
+        if !definitions.complete {
+            let error = judged.iter().flatten().find(|finding| finding.severity == Severity::Error);
+            out.desired.incomplete.push(Ignorance {
+                asked: inert(&file.path, 200),
+                cause: Cause::Unreadable,
+                detail: error.map_or_else(String::new, |finding| finding.message.clone()),
+            });
+        }
+        for found in &definitions.streams {
+            out.found.0 += 1;
+            out.found.1 += found.tags.len();
+            let errors = judged[found.findings.clone()].iter().flatten();
+            let error = errors
+                .filter(|finding| finding.severity == Severity::Error)
+                .min_by_key(|finding| finding.place.clone());
+            place_stream(&mut out, file, found, error, &twice, &mut judge);
+        }
+        for workload in &definitions.workloads {
+            let mut workload = workload.clone();
+            workload.origin.path = Arc::clone(&file.path);
+            out.desired.workloads.push(workload);
+        }
+        out.findings.extend(judged.into_iter().flatten());
+    }
+    trigger_targets(&mut out, files, &mut judge);
+    judge.leftover_waivers(&mut out.findings);
+    out.findings.sort_by(|a, b| (&a.place, a.code, &a.message).cmp(&(&b.place, b.code, &b.message)));
+    out
+}
+
+/// Where each stream that is defined more than once is defined.
+fn duplicates(files: &[FileEntry]) -> BTreeMap<&StreamId, Vec<Origin>> {
+    let mut places: BTreeMap<&StreamId, Vec<Origin>> = BTreeMap::new();
+    for file in files {
+        for found in &file.definitions.streams {
+            // A placeholder's two uses may become two streams.
+            if let Some(id) =
+                found.id.as_ref().filter(|id| !has_placeholder(&id.name) && !has_placeholder(&id.namespace))
+            {
+                places.entry(id).or_default().push(at(&found.header.origin, file));
+            }
+        }
+    }
+    places.retain(|_, places| places.len() > 1);
+    places
+}
+
+fn at(origin: &Origin, file: &FileEntry) -> Origin {
+    Origin { path: Arc::clone(&file.path), ..origin.clone() }
+}
+
+fn place_of(origin: &Origin) -> Place {
+    Place { path: origin.path.to_string(), line: origin.line, column: origin.column, ..Place::default() }
+}
+
+fn place_stream(
+    out: &mut Assembled,
+    file: &FileEntry,
+    found: &FoundStream,
+    error: Option<&Diagnostic>,
+    twice: &BTreeMap<&StreamId, Vec<Origin>>,
+    judge: &mut Judge<'_>,
+) {
+    let Some(id) = &found.id else {
+        // Nobody knows which stream was meant: it may be one that is there.
+        let detail = "a stream without a name".to_owned();
+        out.desired.incomplete.push(Ignorance { asked: inert(&file.path, 200), cause: Cause::Unreadable, detail });
+        return;
+    };
+    let origin = at(&found.header.origin, file);
+    let mut held = error.map(|error| Held {
+        rule: error.code.id().to_owned(),
+        detail: error.message.clone(),
+        origin: origin.clone(),
+    });
+    if let Some(places) = twice.get(id) {
+        let mut finding = Diagnostic::new(
+            Code::DuplicateStream,
+            place_of(&origin),
+            format!("the stream `{id}` is defined {} times", places.len()),
+        )
+        .help("remove one, or give it another name or namespace; none of them is applied");
+        for other in places.iter().filter(|other| **other != origin) {
+            finding = finding.related(place_of(other), "also here");
+        }
+        held = held.or_else(|| {
+            Some(Held { rule: finding.code.id().to_owned(), detail: finding.message.clone(), origin: origin.clone() })
+        });
+        out.findings.extend(judge.judge(finding, &mut out.waived));
+    }
+    if has_placeholder(&id.name) || has_placeholder(&id.namespace) {
+        let detail = format!("the name of the stream `{}` is not known", inert(&id.name, 80));
+        out.desired.incomplete.push(Ignorance { asked: inert(&file.path, 200), cause: Cause::Unreadable, detail });
+        return;
+    }
+    if let Some(held) = held {
+        out.desired.held.insert(id.clone(), held);
+        return;
+    }
+    let tags = found.tags.iter().map(|tag| {
+        let mut tag = tag.clone();
+        tag.origin = at(&tag.origin, file);
+        (tag.reference.name.clone(), tag)
+    });
+    let stream = DesiredStream { tags: tags.collect(), origin, ..found.header.clone() };
+    out.desired.streams.insert(id.clone(), stream);
+}
+
+/// Triggers on tags of streams that are defined here without that tag.
+fn trigger_targets(out: &mut Assembled, files: &[FileEntry], judge: &mut Judge<'_>) {
+    let built: BTreeSet<&TagId> = files.iter().flat_map(|file| &file.definitions.built).collect();
+    let mut findings = Vec::new();
+    for workload in &out.desired.workloads {
+        for trigger in &workload.triggers {
+            let Some(stream) = out.desired.streams.get(&trigger.tag.stream) else { continue };
+            // A stream without tags is filled by pushes; so is one of a whole repository.
+            let pushed = stream.tags.is_empty() || !stream.docker_image_repository.is_empty();
+            if pushed || stream.tags.contains_key(&trigger.tag.tag) || built.contains(&trigger.tag) {
+                continue;
+            }
+            let message = format!(
+                "{} follows `{}`, which no definition fills",
+                inert(&workload.id.to_string(), 120),
+                inert(&trigger.tag.to_string(), 120)
+            );
+            let finding = Diagnostic::new(Code::TriggerTarget, place_of(&workload.origin), message)
+                .related(place_of(&stream.origin), "the stream");
+            findings.extend(judge.judge(finding, &mut out.waived));
+        }
+    }
+    out.findings.extend(findings);
+}
+
+/// Applies severities and waivers, and remembers which waivers were of use.
+struct Judge<'a> {
+    ruling: &'a Ruling,
+    used: BTreeSet<usize>,
+}
+
+impl Judge<'_> {
+    fn judge(&mut self, mut finding: Diagnostic, waived: &mut usize) -> Option<Diagnostic> {
+        if let Some(rule) = self.ruling.severities.iter().rev().find(|rule| rule.code == finding.code) {
+            finding.severity = rule.severity?;
+        }
+        for (at, waiver) in self.ruling.waivers.iter().enumerate() {
+            if waiver.code == finding.code && waiver.paths.is_match(&finding.place.path) {
+                self.used.insert(at);
+                if waiver.until.is_none_or(|until| self.ruling.today <= until) {
+                    *waived += 1;
+                    return None;
+                }
+            }
+        }
+        Some(finding)
+    }
+
+    fn leftover_waivers(&mut self, findings: &mut Vec<Diagnostic>) {
+        for (at, waiver) in self.ruling.waivers.iter().enumerate() {
+            let code = waiver.code.id();
+            if let Some(until) = waiver.until.filter(|until| self.ruling.today > *until) {
+                let message = format!("the waiver of {code} ended on {until}");
+                findings.push(Diagnostic::new(Code::WaiverExpired, waiver.place.clone(), message));
+            } else if !self.used.contains(&at) {
+                let message =
+                    format!("the waiver of {code} for `{}` matches nothing", inert(waiver.paths.glob().glob(), 80));
+                findings.push(Diagnostic::new(Code::WaiverUnused, waiver.place.clone(), message));
+            }
+        }
+    }
+}

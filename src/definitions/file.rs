@@ -1,0 +1,191 @@
+//! One file: its documents, lists and templates down to streams and workloads.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::IMAGE_API_VERSION;
+use crate::model::{DesiredStream, DesiredTag, StreamId, TagId, Workload};
+use crate::text::{self, Code, Diagnostic, Limits, Node, SourceText, inert};
+
+use super::reader::Reader;
+use super::template;
+
+/// What reading a file depends on besides its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadOptions {
+    /// Namespace of objects that name none.
+    pub namespace: String,
+    /// Values of template parameters.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// What a file says. Paths are not known yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FileDefinitions {
+    /// The streams, in the order of the file, wrong ones included.
+    pub streams: Vec<FoundStream>,
+    /// The workloads that follow tags.
+    pub workloads: Vec<Workload>,
+    /// Tags that builds of the file push to.
+    pub built: Vec<TagId>,
+    /// What is wrong.
+    pub findings: Vec<Diagnostic>,
+    /// How much was read.
+    pub counts: Counts,
+    /// Template parameters that the file declares.
+    pub parameters: Vec<String>,
+    /// Everything in the file was read: without it, what it does not say is unknown.
+    pub complete: bool,
+}
+
+/// How much a file holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Documents with content.
+    pub documents: usize,
+    /// Objects of kinds that are none of our business.
+    pub passed_over: usize,
+    /// Image triggers, wrong ones included; an annotation counts as one.
+    pub triggers: Triggers,
+}
+
+/// Image triggers by where they stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Triggers {
+    /// Annotations.
+    pub annotations: usize,
+    /// Entries of DeploymentConfigs.
+    pub deployment_configs: usize,
+    /// Entries of BuildConfigs.
+    pub build_configs: usize,
+}
+
+/// A stream as a file defines it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FoundStream {
+    /// Which one; without a name, `None`.
+    pub id: Option<StreamId>,
+    /// All but its tags.
+    pub header: DesiredStream,
+    /// Its tags as they are written, equal names included.
+    pub tags: Vec<DesiredTag>,
+    /// Which of the file's findings are about it.
+    pub findings: std::ops::Range<usize>,
+}
+
+/// Reads a file.
+pub fn read(source: &SourceText, options: &ReadOptions) -> FileDefinitions {
+    let text::Parsed { documents, findings, complete } = text::parse(source, Limits::default());
+    let mut lowering = Lowering {
+        reader: Reader { source, findings },
+        options,
+        out: FileDefinitions { complete, ..FileDefinitions::default() },
+    };
+    lowering.out.counts.documents = documents.len();
+    for document in &documents {
+        lowering.object(document, &Context::default());
+    }
+    let Lowering { reader, mut out, .. } = lowering;
+    out.findings = reader.findings;
+    out
+}
+
+pub(super) struct Lowering<'a> {
+    pub(super) reader: Reader<'a>,
+    pub(super) options: &'a ReadOptions,
+    pub(super) out: FileDefinitions,
+}
+
+/// What an object inherits from the list or template around it.
+#[derive(Clone, Default)]
+pub(super) struct Context {
+    /// Kind of items that say none: those of an ImageStreamList.
+    pub(super) kind: Option<&'static str>,
+    /// Labels that a template gives its objects.
+    pub(super) labels: BTreeMap<String, String>,
+    /// Parameters that have no value, for findings.
+    pub(super) missing: BTreeMap<String, String>,
+}
+
+impl Lowering<'_> {
+    fn object(&mut self, node: &Node, context: &Context) {
+        let kind = node.get("kind").and_then(Node::text).or(context.kind).unwrap_or_default();
+        match kind {
+            "ImageStream" => self.image_stream(node, context),
+            "ImageStreamList" => {
+                let context = Context { kind: Some("ImageStream"), ..context.clone() };
+                self.items(node, "items", &context);
+            }
+            "List" => self.items(node, "items", context),
+            "Template" => template::template(self, node, context),
+            _ if super::workload::is_workload(kind) => super::workload::read(self, kind, node, context),
+            "" => {
+                self.no_kind(node);
+                self.out.counts.passed_over += 1;
+            }
+            _ => self.out.counts.passed_over += 1,
+        }
+    }
+
+    /// The objects in a list.
+    pub(super) fn items(&mut self, node: &Node, key: &str, context: &Context) {
+        let Some(items) = node.get(key) else { return };
+        for item in self.reader.list(items, key) {
+            self.object(item, context);
+        }
+    }
+
+    /// Something that is no object itself but has image streams in it: nobody will ever apply them.
+    fn no_kind(&mut self, node: &Node) {
+        if !holds_stream(node) {
+            return;
+        }
+        let wrong_case =
+            node.entries().iter().find(|entry| entry.key.text().is_some_and(|key| key.eq_ignore_ascii_case("kind")));
+        let at = wrong_case.map_or(node, |entry| &entry.key);
+        let finding = self.reader.finding(
+            Code::NoKind,
+            at,
+            "image streams inside something that has no `kind`: they are not read",
+        );
+        self.reader.report(if wrong_case.is_some() {
+            finding.help("keys are case-sensitive: write `kind`")
+        } else {
+            finding.help("put the objects at the top of the file, or in a List or Template")
+        });
+    }
+
+    fn image_stream(&mut self, node: &Node, context: &Context) {
+        let first = self.reader.findings.len();
+        let version = node.get("apiVersion");
+        let written = version.and_then(Node::text).unwrap_or_default();
+        let inherited = written.is_empty() && context.kind.is_some();
+        if !inherited && written != "v1" && written != IMAGE_API_VERSION {
+            let message = match written {
+                "" => "an ImageStream without `apiVersion`".to_owned(),
+                other => format!("there is no ImageStream of `{}`", inert(other, 60)),
+            };
+            let at = version.or_else(|| node.get("kind")).unwrap_or(node);
+            let finding =
+                self.reader.finding(Code::UnknownVersion, at, message).help(format!("write `{IMAGE_API_VERSION}`"));
+            self.reader.report(match version {
+                Some(version) => finding.fix(version.span, IMAGE_API_VERSION),
+                None => finding,
+            });
+        }
+        template::report_missing(&mut self.reader, node, &context.missing);
+        let mut stream = super::stream::read(self, node);
+        for (key, value) in &context.labels {
+            stream.header.labels.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        stream.findings = first..self.reader.findings.len();
+        self.out.streams.push(stream);
+    }
+}
+
+/// Whether a stream is defined somewhere in a tree. Depth is bounded by the parser.
+fn holds_stream(node: &Node) -> bool {
+    let here = node.get("kind").and_then(Node::text) == Some("ImageStream") && node.get("metadata").is_some();
+    here || node.items().iter().any(holds_stream) || node.entries().iter().any(|entry| holds_stream(&entry.value))
+}

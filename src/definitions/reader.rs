@@ -1,0 +1,116 @@
+//! Typed reading from a spanned tree: what does not fit is a finding, and reading goes on.
+
+use std::collections::BTreeMap;
+
+use crate::model::Origin;
+use crate::text::{Code, Diagnostic, Node, Place, ScalarKind, SourceText, Span, Value, inert};
+
+/// Reads values of one file and collects what is wrong with them.
+pub(super) struct Reader<'a> {
+    pub(super) source: &'a SourceText,
+    pub(super) findings: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    pub(super) fn place(&self, span: Span) -> Place {
+        Place::of(self.source, span)
+    }
+
+    /// Where something is defined; the path is filled in when the file is known.
+    pub(super) fn origin(&self, span: Span) -> Origin {
+        let Place { line, column, .. } = self.place(span);
+        Origin { line, column, ..Origin::default() }
+    }
+
+    pub(super) fn report(&mut self, finding: Diagnostic) {
+        self.findings.push(finding);
+    }
+
+    /// A finding at a node.
+    pub(super) fn finding(&self, code: Code, node: &Node, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(code, self.place(node.span), message)
+    }
+
+    fn wrong_type(&mut self, node: &Node, field: &str, wanted: &str) {
+        let found = match &node.value {
+            Value::Sequence(_) => "a list",
+            Value::Mapping(_) => "a map",
+            Value::Scalar(_) => node.scalar_kind().map_or("text", ScalarKind::noun),
+        };
+        let mut finding = self.finding(Code::WrongType, node, format!("`{field}` is {found}, {wanted} belongs here"));
+        if wanted == "text" {
+            if let Some(text) = node.text() {
+                let quoted = quoted(text);
+                finding = finding.help(format!("put it in quotes: `{quoted}`")).fix(node.span, quoted);
+            }
+        }
+        self.report(finding);
+    }
+
+    /// Text. Numbers and booleans are refused as the API server refuses them; `null` is none.
+    pub(super) fn text(&mut self, node: &Node, field: &str) -> Option<String> {
+        match node.scalar_kind() {
+            Some(ScalarKind::Null) => None,
+            Some(ScalarKind::Text | ScalarKind::Date) => node.text().map(str::to_owned),
+            Some(ScalarKind::Bool | ScalarKind::Int | ScalarKind::Float) => {
+                self.wrong_type(node, field, "text");
+                node.text().map(str::to_owned)
+            }
+            None => {
+                self.wrong_type(node, field, "text");
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`; `null` is none.
+    pub(super) fn boolean(&mut self, node: &Node, field: &str) -> Option<bool> {
+        match (node.scalar_kind(), node.text()) {
+            (Some(ScalarKind::Null), _) => None,
+            (Some(ScalarKind::Bool), Some(text)) => {
+                Some(matches!(text.to_ascii_lowercase().as_str(), "true" | "yes" | "on"))
+            }
+            (_, text) => {
+                self.wrong_type(node, field, "a boolean");
+                text.and_then(|text| text.parse().ok())
+            }
+        }
+    }
+
+    /// A map, or a finding.
+    pub(super) fn is_map(&mut self, node: &Node, field: &str) -> bool {
+        let good = matches!(node.value, Value::Mapping(_));
+        if !good && !node.is_null() {
+            self.wrong_type(node, field, "a map");
+        }
+        good
+    }
+
+    /// The items of a list, or a finding.
+    pub(super) fn list<'n>(&mut self, node: &'n Node, field: &str) -> &'n [Node] {
+        if !matches!(node.value, Value::Sequence(_)) && !node.is_null() {
+            self.wrong_type(node, field, "a list");
+        }
+        node.items()
+    }
+
+    /// Labels or annotations: a map of text.
+    pub(super) fn text_map(&mut self, node: &Node, field: &str) -> BTreeMap<String, String> {
+        if !self.is_map(node, field) {
+            return BTreeMap::new();
+        }
+        let mut map = BTreeMap::new();
+        for entry in node.entries() {
+            let Some(key) = self.text(&entry.key, field) else { continue };
+            let field = format!("{field}.{}", inert(&key, 80));
+            let value = self.text(&entry.value, &field).unwrap_or_default();
+            map.insert(key, value);
+        }
+        map
+    }
+}
+
+/// The text in double quotes, as YAML and JSON both read it.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,257 @@
+//! The trigger annotation: JSON inside YAML, with everything that goes wrong in it (semantics 5.2).
+
+use serde_json::Value as Json;
+
+use crate::api::IMAGE_STREAM_TAG;
+use crate::model::{Container, FieldPath, StreamId, TagId, WorkloadTrigger};
+use crate::text::{Code, Node, inert};
+
+use super::reader::Reader;
+use super::template::has_placeholder;
+
+/// The containers of a pod template.
+pub(super) struct Pods<'n> {
+    base: String,
+    init: Vec<&'n str>,
+    containers: Vec<&'n str>,
+    templated: bool,
+}
+
+impl<'n> Pods<'n> {
+    /// Reads the containers under the path of a pod's spec.
+    pub(super) fn of(node: &'n Node, base: &[&str]) -> Self {
+        let pod = node.at(base);
+        let names = |list: &str| -> Vec<&'n str> {
+            let items = pod.and_then(|pod| pod.get(list)).map_or(&[][..], Node::items);
+            items.iter().map(|item| item.get("name").and_then(Node::text).unwrap_or_default()).collect()
+        };
+        let (init, containers) = (names("initContainers"), names("containers"));
+        // A patch has no containers of its own: it is laid over a workload that is elsewhere.
+        let templated = init.iter().chain(&containers).any(|name| has_placeholder(name)) || containers.is_empty();
+        Self { base: base.join("."), init, containers, templated }
+    }
+
+    /// Nothing can be said of the containers: names are placeholders, or the object is a patch.
+    pub(super) fn is_templated(&self) -> bool {
+        self.templated
+    }
+
+    /// Whether the container of that name is an init container; none if there is no such container. Init containers are
+    /// searched first, as the controller does.
+    pub(super) fn named(&self, name: &str) -> Option<bool> {
+        if self.init.contains(&name) {
+            return Some(true);
+        }
+        self.containers.contains(&name).then_some(false)
+    }
+
+    /// The names there are, as a hint.
+    pub(super) fn list(&self) -> String {
+        let names: Vec<String> =
+            self.init.iter().chain(&self.containers).map(|name| format!("`{}`", inert(name, 60))).collect();
+        if names.is_empty() {
+            "the pod template has no containers".to_owned()
+        } else {
+            format!("there are {}", names.join(", "))
+        }
+    }
+}
+
+/// Reads the annotation; each trigger that is right is returned, whatever is wrong with its neighbours.
+pub(super) fn annotation(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    pods: &Pods<'_>,
+    namespace: &str,
+) -> Vec<WorkloadTrigger> {
+    let text = node.text().unwrap_or_default();
+    let list = match serde_json::from_str::<Json>(text) {
+        Ok(Json::Array(list)) => list,
+        Ok(_) => {
+            reader.report(reader.finding(Code::TriggerSyntax, node, "the annotation is not a JSON array"));
+            return Vec::new();
+        }
+        Err(error) => {
+            let message = format!("the annotation is not JSON: {}", inert(&error.to_string(), 120));
+            reader.report(reader.finding(Code::TriggerSyntax, node, message));
+            return Vec::new();
+        }
+    };
+    let mut triggers = Vec::new();
+    let mut paths: Vec<&str> = Vec::new();
+    for entry in &list {
+        let field = entry.get("fieldPath").and_then(Json::as_str).unwrap_or_default();
+        if paths.contains(&field) && !field.is_empty() {
+            let message = format!("two triggers write `{}`", inert(field, 120));
+            reader.report(reader.finding(Code::TriggerPath, node, message));
+            continue;
+        }
+        paths.push(field);
+        triggers.extend(trigger(reader, node, entry, field, pods, namespace));
+    }
+    triggers
+}
+
+fn trigger(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    entry: &Json,
+    field: &str,
+    pods: &Pods<'_>,
+    namespace: &str,
+) -> Option<WorkloadTrigger> {
+    for key in entry.as_object().into_iter().flat_map(|object| object.keys()) {
+        if !matches!(key.as_str(), "from" | "fieldPath" | "paused") {
+            let finding =
+                reader.finding(Code::TriggerField, node, format!("triggers have no field `{}`", inert(key, 60)));
+            reader.report(if key == "pause" { finding.help("did you mean `paused`?") } else { finding });
+        }
+    }
+    let paused = match entry.get("paused") {
+        None | Some(Json::Null) => false,
+        Some(Json::Bool(paused)) => *paused,
+        Some(other) => {
+            let finding = reader.finding(
+                Code::TriggerPaused,
+                node,
+                format!("`paused` is not a boolean: {}", inert(&other.to_string(), 40)),
+            );
+            reader.report(finding.help("write `true` or `false` without quotes"));
+            other.as_str() == Some("true")
+        }
+    };
+    let from = entry.get("from");
+    let text = |key: &str| from.and_then(|from| from.get(key)).and_then(Json::as_str).unwrap_or_default();
+    if text("kind") != IMAGE_STREAM_TAG {
+        let message = format!("a trigger follows an ImageStreamTag, not `{}`", inert(text("kind"), 60));
+        reader.report(reader.finding(Code::TriggerKind, node, message));
+        return None;
+    }
+    if !text("apiVersion").is_empty() {
+        let message = "`from.apiVersion` takes the trigger out of the controller's sight";
+        reader.report(reader.finding(Code::TriggerKind, node, message).help("leave it out"));
+        return None;
+    }
+    let namespace = if text("namespace").is_empty() { namespace } else { text("namespace") };
+    let tag = tag(reader, node, text("name"), namespace)?;
+    let path = path(reader, node, field, pods)?;
+    Some(WorkloadTrigger { tag, paths: vec![path], paused })
+}
+
+/// The tag of `stream:tag`; anything else is a finding.
+pub(super) fn tag(reader: &mut Reader<'_>, node: &Node, name: &str, namespace: &str) -> Option<TagId> {
+    if has_placeholder(name) || has_placeholder(namespace) {
+        let message = format!("the tag to follow is an unexpanded placeholder: `{}`", inert(name, 120));
+        reader.report(reader.finding(Code::Placeholder, node, message));
+        return None;
+    }
+    match name.split_once(':') {
+        Some((stream, tag)) if !stream.is_empty() && !tag.is_empty() && !tag.contains(':') => {
+            Some(StreamId::new(namespace, stream).tag(tag))
+        }
+        _ => {
+            let message = format!("a trigger follows `stream:tag`, not `{}`", inert(name, 120));
+            reader.report(reader.finding(Code::TriggerTag, node, message));
+            None
+        }
+    }
+}
+
+fn path(reader: &mut Reader<'_>, node: &Node, field: &str, pods: &Pods<'_>) -> Option<FieldPath> {
+    let Some(parsed) = parse_path(field, &pods.base) else {
+        let message = format!("`{}` is not the image of a container", inert(field, 160));
+        let help = format!(
+            "write `{base}.containers[?(@.name==\"web\")].image` or `{base}.containers[0].image`",
+            base = pods.base
+        );
+        reader.report(reader.finding(Code::TriggerPath, node, message).help(help));
+        return None;
+    };
+    if parsed.odd_quotes {
+        let message = "OpenShift's controller refuses this way to name a container, and stops every trigger here";
+        let finding = reader.finding(Code::TriggerQuotes, node, message);
+        reader.report(finding.help("use `[?(@.name==\"web\")]` with double quotes, or an index"));
+    }
+    let (mut init, list) = if parsed.init { (true, &pods.init) } else { (false, &pods.containers) };
+    let found = match &parsed.container {
+        Container::At(at) => *at < list.len() || pods.is_templated(),
+        Container::Named(name) => match pods.named(name) {
+            Some(where_) => {
+                init = where_;
+                true
+            }
+            None => pods.is_templated() || has_placeholder(name),
+        },
+    };
+    if !found {
+        let message = format!("there is no container at `{}`", inert(field, 160));
+        reader.report(reader.finding(Code::TriggerContainer, node, message).help(pods.list()));
+        return None;
+    }
+    Some(FieldPath { init, container: parsed.container })
+}
+
+struct ParsedPath {
+    init: bool,
+    container: Container,
+    /// Understood here, refused by OpenShift.
+    odd_quotes: bool,
+}
+
+/// `<base>.containers[0].image`, `<base>.initContainers[?(@.name=="x")].image`, and the spellings in circulation that
+/// OpenShift refuses: single quotes, one `=`, `[@name='x']`.
+fn parse_path(field: &str, base: &str) -> Option<ParsedPath> {
+    let rest = field.strip_prefix(base)?.strip_prefix('.')?;
+    let (init, rest) = match rest.strip_prefix("initContainers[") {
+        Some(rest) => (true, rest),
+        None => (false, rest.strip_prefix("containers[")?),
+    };
+    let inner = rest.strip_suffix("].image")?;
+    if !inner.is_empty() && inner.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(ParsedPath { init, container: Container::At(inner.parse().ok()?), odd_quotes: false });
+    }
+    let filter = inner.strip_prefix("?(").and_then(|inner| inner.strip_suffix(')'));
+    let condition = filter.unwrap_or(inner);
+    let after = condition.strip_prefix("@.name").or_else(|| condition.strip_prefix("@name"))?;
+    let value = after.trim_start().trim_start_matches('=').trim_start();
+    let name = [('"', '"'), ('\'', '\'')]
+        .iter()
+        .find_map(|(open, close)| value.strip_prefix(*open)?.strip_suffix(*close))
+        .filter(|name| !name.is_empty())?;
+    let strict = format!("?(@.name==\"{name}\")");
+    Some(ParsedPath { init, container: Container::Named(name.to_owned()), odd_quotes: inner != strict })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn field_paths_are_read_in_all_spellings_and_the_refused_ones_told() {
+        let base = "spec.template.spec";
+        let table = [
+            (
+                r#"spec.template.spec.containers[?(@.name=="web")].image"#,
+                Some((false, Container::Named("web".into()), false)),
+            ),
+            (
+                "spec.template.spec.containers[?(@.name=='web')].image",
+                Some((false, Container::Named("web".into()), true)),
+            ),
+            ("spec.template.spec.containers[@name='web'].image", Some((false, Container::Named("web".into()), true))),
+            (
+                "spec.template.spec.containers[?(@.name='web')].image",
+                Some((false, Container::Named("web".into()), true)),
+            ),
+            ("spec.template.spec.initContainers[0].image", Some((true, Container::At(0), false))),
+            ("spec.template.spec.containers[0].command", None),
+            ("spec.containers[0].image", None),
+            ("spec.template.spec.containers[].image", None),
+            ("", None),
+        ];
+        for (path, expected) in table {
+            let got = parse_path(path, base).map(|parsed| (parsed.init, parsed.container, parsed.odd_quotes));
+            assert_eq!(got, expected, "{path}");
+        }
+    }
+}

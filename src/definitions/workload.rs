@@ -1,0 +1,177 @@
+//! Workloads that follow tags: the annotation, DeploymentConfigs, BuildConfigs (semantics 5).
+
+use crate::api::{IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION};
+use crate::model::{Container, FieldPath, StreamId, TagId, Workload, WorkloadId, WorkloadTrigger};
+use crate::text::{Code, Node, inert};
+
+use super::file::{Context, Lowering};
+use super::reader::Reader;
+use super::template::{self, has_placeholder};
+use super::triggers::{self, Pods};
+
+/// Kinds whose annotation OpenShift's trigger controller handles (semantics 5.1).
+const ANNOTATED: &[&str] = &["Deployment", "DaemonSet", "StatefulSet", "CronJob"];
+/// Kinds that the documentation lists and the controller ignores.
+const IGNORED: &[&str] = &["Job", "Pod", "ReplicaSet", "ReplicationController"];
+
+/// Whether objects of that kind can follow tags.
+pub(super) fn is_workload(kind: &str) -> bool {
+    ANNOTATED.contains(&kind) || IGNORED.contains(&kind) || matches!(kind, "DeploymentConfig" | "BuildConfig")
+}
+
+/// Reads what a workload follows. One that follows nothing is passed over.
+pub(super) fn read(lowering: &mut Lowering<'_>, kind: &str, node: &Node, context: &Context) {
+    let default_namespace = lowering.options.namespace.clone();
+    let text = |path: &[&str]| node.at(path).and_then(Node::text).filter(|text| !text.is_empty());
+    let namespace = text(&["metadata", "namespace"]).map_or(default_namespace, str::to_owned);
+    let name = text(&["metadata", "name"]).unwrap_or_default().to_owned();
+    let reader = &mut lowering.reader;
+    let origin = reader.origin(node.at(&["metadata", "name"]).unwrap_or(node).span);
+    let mut found = Vec::new();
+    match kind {
+        "BuildConfig" => {
+            lowering.out.counts.triggers.build_configs += image_changes(node).count();
+            lowering.out.built.extend(output(node, &namespace));
+            build_triggers(reader, node, &namespace, context, &mut found);
+        }
+        "DeploymentConfig" => {
+            lowering.out.counts.triggers.deployment_configs += image_changes(node).count();
+            deployment_config_triggers(reader, node, &namespace, context, &mut found);
+        }
+        _ => {}
+    }
+    if let Some(annotation) = node.at(&["metadata", "annotations", TRIGGERS_ANNOTATION]) {
+        lowering.out.counts.triggers.annotations += 1;
+        if !ANNOTATED.contains(&kind) {
+            let message = format!("OpenShift's trigger controller ignores the annotation on a {kind}");
+            reader.report(reader.finding(Code::TriggerWorkload, annotation, message));
+        }
+        template::report_missing(reader, annotation, &context.missing);
+        let base: &[&str] = match kind {
+            "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
+            "Pod" => &["spec"],
+            _ => &["spec", "template", "spec"],
+        };
+        found.extend(triggers::annotation(reader, annotation, &Pods::of(node, base), &namespace));
+    }
+    if found.is_empty() {
+        lowering.out.counts.passed_over += 1;
+        return;
+    }
+    let id = WorkloadId { kind: kind.to_owned(), namespace, name };
+    lowering.out.workloads.push(Workload { id, triggers: found, origin });
+}
+
+/// The tag that a build pushes to.
+fn output(node: &Node, namespace: &str) -> Option<TagId> {
+    let to = node.at(&["spec", "output", "to"])?;
+    let is_tag = to.get("kind").and_then(Node::text) == Some(IMAGE_STREAM_TAG);
+    let (stream, tag) = to.get("name").and_then(Node::text).filter(|_| is_tag)?.split_once(':')?;
+    let namespace = to.get("namespace").and_then(Node::text).filter(|text| !text.is_empty()).unwrap_or(namespace);
+    Some(StreamId::new(namespace, stream).tag(tag))
+}
+
+fn deployment_config_triggers(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    namespace: &str,
+    context: &Context,
+    found: &mut Vec<WorkloadTrigger>,
+) {
+    let pods = Pods::of(node, &["spec", "template", "spec"]);
+    for trigger in image_changes(node) {
+        check_type(reader, trigger);
+        let Some(parameters) = trigger.get("imageChangeParams") else { continue };
+        let Some(tag) = source(reader, parameters.get("from"), parameters, namespace, context) else { continue };
+        let automatic = parameters.get("automatic").and_then(Node::text) == Some("true");
+        let mut paths = Vec::new();
+        for name in parameters.get("containerNames").map_or(&[][..], Node::items) {
+            let Some(text) = name.text() else { continue };
+            match pods.named(text) {
+                Some(init) => paths.push(FieldPath { init, container: Container::Named(text.to_owned()) }),
+                None if has_placeholder(text) || pods.is_templated() => {}
+                None => {
+                    let message = format!("there is no container `{}`", inert(text, 80));
+                    let finding = reader.finding(Code::TriggerContainer, name, message);
+                    reader.report(finding.help(pods.list()));
+                }
+            }
+        }
+        found.push(WorkloadTrigger { tag, paths, paused: !automatic });
+    }
+}
+
+fn build_triggers(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    namespace: &str,
+    context: &Context,
+    found: &mut Vec<WorkloadTrigger>,
+) {
+    let strategy = ["dockerStrategy", "sourceStrategy", "customStrategy"]
+        .iter()
+        .find_map(|strategy| node.at(&["spec", "strategy", strategy, "from"]));
+    for trigger in image_changes(node) {
+        check_type(reader, trigger);
+        let parameters = trigger.get("imageChange").filter(|parameters| !parameters.is_null());
+        let from = parameters.and_then(|parameters| parameters.get("from")).filter(|from| !from.is_null());
+        // Without `from` the build follows the image it builds on (semantics 5.5).
+        let Some(tag) = source(reader, from.or(strategy), parameters.unwrap_or(trigger), namespace, context) else {
+            continue;
+        };
+        let paused = parameters.and_then(|parameters| parameters.get("paused")).and_then(Node::text) == Some("true");
+        found.push(WorkloadTrigger { tag, paths: Vec::new(), paused });
+    }
+}
+
+/// The entries of `spec.triggers` that are image changes, in either spelling.
+fn image_changes(node: &Node) -> impl Iterator<Item = &Node> {
+    let triggers = node.at(&["spec", "triggers"]).map_or(&[][..], Node::items);
+    triggers.iter().filter(|trigger| {
+        trigger.get("type").and_then(Node::text).is_some_and(|kind| matches!(kind, "ImageChange" | "imageChange"))
+    })
+}
+
+/// Reports the type of a trigger that is not spelled as the server has it.
+fn check_type(reader: &mut Reader<'_>, trigger: &Node) {
+    if let Some(at) = trigger.get("type").filter(|kind| kind.text() == Some("imageChange")) {
+        let message = "the trigger type is written `ImageChange`";
+        reader.report(reader.finding(Code::TriggerField, at, message).fix(at.span, "ImageChange"));
+    }
+}
+
+/// The tag that a trigger of a DeploymentConfig or BuildConfig follows.
+fn source(
+    reader: &mut Reader<'_>,
+    from: Option<&Node>,
+    trigger: &Node,
+    namespace: &str,
+    context: &Context,
+) -> Option<TagId> {
+    let Some(from) = from else {
+        reader.report(reader.finding(
+            Code::TriggerKind,
+            trigger,
+            "an image change trigger without `from`, and the build has none either",
+        ));
+        return None;
+    };
+    let before = reader.findings.len();
+    template::report_missing(reader, from, &context.missing);
+    if reader.findings.len() > before {
+        return None;
+    }
+    let kind = from.get("kind");
+    // A DeploymentConfig's `from.kind` has a default (semantics 5.4).
+    if let Some(other) = kind.and_then(Node::text).filter(|kind| *kind != IMAGE_STREAM_TAG && !kind.is_empty()) {
+        if !has_placeholder(other) {
+            let message = format!("triggers follow ImageStreamTags, not a `{}`", inert(other, 60));
+            reader.report(reader.finding(Code::TriggerKind, kind.unwrap_or(from), message));
+            return None;
+        }
+    }
+    let name = from.get("name");
+    let text = name.and_then(Node::text).unwrap_or_default();
+    let namespace = from.get("namespace").and_then(Node::text).filter(|text| !text.is_empty()).unwrap_or(namespace);
+    triggers::tag(reader, name.unwrap_or(from), text, namespace)
+}
