@@ -1,0 +1,130 @@
+//! A folder as it lies there, in a work tree or not.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::model::Revision;
+use crate::ports::{BlobReader, Entry, Listing, Refused, RefusedEntry, Source, SourceError};
+
+use super::{objects, paths};
+
+/// A folder on disk.
+pub(super) struct Folder {
+    root: PathBuf,
+    repository: Option<gix::ThreadSafeRepository>,
+}
+
+/// Folders that are never looked into: Git's own, and ours.
+const OURS: &[&str] = &[".git", ".streamkeeper"];
+
+impl Folder {
+    pub(super) fn open(root: &Path) -> Result<Self, SourceError> {
+        let root = root
+            .canonicalize()
+            .map_err(|error| SourceError::failed(format!("open the folder `{}`", root.display()), error))?;
+        let repository = objects::discover(&root).map(gix::Repository::into_sync);
+        Ok(Self { root, repository })
+    }
+}
+
+impl Source for Folder {
+    fn list(&self, wanted: &(dyn Fn(&str) -> bool + Sync), limit: usize) -> Result<Listing, SourceError> {
+        let revision = Revision { source: self.root.display().to_string(), ..Revision::default() };
+        let mut listing = Listing { revision, ..Listing::default() };
+        walk(&self.root, "", wanted, limit, &mut listing)?;
+        listing.entries.sort_by(|a, b| a.path.cmp(&b.path));
+        if let Some(repository) = &self.repository {
+            let repository = repository.to_thread_local();
+            let prefix = objects::prefix(&repository, &self.root);
+            if let Some((commit, committed)) = objects::committed(&repository, &prefix, wanted) {
+                listing.revision.commit = Some(commit.to_string());
+                let mut ids: BTreeMap<Arc<str>, String> =
+                    committed.into_iter().filter_map(|entry| Some((entry.path, entry.id?))).collect();
+                for entry in &mut listing.entries {
+                    entry.committed = ids.remove(&entry.path);
+                }
+                // A file that is committed and gone, or there and not committed. Changed content shows when it is read.
+                listing.revision.dirty =
+                    !ids.is_empty() || listing.entries.iter().any(|entry| entry.committed.is_none());
+            }
+        }
+        Ok(listing)
+    }
+
+    fn reader(&self) -> Result<Box<dyn BlobReader + '_>, SourceError> {
+        Ok(Box::new(FileReader { root: &self.root }))
+    }
+}
+
+fn walk(
+    folder: &Path,
+    prefix: &str,
+    wanted: &(dyn Fn(&str) -> bool + Sync),
+    limit: usize,
+    listing: &mut Listing,
+) -> Result<(), SourceError> {
+    let failed = |error| SourceError::failed(format!("read the folder `{}`", folder.display()), error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if OURS.contains(&name.as_str()) {
+            continue;
+        }
+        let path = format!("{prefix}{name}");
+        // The type of the entry itself: a link is a link, wherever it leads.
+        let kind = entry.file_type().map_err(failed)?;
+        if !paths::is_safe(&name) {
+            listing.refused.push(RefusedEntry { path, kind: Refused::UnsafePath });
+        } else if kind.is_dir() {
+            if entry.path().join(".git").exists() {
+                listing.refused.push(RefusedEntry { path, kind: Refused::Submodule });
+            } else {
+                walk(&entry.path(), &format!("{path}/"), wanted, limit, listing)?;
+            }
+        } else if !wanted(&path) {
+        } else if kind.is_symlink() {
+            listing.refused.push(RefusedEntry { path, kind: Refused::Link });
+        } else if listing.entries.len() == limit {
+            listing.truncated = true;
+        } else {
+            listing.entries.push(Entry { path: Arc::from(path), id: None, committed: None });
+        }
+        if listing.truncated {
+            break;
+        }
+    }
+    Ok(())
+}
+
+struct FileReader<'a> {
+    root: &'a Path,
+}
+
+impl BlobReader for FileReader<'_> {
+    fn read(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>, SourceError> {
+        let failed = |error| SourceError::failed("read the file", error);
+        // Should the file have become a link or a pipe since it was listed, opening it fails instead of following or
+        // waiting.
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let flags = i32::try_from(flags.bits()).unwrap_or_default();
+        let file =
+            OpenOptions::new().read(true).custom_flags(flags).open(self.root.join(&*entry.path)).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(failed(std::io::Error::other("it is not a regular file")));
+        }
+        if metadata.len() > limit {
+            return Err(SourceError::TooLarge { size: metadata.len(), limit });
+        }
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > limit {
+            return Err(SourceError::TooLarge { size: bytes.len() as u64, limit });
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,146 @@
+//! Repositories behind a URL: a bare mirror in the cache, fetched incrementally.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use gix::ObjectId;
+use gix::remote::{Direction, fetch};
+
+use crate::ports::SourceError;
+use crate::text::inert;
+
+use super::objects::{self, Objects};
+
+/// Each fetch adds a pack and nothing else tidies them: past this many the mirror is made anew.
+const PACKS: usize = 50;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The URL without user and password, safe to show.
+pub(super) fn without_credentials(url: &str) -> String {
+    let shown = match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            // Tokens also travel in queries.
+            let path = path.split(['?', '#']).next().unwrap_or_default();
+            format!("{scheme}://{host}{path}")
+        }
+        None => url.to_owned(),
+    };
+    inert(&shown, 200)
+}
+
+/// Fetches what the URL has now and opens the revision; the remote's `HEAD` by default.
+pub(super) fn open(url: &str, revision: Option<&str>, cache: &Path) -> Result<Objects, SourceError> {
+    let shown = without_credentials(url);
+    let failed = |action: &str, error: BoxError| SourceError::failed(format!("{action} `{shown}`"), error);
+    let digest = ring::digest::digest(&ring::digest::SHA256, shown.as_bytes());
+    let name: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let folder = cache.join("git");
+    fs::create_dir_all(&folder).map_err(|error| failed("make the mirror of", error.into()))?;
+    // Two processes must not fetch into one mirror. The lock goes with the file handle.
+    let lock = File::create(folder.join(format!("{name}.lock")))
+        .map_err(|error| failed("lock the mirror of", error.into()))?;
+    lock.lock().map_err(|error| failed("lock the mirror of", error.into()))?;
+
+    let mirror = folder.join(format!("{name}.git"));
+    if packs(&mirror) > PACKS || (mirror.exists() && gix::open(&mirror).is_err()) {
+        replace(&mirror).map_err(|error| failed("renew the mirror of", error.into()))?;
+    }
+    if !mirror.exists() {
+        gix::init_bare(&mirror).map_err(|error| failed("make the mirror of", error.into()))?;
+    }
+    let commit = fetch(&mirror, url, revision).map_err(|error| match error {
+        Fetch::NoRevision(source) => SourceError::NoRevision {
+            repository: shown.clone(),
+            revision: inert(revision.unwrap_or("HEAD"), 120),
+            source,
+        },
+        Fetch::Failed(error) => failed("fetch", redact(url, &shown, error)),
+    })?;
+    // Opened after the fetch: a handle does not see packs that came later.
+    objects::at_commit(objects::open_repository(&mirror)?, commit, &[], shown.clone())
+}
+
+/// Errors of the transport may repeat the URL as it was given.
+fn redact(url: &str, shown: &str, error: BoxError) -> BoxError {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    let secret = url
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split(['/', '?', '#']).next()?.rsplit_once('@'))
+        .map(|(user, _)| user);
+    let mut text = text.replace(url, shown);
+    if let Some(secret) = secret {
+        for part in secret.split(':').filter(|part| part.len() > 2) {
+            text = text.replace(part, "…");
+        }
+    }
+    inert(&text, 600).into()
+}
+
+enum Fetch {
+    NoRevision(BoxError),
+    Failed(BoxError),
+}
+
+impl<E: Into<BoxError>> From<E> for Fetch {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+fn fetch(mirror: &Path, url: &str, revision: Option<&str>) -> Result<ObjectId, Fetch> {
+    let repository = gix::open(mirror)?;
+    let specs = match revision {
+        None => vec!["+HEAD:refs/streamkeeper/head".to_owned()],
+        Some(name) if is_commit(name) => vec![format!("+{name}:refs/streamkeeper/commit-{name}")],
+        Some(name) if name.starts_with("refs/") => vec![format!("+{name}:{name}")],
+        Some(name) => {
+            vec![format!("+refs/heads/{name}:refs/heads/{name}"), format!("+refs/tags/{name}:refs/tags/{name}")]
+        }
+    };
+    let remote = repository
+        .remote_at(url)?
+        .with_fetch_tags(fetch::Tags::None)
+        .with_refspecs(specs.iter().map(String::as_str), Direction::Fetch)?;
+    let interrupt = AtomicBool::new(false);
+    let connection = remote.connect(Direction::Fetch)?;
+    let prepared = connection.prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default())?;
+    // What the remote says now, not what the mirror kept: a ref that is gone upstream stays in a mirror.
+    let target = prepared.ref_map().mappings.first().and_then(|mapping| mapping.remote.as_id().map(ToOwned::to_owned));
+    let target = target.ok_or_else(|| Fetch::NoRevision("the remote has no such branch, tag or commit".into()))?;
+    if repository.find_header(target).is_err() {
+        let depth = std::num::NonZeroU32::MIN;
+        prepared.with_shallow(fetch::Shallow::DepthAtRemote(depth)).receive(gix::progress::Discard, &interrupt)?;
+    }
+    let repository = gix::open(mirror)?;
+    let commit = repository.find_object(target)?.peel_to_commit()?;
+    Ok(commit.id)
+}
+
+fn is_commit(name: &str) -> bool {
+    matches!(name.len(), 40 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn packs(mirror: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(mirror.join("objects/pack")) else { return 0 };
+    entries.filter_map(Result::ok).filter(|entry| entry.path().extension().is_some_and(|kind| kind == "pack")).count()
+}
+
+/// Moves the mirror aside and removes it; the next fetch makes a new one.
+fn replace(mirror: &Path) -> std::io::Result<()> {
+    let aside: PathBuf = mirror.with_extension("old");
+    if aside.exists() {
+        fs::remove_dir_all(&aside)?;
+    }
+    fs::rename(mirror, &aside)?;
+    fs::remove_dir_all(&aside)
+}

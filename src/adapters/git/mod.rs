@@ -1,0 +1,62 @@
+//! Definitions from Git repositories and plain folders.
+//!
+//! Blobs are read from Git objects, never from a checkout of ours; a folder is read as it lies there, links refused. No
+//! process is started, except what Git's own transports start for `ssh://` (`ssh`) and for credentials that a helper
+//! keeps. `gix` breaks monthly and stays in this room. What it saves us: packs, refs, revisions, the wire protocol.
+//! Tests: `tests/it/sources.rs`.
+
+mod folder;
+mod mirror;
+mod objects;
+mod paths;
+
+use std::path::{Path, PathBuf};
+
+use crate::ports::{Source, SourceError};
+
+/// How a source is given.
+#[derive(Clone, Debug, Default)]
+pub struct Location {
+    /// A path or a URL.
+    pub given: String,
+    /// Read this revision from Git objects; without it a path is read as it lies there.
+    pub revision: Option<String>,
+    /// Where mirrors of URLs are kept.
+    pub cache: PathBuf,
+}
+
+/// Opens a source. A URL is fetched here.
+///
+/// # Errors
+///
+/// When there is no such source, or it cannot be reached or read.
+pub fn open(location: &Location) -> Result<Box<dyn Source>, SourceError> {
+    let Location { given, revision, cache } = location;
+    if given.starts_with('-') || given.contains(['\n', '\r', '\0']) {
+        let why = "it begins with `-` or has a line break in it".to_owned();
+        return Err(SourceError::NotUnderstood { given: crate::text::inert(given, 120), why });
+    }
+    match given.split_once("://") {
+        Some(("file", path)) => Ok(Box::new(objects::open(Path::new(path), revision.as_deref())?)),
+        Some(("https" | "ssh", _)) => Ok(Box::new(mirror::open(given, revision.as_deref(), cache)?)),
+        Some((scheme, _)) => {
+            let why = format!("a source is a path, or a URL with `https`, `ssh` or `file`, not `{scheme}`");
+            Err(SourceError::NotUnderstood { given: mirror::without_credentials(given), why })
+        }
+        None => open_path(Path::new(given), revision.as_deref()),
+    }
+}
+
+fn open_path(path: &Path, revision: Option<&str>) -> Result<Box<dyn Source>, SourceError> {
+    if !path.exists() {
+        return Err(SourceError::Missing { path: path.display().to_string() });
+    }
+    if revision.is_some() || objects::is_bare(path) {
+        return Ok(Box::new(objects::open(path, revision)?));
+    }
+    if path.is_file() {
+        let why = "a source is a folder or a repository; to look at one file use `validate FILE`".to_owned();
+        return Err(SourceError::NotUnderstood { given: path.display().to_string(), why });
+    }
+    Ok(Box::new(folder::Folder::open(path)?))
+}

@@ -1,0 +1,208 @@
+//! One revision of a repository, read from its objects.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use gix::ObjectId;
+use gix::bstr::ByteSlice;
+use gix::objs::tree::EntryKind;
+
+use crate::model::Revision;
+use crate::ports::{BlobReader, Entry, Listing, Refused, RefusedEntry, Source, SourceError};
+
+use super::paths;
+
+/// A revision of a repository, or of a folder in it.
+pub(super) struct Objects {
+    repository: gix::ThreadSafeRepository,
+    commit: ObjectId,
+    tree: ObjectId,
+    shown: String,
+}
+
+/// Whether a path is itself a bare repository.
+pub(super) fn is_bare(path: &Path) -> bool {
+    !path.join(".git").exists() && path.join("HEAD").is_file() && path.join("objects").is_dir()
+}
+
+/// Opens the repository at or above a path, whatever its owner or the user's configuration: only objects are read.
+pub(super) fn discover(path: &Path) -> Option<gix::Repository> {
+    let (found, _) = gix::discover::upwards(path).ok()?;
+    let (git, _) = found.into_repository_and_work_tree_directories();
+    open_repository(&git).ok()
+}
+
+pub(super) fn open_repository(git: &Path) -> Result<gix::Repository, SourceError> {
+    let options = gix::open::Options::isolated().open_path_as_is(true).bail_if_untrusted(false);
+    options
+        .open(git)
+        .map(Into::into)
+        .map_err(|error| SourceError::failed(format!("open the repository `{}`", git.display()), error))
+}
+
+/// A revision of the repository at or above a path; `HEAD` by default.
+pub(super) fn open(path: &Path, revision: Option<&str>) -> Result<Objects, SourceError> {
+    if !path.exists() {
+        return Err(SourceError::Missing { path: path.display().to_string() });
+    }
+    let name = revision.unwrap_or("HEAD");
+    let none = || SourceError::NoRepository { path: path.display().to_string(), revision: name.to_owned() };
+    let repository = if is_bare(path) { open_repository(path)? } else { discover(path).ok_or_else(none)? };
+    let prefix = prefix(&repository, path);
+    let shown = path.display().to_string();
+    let unknown = |source: Box<dyn std::error::Error + Send + Sync>| SourceError::NoRevision {
+        repository: shown.clone(),
+        revision: crate::text::inert(name, 120),
+        source,
+    };
+    let commit = {
+        let spec = gix::bstr::BStr::new(name.as_bytes());
+        let id = repository.rev_parse_single(spec).map_err(|error| unknown(Box::new(error)))?;
+        let object = id.object().map_err(|error| unknown(Box::new(error)))?;
+        object.peel_to_commit().map_err(|error| unknown(Box::new(error)))?.id
+    };
+    at_commit(repository, commit, &prefix, shown)
+}
+
+/// A commit of an open repository.
+pub(super) fn at_commit(
+    repository: gix::Repository,
+    commit: ObjectId,
+    prefix: &[String],
+    shown: String,
+) -> Result<Objects, SourceError> {
+    let failed = |action: &str, error: Box<dyn std::error::Error + Send + Sync>| {
+        SourceError::failed(format!("{action} of `{shown}`"), error)
+    };
+    let mut tree = {
+        let found = repository.find_commit(commit).map_err(|error| failed("read the commit", Box::new(error)))?;
+        found.tree_id().map_err(|error| failed("read the commit", Box::new(error)))?.detach()
+    };
+    for component in prefix {
+        let folder = repository.find_tree(tree).map_err(|error| failed("read a folder", Box::new(error)))?;
+        let entry = folder.iter().filter_map(Result::ok).find(|entry| entry.filename() == component.as_str());
+        let entry = entry.filter(|entry| entry.mode().is_tree());
+        tree = match entry {
+            Some(entry) => entry.oid().to_owned(),
+            None => {
+                let path = format!("{} at {commit}", prefix.join("/"));
+                return Err(SourceError::Missing { path });
+            }
+        };
+    }
+    Ok(Objects { repository: repository.into_sync(), commit, tree, shown })
+}
+
+/// The folders from the root of the work tree down to a path.
+pub(super) fn prefix(repository: &gix::Repository, path: &Path) -> Vec<String> {
+    let (Some(root), Ok(path)) = (repository.workdir().and_then(|root| root.canonicalize().ok()), path.canonicalize())
+    else {
+        return Vec::new();
+    };
+    let below = path.strip_prefix(&root).unwrap_or(Path::new(""));
+    below.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect()
+}
+
+impl Source for Objects {
+    fn list(&self, wanted: &(dyn Fn(&str) -> bool + Sync), limit: usize) -> Result<Listing, SourceError> {
+        let repository = self.repository.to_thread_local();
+        let revision =
+            Revision { source: self.shown.clone(), commit: Some(self.commit.to_string()), ..Revision::default() };
+        let mut listing = Listing { revision, ..Listing::default() };
+        let mut walk = Walk { repository: &repository, wanted, limit, listing: &mut listing };
+        walk.tree(self.tree, "", 0)?;
+        listing.entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(listing)
+    }
+
+    fn reader(&self) -> Result<Box<dyn BlobReader + '_>, SourceError> {
+        let mut repository = self.repository.to_thread_local();
+        repository.object_cache_size_if_unset(8 * 1024 * 1024);
+        Ok(Box::new(ObjectReader { repository }))
+    }
+}
+
+struct Walk<'a> {
+    repository: &'a gix::Repository,
+    wanted: &'a (dyn Fn(&str) -> bool + Sync),
+    limit: usize,
+    listing: &'a mut Listing,
+}
+
+/// Folders inside folders; Git itself stops at the path limits of file systems.
+const DEPTH: usize = 256;
+
+impl Walk<'_> {
+    fn tree(&mut self, id: ObjectId, prefix: &str, depth: usize) -> Result<(), SourceError> {
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+            SourceError::failed(format!("read the folder `{}`", crate::text::inert(prefix, 200)), error)
+        };
+        if depth > DEPTH {
+            self.refuse(prefix.trim_end_matches('/').to_owned(), Refused::UnsafePath);
+            return Ok(());
+        }
+        let tree = self.repository.find_tree(id).map_err(|error| failed(Box::new(error)))?;
+        for entry in tree.iter() {
+            let entry = entry.map_err(|error| failed(Box::new(error)))?;
+            let name = entry.filename().to_str_lossy();
+            let path = format!("{prefix}{name}");
+            if !paths::is_safe(&name) {
+                self.refuse(path, Refused::UnsafePath);
+                continue;
+            }
+            match entry.mode().kind() {
+                EntryKind::Tree => self.tree(entry.oid().to_owned(), &format!("{path}/"), depth + 1)?,
+                EntryKind::Commit => self.refuse(path, Refused::Submodule),
+                EntryKind::Link if (self.wanted)(&path) => self.refuse(path, Refused::Link),
+                EntryKind::Blob | EntryKind::BlobExecutable if (self.wanted)(&path) => {
+                    if self.listing.entries.len() == self.limit {
+                        self.listing.truncated = true;
+                        return Ok(());
+                    }
+                    let id = Some(entry.oid().to_string());
+                    self.listing.entries.push(Entry { path: Arc::from(path), id, committed: None });
+                }
+                EntryKind::Link | EntryKind::Blob | EntryKind::BlobExecutable => {}
+            }
+            if self.listing.truncated {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, path: String, kind: Refused) {
+        self.listing.refused.push(RefusedEntry { path, kind });
+    }
+}
+
+struct ObjectReader {
+    repository: gix::Repository,
+}
+
+impl BlobReader for ObjectReader {
+    fn read(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>, SourceError> {
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| SourceError::failed("read the object", error);
+        let id = entry.id.as_deref().unwrap_or_default();
+        let id = ObjectId::from_hex(id.as_bytes()).map_err(|error| failed(Box::new(error)))?;
+        // The header first: a blob over the limit is never inflated.
+        let size = self.repository.find_header(id).map_err(|error| failed(Box::new(error)))?.size();
+        if size > limit {
+            return Err(SourceError::TooLarge { size, limit });
+        }
+        let mut blob = self.repository.find_blob(id).map_err(|error| failed(Box::new(error)))?;
+        Ok(blob.take_data())
+    }
+}
+
+/// Blob ids by path of a commit's tree, for telling whether a work tree is dirty.
+pub(super) fn committed(
+    repository: &gix::Repository,
+    prefix: &[String],
+    wanted: &(dyn Fn(&str) -> bool + Sync),
+) -> Option<(ObjectId, Vec<Entry>)> {
+    let commit = repository.head_id().ok()?.detach();
+    let objects = at_commit(repository.clone(), commit, prefix, String::new()).ok()?;
+    let listing = objects.list(wanted, usize::MAX).ok()?;
+    Some((commit, listing.entries))
+}

@@ -1,0 +1,38 @@
+//! What is read of a target.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{LiveStream, Observed, StreamId};
+
+use super::PortError;
+
+/// A target, to look at. It cannot be written through this.
+pub trait LiveState: Sync {
+    /// What identifies the target in plans, such as `store 5b0c…`.
+    fn identity(&self) -> String;
+
+    /// The streams of these namespaces and of all others that hold something of ours. Of the streams in `settled`, which
+    /// are still at the version given there, only their existence is said.
+    ///
+    /// # Errors
+    ///
+    /// When the target as a whole cannot be read; parts that cannot be are `Unknown` in the observation.
+    fn observe(
+        &self,
+        namespaces: &BTreeSet<String>,
+        settled: &BTreeMap<StreamId, String>,
+    ) -> impl Future<Output = Result<Observation, PortError>> + Send;
+}
+
+/// What was seen of a target.
+#[derive(Clone, Debug, Default)]
+pub struct Observation {
+    /// Which namespaces were listed whole.
+    pub listed: BTreeMap<String, Observed<()>>,
+    /// The streams.
+    pub streams: BTreeMap<StreamId, LiveStream>,
+    /// Streams that are as they were when nothing was left to do, with their version.
+    pub settled: BTreeSet<StreamId>,
+    /// Tags of ours in settled streams: they count for the limit of removals.
+    pub settled_tags: usize,
+}

@@ -1,0 +1,138 @@
+//! Where definitions come from.
+
+use std::sync::Arc;
+
+use crate::model::Revision;
+
+/// A state of the definitions that can be read. Listing and reading are bound to one revision.
+pub trait Source: Sync {
+    /// The files whose paths are `wanted`, sorted by path, at most `limit` of them, and what was refused on the way.
+    ///
+    /// # Errors
+    ///
+    /// When the source as a whole cannot be read.
+    fn list(&self, wanted: &(dyn Fn(&str) -> bool + Sync), limit: usize) -> Result<Listing, SourceError>;
+
+    /// Something that reads files, for one thread.
+    ///
+    /// # Errors
+    ///
+    /// When the source can no longer be opened.
+    fn reader(&self) -> Result<Box<dyn BlobReader + '_>, SourceError>;
+}
+
+/// Reads files of one source.
+pub trait BlobReader {
+    /// Identity of the content: the Git blob id. Empty when the file has to be read first.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    fn read(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>, SourceError>;
+}
+
+/// The files of a source.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// What was listed. `content` is filled in by whoever reads.
+    pub revision: Revision,
+    /// The files.
+    pub entries: Vec<Entry>,
+    /// What is there and is not read.
+    pub refused: Vec<RefusedEntry>,
+    /// There were more files than the limit.
+    pub truncated: bool,
+}
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Path in the source, with `/`.
+    pub path: Arc<str>,
+    /// Git blob id in hex, where it is known without reading.
+    pub id: Option<String>,
+    /// For a work tree: the blob id that the commit has at this path; differing content is dirty.
+    pub committed: Option<String>,
+}
+
+/// Something that is not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedEntry {
+    /// Path in the source.
+    pub path: String,
+    /// What it is.
+    pub kind: Refused,
+}
+
+/// Why something is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// A symbolic link.
+    Link,
+    /// Another repository.
+    Submodule,
+    /// A name that could leave the source.
+    UnsafePath,
+}
+
+/// A source cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// There is nothing at that path.
+    #[error("there is no `{path}`")]
+    Missing {
+        /// The path.
+        path: String,
+    },
+    /// Git objects were asked for and there is no repository.
+    #[error("`{path}` is not in a Git repository, so it has no revision `{revision}`")]
+    NoRepository {
+        /// The path.
+        path: String,
+        /// The revision.
+        revision: String,
+    },
+    /// The repository does not have that revision.
+    #[error("the repository `{repository}` has no revision `{revision}`")]
+    NoRevision {
+        /// The repository, without credentials.
+        repository: String,
+        /// The revision.
+        revision: String,
+        /// Why it cannot be resolved.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The source is given in a way that is not understood.
+    #[error("`{given}` is not a source: {why}")]
+    NotUnderstood {
+        /// What was given.
+        given: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A file is larger than the limit.
+    #[error("{size} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Its size.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The system below failed.
+    #[error("failed to {action}")]
+    Failed {
+        /// What was tried.
+        action: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl SourceError {
+    /// The system below failed.
+    pub fn failed(action: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Failed { action: action.into(), source: source.into() }
+    }
+}
