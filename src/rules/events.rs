@@ -43,6 +43,11 @@ pub(super) fn add(stream: &mut ImageStream, tag: &str, event: TagEvent) -> bool 
     true
 }
 
+/// Whether two events stand for the same image at the same place.
+pub(super) fn same_image(a: &TagEvent, b: &TagEvent) -> bool {
+    a.image == b.image && a.docker_image_reference == b.docker_image_reference
+}
+
 /// Writes the events of tags that are new or name another source (semantics 1.8). `stored` is the stream before.
 pub(super) fn on_write(
     state: State<'_>,
@@ -202,9 +207,7 @@ pub(super) fn propagate(id: &StreamId, stream: &mut ImageStream, touched: &[Stri
         let mut moved = false;
         for (_, alias, target) in &aliases {
             let Some(head) = stream.head(target).cloned() else { continue };
-            let same = stream.head(alias).is_some_and(|mine| {
-                mine.image == head.image && mine.docker_image_reference == head.docker_image_reference
-            });
+            let same = stream.head(alias).is_some_and(|mine| same_image(mine, &head));
             if same && !touched.contains(target) {
                 continue;
             }

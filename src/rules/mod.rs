@@ -9,9 +9,11 @@
 mod events;
 mod follow;
 mod import;
+mod moves;
 mod perform;
 mod refusal;
 mod resolve;
+mod satisfied;
 mod tags;
 mod validate;
 mod write;
@@ -25,9 +27,11 @@ use crate::model::{ImportItem, StreamId};
 
 pub use follow::{AliasTarget, alias_target};
 pub use import::check_import;
+pub use moves::moves;
 pub use perform::perform;
 pub use refusal::{Cause, Refusal, RefusalReason};
 pub use resolve::{choose_image, is_imported, resolve, source_changed};
+pub use satisfied::{is_same, is_satisfied};
 pub use tags::import_order;
 
 /// What a request is answered from.

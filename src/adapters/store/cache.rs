@@ -1,0 +1,201 @@
+//! `cache.db`: what is remembered to ask and read less. Whatever goes wrong here, the answer is "not remembered".
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::adapters::registry::ManifestCache;
+use crate::model::{Digest, Observed, Question, Resolution, StreamId, Upstream};
+use crate::ports::{Memory, Settled};
+
+/// Another layout is another file: old ones are simply no longer read.
+const FILE: &str = "cache-1.db";
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS definitions (key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS upstream (
+        reference TEXT NOT NULL, insecure INTEGER NOT NULL, checked_at TEXT NOT NULL, resolution TEXT NOT NULL,
+        PRIMARY KEY (reference, insecure)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS manifests (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, bytes BLOB NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS settled (
+        target TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, definition BLOB NOT NULL, due TEXT,
+        PRIMARY KEY (target, namespace, name)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// The cache of a store. Made with the first thing to remember; a folder that is not there is not made for it.
+pub struct Cache {
+    folder: PathBuf,
+    connection: Mutex<Option<Connection>>,
+}
+
+impl Cache {
+    /// The cache beside a store.
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), connection: Mutex::new(None) }
+    }
+
+    /// Uses the database, if it can be had.
+    fn with<T>(&self, using: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Option<T> {
+        let mut slot: MutexGuard<'_, Option<Connection>> =
+            self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            *slot = self.open();
+        }
+        using(slot.as_mut()?).ok()
+    }
+
+    fn open(&self) -> Option<Connection> {
+        if !self.folder.is_dir() {
+            return None;
+        }
+        let connect = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open(self.folder.join(FILE))?;
+            connection.busy_timeout(Duration::from_secs(1))?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            // Losing the last answers in a power cut costs a question each.
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            connection.pragma_update(None, "mmap_size", 256 * 1024 * 1024)?;
+            connection.execute_batch(SCHEMA)?;
+            Ok(connection)
+        };
+        connect().ok()
+    }
+
+    fn write(&self, writing: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>) {
+        self.with(|connection| {
+            let transaction = connection.transaction()?;
+            writing(&transaction)?;
+            transaction.commit()
+        });
+    }
+}
+
+impl Memory for Cache {
+    fn definitions(&self, keys: &[[u8; 32]]) -> BTreeMap<[u8; 32], Vec<u8>> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached("SELECT value FROM definitions WHERE key = ?1")?;
+            let mut found = BTreeMap::new();
+            for key in keys {
+                if let Some(value) = statement.query_row([key], |row| row.get(0)).optional()? {
+                    found.insert(*key, value);
+                }
+            }
+            Ok(found)
+        })
+        .unwrap_or_default()
+    }
+
+    fn keep_definitions(&self, entries: &[([u8; 32], Vec<u8>)]) {
+        self.write(|transaction| {
+            let mut statement = transaction.prepare_cached("INSERT OR REPLACE INTO definitions VALUES (?1, ?2)")?;
+            for (key, value) in entries {
+                statement.execute(params![key, value])?;
+            }
+            Ok(())
+        });
+    }
+
+    fn upstream(&self, questions: &[Question]) -> BTreeMap<Question, Upstream> {
+        self.with(|connection| {
+            let sql = "SELECT checked_at, resolution FROM upstream WHERE reference = ?1 AND insecure = ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut found = BTreeMap::new();
+            for question in questions {
+                let row: Option<(String, String)> = statement
+                    .query_row(params![question.reference.to_string(), question.insecure], |row| {
+                        Ok((row.get(0)?, row.get(1)?))
+                    })
+                    .optional()?;
+                let upstream = row.and_then(|(checked_at, resolution)| {
+                    let checked_at: Timestamp = checked_at.parse().ok()?;
+                    let resolution: Resolution = serde_json::from_str(&resolution).ok()?;
+                    Some(Upstream { answer: Observed::Known(resolution), checked_at })
+                });
+                if let Some(upstream) = upstream {
+                    found.insert(question.clone(), upstream);
+                }
+            }
+            Ok(found)
+        })
+        .unwrap_or_default()
+    }
+
+    fn keep_upstream(&self, answers: &BTreeMap<Question, Upstream>) {
+        self.write(|transaction| {
+            let mut statement =
+                transaction.prepare_cached("INSERT OR REPLACE INTO upstream VALUES (?1, ?2, ?3, ?4)")?;
+            let mut forget =
+                transaction.prepare_cached("DELETE FROM upstream WHERE reference = ?1 AND insecure = ?2")?;
+            for (question, Upstream { answer, checked_at }) in answers {
+                let reference = question.reference.to_string();
+                match answer {
+                    Observed::Known(resolution) => {
+                        let text = serde_json::to_string(resolution).unwrap_or_default();
+                        statement.execute(params![reference, question.insecure, checked_at.to_string(), text])?;
+                    }
+                    Observed::Absent => {
+                        forget.execute(params![reference, question.insecure])?;
+                    }
+                    Observed::Unknown(_) => {}
+                }
+            }
+            Ok(())
+        });
+    }
+
+    fn settled(&self, target: &str) -> BTreeMap<StreamId, Settled> {
+        self.with(|connection| {
+            let sql = "SELECT namespace, name, version, definition, due FROM settled WHERE target = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query([target])?;
+            let mut found = BTreeMap::new();
+            while let Some(row) = rows.next()? {
+                let due: Option<String> = row.get(4)?;
+                let settled = Settled {
+                    version: row.get(2)?,
+                    definition: row.get(3)?,
+                    due: due.and_then(|due| due.parse().ok()),
+                };
+                found.insert(StreamId::new(row.get::<_, String>(0)?, row.get::<_, String>(1)?), settled);
+            }
+            Ok(found)
+        })
+        .unwrap_or_default()
+    }
+
+    fn keep_settled(&self, target: &str, settled: &BTreeMap<StreamId, Settled>) {
+        self.write(|transaction| {
+            let mut statement =
+                transaction.prepare_cached("INSERT OR REPLACE INTO settled VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+            for (id, Settled { version, definition, due }) in settled {
+                let due = due.map(|due| due.to_string());
+                statement.execute(params![target, id.namespace, id.name, version, definition, due])?;
+            }
+            Ok(())
+        });
+    }
+}
+
+impl ManifestCache for Cache {
+    fn get(&self, digest: &Digest) -> Option<(String, Vec<u8>)> {
+        self.with(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT media_type, bytes FROM manifests WHERE digest = ?1")?;
+            statement.query_row([digest.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+        })
+        .flatten()
+    }
+
+    fn put(&self, digest: &Digest, media_type: &str, bytes: &[u8]) {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO manifests VALUES (?1, ?2, ?3)")?;
+            statement.execute(params![digest.as_str(), media_type, bytes])
+        });
+    }
+}

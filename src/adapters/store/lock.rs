@@ -1,0 +1,41 @@
+//! One writer at a time, with a clear word to the second.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use crate::ports::PortError;
+
+/// Holds the store for writing. The system lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock, or says who has it.
+    pub(super) fn take(folder: &Path) -> Result<Self, PortError> {
+        let path = folder.join("lock");
+        let failed = |error| PortError::failed(format!("lock the store `{}`", folder.display()), error);
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                let holder = holder.trim().parse::<u32>().map_or(String::new(), |pid| format!(" (process {pid})"));
+                return Err(PortError::Unusable {
+                    what: format!("the store `{}`", folder.display()),
+                    why: format!("another process is writing to it{holder}; wait for it to end, or name another store"),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        // For the message above only: a stale number does no harm.
+        let written =
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+        written.map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}

@@ -1,0 +1,467 @@
+//! Changing the store: one thread writes, steps that arrive together share a commit.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Savepoint, Transaction, TransactionBehavior, params};
+use tokio::sync::oneshot;
+
+use crate::api::{DOCKER_IMAGE, ImageStream};
+use crate::model::{Action, LiveStream, Move, Owned, Plan, Precondition, Report, StreamId};
+use crate::ports::{Command, Performed, PortError, Target};
+use crate::rules::{self, Server, State};
+
+use super::lock::Lock;
+use super::{failed, read, schema};
+
+/// Steps in one commit: more would only hold back the answers to the first of them.
+const BATCH: usize = 256;
+/// Runs that the journal keeps whole.
+const RUNS: i64 = 500;
+
+/// The store, to change. Holds its lock.
+pub struct Writer {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    _lock: Lock,
+}
+
+type Answer<T> = oneshot::Sender<Result<T, PortError>>;
+
+enum Job {
+    Perform(Box<Request>, Answer<Performed>),
+    Begin { plan: String, now: Timestamp, answer: Answer<i64> },
+    Finish { run: i64, finished: Timestamp, report: String, answer: Answer<()> },
+}
+
+/// A [`Command`] that can go to another thread.
+struct Request {
+    action: Action,
+    requires: Vec<Precondition>,
+    run: i64,
+    step: u32,
+    commit: Option<String>,
+    dirty: bool,
+    path: String,
+    reason: String,
+    now: Timestamp,
+}
+
+impl Writer {
+    /// Opens the store in a folder, making it if there is none, and takes its lock.
+    ///
+    /// # Errors
+    ///
+    /// When somebody else is writing, or the folder has something in it that is no store of ours.
+    pub fn open(folder: &Path) -> Result<Self, PortError> {
+        let make = |error| PortError::failed(format!("make the folder `{}`", folder.display()), error);
+        std::fs::create_dir_all(folder).map_err(make)?;
+        let lock = Lock::take(folder)?;
+        let connection = schema::open_to_write(folder)?;
+        let (jobs, inbox) = mpsc::channel();
+        let folder = folder.to_owned();
+        let thread = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || Worker { folder, connection }.run(&inbox))
+            .map_err(|error| PortError::failed("start the thread that writes the store", error))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), _lock: lock })
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, PortError> {
+        let (answer, result) = oneshot::channel();
+        let gone =
+            || PortError::failed("write the store", std::io::Error::other("the thread that writes it has ended"));
+        self.jobs.as_ref().ok_or_else(gone)?.send(job(answer)).map_err(|_| gone())?;
+        result.await.map_err(|_| gone())?
+    }
+}
+
+impl Drop for Writer {
+    /// Waits for what is under way, so that the lock is not let go of before it is written.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Target for Writer {
+    async fn perform(&self, command: Command<'_>) -> Result<Performed, PortError> {
+        let request = Request {
+            action: command.action.clone(),
+            requires: command.requires,
+            run: command.provenance.run,
+            step: command.provenance.step.0,
+            commit: command.provenance.revision.commit.clone(),
+            dirty: command.provenance.revision.dirty,
+            path: command.provenance.path.to_owned(),
+            reason: command.provenance.reason.to_owned(),
+            now: command.now,
+        };
+        self.ask(|answer| Job::Perform(Box::new(request), answer)).await
+    }
+
+    async fn begin(&self, plan: &Plan, now: Timestamp) -> Result<i64, PortError> {
+        let plan = serde_json::to_string(plan).map_err(|error| PortError::failed("write the plan as JSON", error))?;
+        self.ask(|answer| Job::Begin { plan, now, answer }).await
+    }
+
+    async fn finish(&self, run: i64, report: &Report) -> Result<(), PortError> {
+        let finished = report.finished;
+        let report =
+            serde_json::to_string(report).map_err(|error| PortError::failed("write the report as JSON", error))?;
+        self.ask(|answer| Job::Finish { run, finished, report, answer }).await
+    }
+}
+
+struct Worker {
+    folder: PathBuf,
+    connection: Connection,
+}
+
+/// What is sent back once the commit is durable.
+enum Reply {
+    Performed(Answer<Performed>, Result<Performed, PortError>),
+    Begun(Answer<i64>, Result<i64, PortError>),
+    Finished(Answer<()>, Result<(), PortError>),
+}
+
+impl Worker {
+    fn run(mut self, inbox: &mpsc::Receiver<Job>) {
+        while let Ok(first) = inbox.recv() {
+            let mut jobs = vec![first];
+            while let Some(job) = (jobs.len() < BATCH).then(|| inbox.try_recv().ok()).flatten() {
+                jobs.push(job);
+            }
+            let folder = self.folder.clone();
+            let fail = |error: rusqlite::Error| failed("write", &folder, error);
+            let mut transaction = match self.connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+                Ok(transaction) => transaction,
+                Err(error) => {
+                    let detail = fail(error).chain();
+                    jobs.into_iter().for_each(|job| job.refuse(&detail));
+                    continue;
+                }
+            };
+            let replies: Vec<Reply> = jobs.into_iter().map(|job| job.run(&mut transaction, &folder)).collect();
+            let committed = transaction.commit().map_err(fail);
+            let detail = committed.err().map(|error| error.chain());
+            for reply in replies {
+                reply.send(detail.as_deref());
+            }
+        }
+        // Leaves one file behind, as people expect of a store at rest. Failing to is harmless.
+        let _ = self.connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+}
+
+impl Job {
+    fn run(self, transaction: &mut Transaction<'_>, folder: &Path) -> Reply {
+        match self {
+            Self::Perform(request, answer) => Reply::Performed(answer, perform(transaction, folder, &request)),
+            Self::Begin { plan, now, answer } => {
+                let result = begin(transaction, &plan, now).map_err(|error| failed("write", folder, error));
+                Reply::Begun(answer, result)
+            }
+            Self::Finish { run, finished, report, answer } => {
+                let sql = "UPDATE runs SET finished = ?2, report = ?3 WHERE run = ?1";
+                let result = transaction.execute(sql, params![run, finished.to_string(), report]);
+                Reply::Finished(answer, result.map(|_| ()).map_err(|error| failed("write", folder, error)))
+            }
+        }
+    }
+
+    fn refuse(self, detail: &str) {
+        let error = || PortError::failed("begin to write the store", std::io::Error::other(detail.to_owned()));
+        match self {
+            Self::Perform(_, answer) => drop(answer.send(Err(error()))),
+            Self::Begin { answer, .. } => drop(answer.send(Err(error()))),
+            Self::Finish { answer, .. } => drop(answer.send(Err(error()))),
+        }
+    }
+}
+
+impl Reply {
+    /// `lost` says why the commit failed: then nothing of it has happened.
+    fn send(self, lost: Option<&str>) {
+        fn settle<T>(answer: Answer<T>, result: Result<T, PortError>, lost: Option<&str>) {
+            let result = match lost {
+                Some(detail) => Err(PortError::failed("commit", std::io::Error::other(detail.to_owned()))),
+                None => result,
+            };
+            // Nobody waits any more when the run was given up.
+            let _ = answer.send(result);
+        }
+        match self {
+            Self::Performed(answer, result) => settle(answer, result, lost),
+            Self::Begun(answer, result) => settle(answer, result, lost),
+            Self::Finished(answer, result) => settle(answer, result, lost),
+        }
+    }
+}
+
+fn begin(transaction: &Transaction<'_>, plan: &str, now: Timestamp) -> rusqlite::Result<i64> {
+    transaction.execute("INSERT INTO runs (started, plan) VALUES (?1, ?2)", params![now.to_string(), plan])?;
+    let run = transaction.last_insert_rowid();
+    transaction.execute("DELETE FROM runs WHERE run <= ?1", [run - RUNS])?;
+    Ok(run)
+}
+
+/// One step, whole or not at all.
+fn perform(transaction: &mut Transaction<'_>, folder: &Path, request: &Request) -> Result<Performed, PortError> {
+    let fail = |error: rusqlite::Error| failed("write", folder, error);
+    let savepoint = transaction.savepoint().map_err(fail)?;
+    let id = request.action.stream();
+    let stored = load(&savepoint, folder, id)?;
+    let others = sources(&savepoint, folder, &request.action, stored.as_ref())?;
+    let server = Server::default();
+    let stream = stored.as_ref().map(|stored| &stored.stream);
+    let state = State { id, stream, others: &others, server: &server };
+
+    if let Some((precondition, actual)) = broken(&savepoint, folder, &request.requires, id, stored.as_ref())? {
+        // A run that was killed is made again: what it had done is no longer as its plan saw it, and right all the same.
+        if rules::is_satisfied(state, &request.action) {
+            return Ok(Performed::AlreadySo { now: now_at(id, stream) });
+        }
+        return Ok(Performed::Stale { precondition, actual });
+    }
+    let effect = match rules::perform(state, &request.action, request.now) {
+        Ok(effect) => effect,
+        Err(refusal) => return Ok(Performed::Refused { message: refusal.to_string() }),
+    };
+    if !effect.changed {
+        return Ok(Performed::AlreadySo { now: now_at(id, stream) });
+    }
+    let owned = ownership(stored.as_ref().map(|stored| &stored.owned), request);
+    let mut after = effect.stream;
+    write(&savepoint, id, after.as_mut(), &owned).map_err(fail)?;
+    record(&savepoint, id, stream, after.as_ref(), request).map_err(fail)?;
+    savepoint.commit().map_err(fail)?;
+    Ok(Performed::Applied { now: now_at(id, after.as_ref()) })
+}
+
+fn load(connection: &Connection, folder: &Path, id: &StreamId) -> Result<Option<LiveStream>, PortError> {
+    let sql = "SELECT object, owned FROM streams WHERE namespace = ?1 AND name = ?2";
+    let row: Option<(String, String)> = connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| {
+            statement.query_row((&id.namespace, &id.name), |row| Ok((row.get(0)?, row.get(1)?))).optional()
+        })
+        .map_err(|error| failed("read", folder, error))?;
+    row.map(|(object, owned)| read::decode(folder, id, &object, &owned)).transpose()
+}
+
+/// The other streams that an action's tags name.
+fn sources(
+    connection: &Connection,
+    folder: &Path,
+    action: &Action,
+    stored: Option<&LiveStream>,
+) -> Result<BTreeMap<StreamId, ImageStream>, PortError> {
+    let id = action.stream();
+    let tags = match action {
+        Action::CreateStream { tags, .. } => tags.iter().collect(),
+        Action::SetTag { after, .. } => vec![after],
+        Action::Follow { tag, .. } => stored.and_then(|stored| stored.stream.spec_tag(tag)).into_iter().collect(),
+        Action::UpdateStream { .. }
+        | Action::Import { .. }
+        | Action::DeleteTag { .. }
+        | Action::DeleteStream { .. } => Vec::new(),
+    };
+    let mut sources = BTreeMap::new();
+    for from in tags.into_iter().filter_map(|tag| tag.from.as_ref()).filter(|from| from.kind != DOCKER_IMAGE) {
+        let Some((name, _)) = from.name.split_once([':', '@']) else { continue };
+        let namespace = if from.namespace.is_empty() { &id.namespace } else { &from.namespace };
+        let source = StreamId::new(namespace, name);
+        if let Some(found) = load(connection, folder, &source)? {
+            sources.insert(source, found.stream);
+        }
+    }
+    Ok(sources)
+}
+
+/// The first precondition that does not hold, and what is so instead.
+fn broken(
+    connection: &Connection,
+    folder: &Path,
+    requires: &[Precondition],
+    id: &StreamId,
+    stored: Option<&LiveStream>,
+) -> Result<Option<(Precondition, String)>, PortError> {
+    for precondition in requires {
+        let actual = match precondition {
+            Precondition::StreamAbsent { stream } if stream == id => {
+                stored.map(|stored| format!("the stream is at version {}", version_of(&stored.stream)))
+            }
+            Precondition::ResourceVersion { stream, version, uid } if stream == id => match stored {
+                None => Some("the stream is gone".to_owned()),
+                Some(stored) if stored.stream.metadata.uid.as_deref() != Some(uid) => {
+                    Some("it is another stream of that name".to_owned())
+                }
+                Some(stored) => Some(version_of(&stored.stream))
+                    .filter(|is| is != version)
+                    .map(|is| format!("it is at version {is}")),
+            },
+            Precondition::TagAt { tag, reference } => {
+                let source = load(connection, folder, &tag.stream)?;
+                let head = source.as_ref().and_then(|source| source.stream.head(&tag.tag));
+                match head {
+                    Some(head) if head.docker_image_reference == *reference => None,
+                    Some(head) => Some(format!("it is at {}", head.docker_image_reference)),
+                    None => Some("it has no image".to_owned()),
+                }
+            }
+            Precondition::StreamAbsent { stream } | Precondition::ResourceVersion { stream, .. } => {
+                Some(format!("it is about `{stream}`, another stream than the step's"))
+            }
+        };
+        if let Some(actual) = actual {
+            return Ok(Some((precondition.clone(), actual)));
+        }
+    }
+    Ok(None)
+}
+
+fn version_of(stream: &ImageStream) -> String {
+    stream.metadata.resource_version.clone().unwrap_or_default()
+}
+
+/// What a next step on the same stream relies on.
+fn now_at(id: &StreamId, stream: Option<&ImageStream>) -> Option<Precondition> {
+    let stream = stream?;
+    let uid = stream.metadata.uid.clone().unwrap_or_default();
+    Some(Precondition::ResourceVersion { stream: id.clone(), version: version_of(stream), uid })
+}
+
+/// What of the stream is ours after the step.
+fn ownership(before: Option<&Owned>, request: &Request) -> Owned {
+    let mut owned = before.cloned().unwrap_or_default();
+    match &request.action {
+        Action::CreateStream { header, tags, .. } => {
+            owned.stream = true;
+            owned.labels = header.labels.keys().cloned().collect();
+            owned.annotations = header.annotations.keys().cloned().collect();
+            owned.tags = tags.iter().map(|tag| (tag.name.clone(), request.path.clone())).collect();
+        }
+        Action::UpdateStream { after, .. } => {
+            owned.labels = after.labels.keys().cloned().collect();
+            owned.annotations = after.annotations.keys().cloned().collect();
+        }
+        Action::SetTag { after, .. } => {
+            owned.tags.insert(after.name.clone(), request.path.clone());
+        }
+        // Tags of a repository that is imported whole come with the import (semantics 3.3).
+        Action::Import { images, .. } => {
+            for item in images {
+                owned.tags.entry(item.tag.clone()).or_insert_with(|| request.path.clone());
+            }
+        }
+        Action::DeleteTag { tag, .. } => {
+            owned.tags.remove(tag);
+        }
+        Action::Follow { .. } | Action::DeleteStream { .. } => {}
+    }
+    owned
+}
+
+/// Writes the stream with a new version, or removes it.
+fn write(
+    connection: &Savepoint<'_>,
+    id: &StreamId,
+    stream: Option<&mut ImageStream>,
+    owned: &Owned,
+) -> rusqlite::Result<()> {
+    let Some(stream) = stream else {
+        connection.execute("DELETE FROM streams WHERE namespace = ?1 AND name = ?2", (&id.namespace, &id.name))?;
+        return Ok(());
+    };
+    let mut raise =
+        connection.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'version' RETURNING value")?;
+    let version: String = raise.query_row([], |row| row.get(0))?;
+    if stream.metadata.uid.is_none() {
+        stream.metadata.uid = Some(uid()?);
+    }
+    stream.metadata.resource_version = Some(version.clone());
+    let json = |error: serde_json::Error| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
+    let object = serde_json::to_string(stream).map_err(json)?;
+    let tags = i64::try_from(owned.tags.len()).unwrap_or(i64::MAX);
+    let owned = serde_json::to_string(owned).map_err(json)?;
+    let mut put = connection.prepare_cached(
+        "INSERT INTO streams (namespace, name, uid, version, object, owned, owned_tags) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (namespace, name) DO UPDATE SET uid = ?3, version = ?4, object = ?5, owned = ?6, owned_tags = ?7",
+    )?;
+    put.execute(params![
+        id.namespace,
+        id.name,
+        stream.metadata.uid,
+        version.parse::<i64>().unwrap_or(0),
+        object,
+        owned,
+        tags
+    ])?;
+    Ok(())
+}
+
+/// A random identity in the form of a UUID of version 4 (RFC 9562).
+fn uid() -> rusqlite::Result<String> {
+    let hex = schema::random_hex(16).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let variant = ["8", "9", "a", "b"][usize::from(hex.as_bytes()[16] % 4)];
+    Ok(format!("{}-{}-4{}-{variant}{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..]))
+}
+
+/// Writes down what the step changed, for `history`.
+fn record(
+    connection: &Savepoint<'_>,
+    id: &StreamId,
+    before: Option<&ImageStream>,
+    after: Option<&ImageStream>,
+    request: &Request,
+) -> rusqlite::Result<()> {
+    let mut rows = rules::moves(before, after);
+    let (action, subject) = match &request.action {
+        Action::CreateStream { .. } => ("create stream", Some(String::new())),
+        Action::UpdateStream { .. } => ("update stream", Some(String::new())),
+        Action::SetTag { after, before, .. } => {
+            (if before.is_some() { "change tag" } else { "add tag" }, Some(after.name.clone()))
+        }
+        Action::Follow { .. } => ("follow", None),
+        Action::Import { .. } => ("import", None),
+        Action::DeleteTag { tag, .. } => ("delete tag", Some(tag.clone())),
+        Action::DeleteStream { .. } => ("delete stream", Some(String::new())),
+    };
+    if let Some(tag) = subject.filter(|subject| rows.iter().all(|row| row.tag != *subject)) {
+        rows.insert(0, Move { tag, before: None, after: None });
+    }
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO changes (namespace, name, tag, at, run, step, revision, dirty, path, action, reason, before, after)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?;
+    for Move { tag, before, after } in rows {
+        insert.execute(params![
+            id.namespace,
+            id.name,
+            tag,
+            request.now.to_string(),
+            request.run,
+            request.step,
+            request.commit,
+            request.dirty,
+            request.path,
+            action,
+            request.reason,
+            before,
+            after
+        ])?;
+    }
+    let mut seen = connection.prepare_cached("INSERT OR IGNORE INTO images VALUES (?1, ?2)")?;
+    for head in after.iter().flat_map(|stream| &stream.status.tags).filter_map(|list| list.items.first()) {
+        if !head.image.is_empty() {
+            seen.execute(params![head.image, request.now.to_string()])?;
+        }
+    }
+    Ok(())
+}
