@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::{ImageLookupPolicy, TagReference};
 
 use super::id::StreamId;
-use super::live::Ignorance;
+use super::live::{Ignorance, Question};
 use super::revision::Revision;
 use super::workload::Workload;
 
@@ -81,6 +81,13 @@ pub struct Origin {
     pub line: u32,
     /// Column in characters, from 1.
     pub column: u32,
+}
+
+impl DesiredTag {
+    /// What is asked of a registry for it.
+    pub fn question(&self) -> Option<Question> {
+        Question::of(&self.reference)
+    }
 }
 
 fn path_out<S: serde::Serializer>(path: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,13 +1,13 @@
 //! What was observed, and what could not be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::ImageStream;
+use crate::api::{DOCKER_IMAGE, ImageStream, TagReference};
 
 use super::id::StreamId;
 use super::image_reference::{Digest, ImageReference};
@@ -94,6 +94,10 @@ pub struct Live {
     pub upstream: BTreeMap<Question, Upstream>,
     /// Tags of repositories that are imported whole, by repository.
     pub listings: BTreeMap<String, Observed<Vec<String>>>,
+    /// Streams that are as they were when the same definition left nothing to do. They are not in `streams`.
+    pub settled: BTreeSet<StreamId>,
+    /// Tags of ours in settled streams.
+    pub settled_tags: usize,
 }
 
 /// A stream as it is.
@@ -159,6 +163,16 @@ pub struct PlatformImage {
     /// `v7`, `v8`, or empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub variant: String,
+}
+
+impl Question {
+    /// What is asked for a tag that is filled by imports; none for other tags, and for references that do not parse (which
+    /// their definition was told).
+    pub fn of(tag: &TagReference) -> Option<Self> {
+        let from = tag.from.as_ref().filter(|from| from.kind == DOCKER_IMAGE && !tag.reference)?;
+        let reference: ImageReference = from.name.parse().ok()?;
+        Some(Self { reference: reference.with_defaults(), insecure: tag.import_policy.insecure })
+    }
 }
 
 impl<T> Observed<T> {

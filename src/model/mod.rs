@@ -11,6 +11,7 @@ mod plan;
 mod policy;
 mod report;
 mod revision;
+mod tag_order;
 mod workload;
 
 pub use desired::{Desired, DesiredStream, DesiredTag, Held, Origin};
@@ -24,6 +25,7 @@ pub use plan::{
 pub use policy::{Policy, Refresh, RemovalLimit};
 pub use report::{Outcome, Report};
 pub use revision::Revision;
+pub use tag_order::import_order;
 pub use workload::{Container, FieldPath, Workload, WorkloadId, WorkloadTrigger};
 
 /// Version of the formats of saved plans and reports.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
+use crate::api::TagReference;
+
 use super::id::StreamId;
 
 /// Decisions of people that the planner keeps to.
@@ -57,6 +59,13 @@ impl Default for Policy {
             repository_tags: 50,
             images_per_import: usize::MAX,
         }
+    }
+}
+
+impl Policy {
+    /// How old the answer of a registry on a tag may grow.
+    pub fn interval(&self, tag: &TagReference) -> SignedDuration {
+        if tag.import_policy.scheduled { self.schedule_interval } else { self.check_interval }
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod live;
 mod memory;
+mod progress;
 mod registry;
 mod source;
 mod target;
 
 pub use live::{LiveState, Observation};
 pub use memory::{Memory, NoMemory, Settled};
+pub use progress::{NoProgress, Progress};
 pub use registry::Registry;
 pub use source::{BlobReader, Entry, Listing, Refused, RefusedEntry, Source, SourceError};
 pub use target::{Command, Performed, Provenance, Target};

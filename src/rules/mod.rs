@@ -14,7 +14,6 @@ mod perform;
 mod refusal;
 mod resolve;
 mod satisfied;
-mod tags;
 mod validate;
 mod write;
 
@@ -32,7 +31,6 @@ pub use perform::perform;
 pub use refusal::{Cause, Refusal, RefusalReason};
 pub use resolve::{choose_image, is_imported, resolve, source_changed};
 pub use satisfied::{is_same, is_satisfied};
-pub use tags::import_order;
 
 /// What a request is answered from.
 #[derive(Clone, Copy)]

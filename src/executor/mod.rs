@@ -1,0 +1,151 @@
+//! Carrying a plan out.
+//!
+//! Walks the steps in the order of their dependencies, checks what each relies on, makes one request a step and records
+//! what became of it. Decides nothing: it never looks at a reason. May name `api`, `model` and `ports`.
+//! Tests: `tests/it/properties.rs` (interrupted after any step), `tests/it/reconcile.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+
+use crate::model::{FORMAT_VERSION, Outcome, Plan, Precondition, Report, Step, StepId, StreamId};
+use crate::ports::{Command, Performed, PortError, Progress, Provenance, Target};
+
+/// Steps under way at once, never two on one stream.
+const CONCURRENCY: usize = 64;
+
+/// Carries a plan out. Setting `stop` lets the steps under way end and starts no others.
+///
+/// # Errors
+///
+/// When the journal cannot be written: then nothing was tried, or everything was and only the report is missing.
+pub async fn execute(
+    plan: &Plan,
+    target: &impl Target,
+    reason: impl Fn(&Step) -> String,
+    clock: impl Fn() -> Timestamp,
+    stop: &AtomicBool,
+    progress: &impl Progress,
+) -> Result<Report, PortError> {
+    let started = clock();
+    let run = target.begin(plan, started).await?;
+    progress.begin("applying", plan.steps.len());
+    let mut walk = Walk::new(plan);
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        while under_way.len() < CONCURRENCY && !stop.load(Ordering::Relaxed) {
+            let Some(step) = walk.next() else { break };
+            let requires = walk.requires(step);
+            let reason = reason(step);
+            let now = clock();
+            under_way.push(async move {
+                let path = step.origin.as_ref().map_or("", |origin| &origin.path);
+                let provenance = Provenance { run, step: step.id, revision: &plan.revision, path, reason: &reason };
+                let command = Command { action: &step.action, requires, provenance, now };
+                (step, target.perform(command).await)
+            });
+        }
+        let Some((step, result)) = under_way.next().await else { break };
+        progress.advance(1);
+        walk.record(step, result);
+    }
+    progress.end();
+    let report = Report {
+        format_version: FORMAT_VERSION,
+        revision: plan.revision.clone(),
+        started,
+        finished: clock(),
+        outcomes: walk.outcomes(),
+        deferred: plan.deferred.clone(),
+    };
+    target.finish(run, &report).await?;
+    Ok(report)
+}
+
+/// Which steps are done, ready, waiting.
+struct Walk<'a> {
+    waiting: BTreeMap<StepId, &'a Step>,
+    /// Streams that a step is under way on.
+    busy: BTreeSet<&'a StreamId>,
+    outcomes: BTreeMap<StepId, Outcome>,
+    /// How each stream was left by its last step.
+    left: BTreeMap<&'a StreamId, Option<Precondition>>,
+    /// Steps that take nothing away and are not done: removals wait for them.
+    gentle: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        Self {
+            waiting: plan.steps.iter().map(|step| (step.id, step)).collect(),
+            busy: BTreeSet::new(),
+            outcomes: BTreeMap::new(),
+            left: BTreeMap::new(),
+            gentle: plan.steps.iter().filter(|step| !step.action.is_removal()).count(),
+        }
+    }
+
+    /// The next step that can be done. Steps behind one that failed are skipped on the way.
+    fn next(&mut self) -> Option<&'a Step> {
+        loop {
+            let ready = self.waiting.values().copied().find(|step| {
+                let done = step.after.iter().all(|before| self.outcomes.contains_key(before));
+                done && !self.busy.contains(step.action.stream()) && (self.gentle == 0 || !step.action.is_removal())
+            })?;
+            self.waiting.remove(&ready.id);
+            let failed = ready.after.iter().find(|before| !self.outcomes.get(before).is_some_and(Outcome::is_success));
+            match failed.copied() {
+                Some(behind) => self.settle(ready, Outcome::Skipped { behind: Some(behind) }),
+                None => {
+                    self.busy.insert(ready.action.stream());
+                    return Some(ready);
+                }
+            }
+        }
+    }
+
+    /// What the step relies on: for a stream that this run has already written, how it left it.
+    fn requires(&self, step: &Step) -> Vec<Precondition> {
+        let mut requires = step.requires.clone();
+        if let Some(Some(left)) = self.left.get(step.action.stream()) {
+            requires.push(left.clone());
+        }
+        requires
+    }
+
+    fn record(&mut self, step: &'a Step, result: Result<Performed, PortError>) {
+        let stream = step.action.stream();
+        self.busy.remove(stream);
+        let outcome = match result {
+            Ok(Performed::Applied { now }) => {
+                self.left.insert(stream, now);
+                Outcome::Applied
+            }
+            Ok(Performed::AlreadySo { now }) => {
+                self.left.insert(stream, now);
+                Outcome::AlreadySo
+            }
+            Ok(Performed::Stale { precondition, actual }) => Outcome::Stale { precondition, actual },
+            Ok(Performed::Refused { message }) => Outcome::Failed { error: message, again: false },
+            Err(error) => Outcome::Failed { error: error.chain(), again: true },
+        };
+        self.settle(step, outcome);
+    }
+
+    fn settle(&mut self, step: &Step, outcome: Outcome) {
+        self.gentle -= usize::from(!step.action.is_removal());
+        self.outcomes.insert(step.id, outcome);
+    }
+
+    /// All outcomes; what was never begun was skipped.
+    fn outcomes(self) -> BTreeMap<StepId, Outcome> {
+        let mut outcomes = self.outcomes;
+        for id in self.waiting.into_keys() {
+            outcomes.insert(id, Outcome::Skipped { behind: None });
+        }
+        outcomes
+    }
+}

@@ -1,0 +1,11 @@
+//! What must be known for a plan, and asking for it.
+//!
+//! [`questions`] is pure: it decides what to ask. [`collect`] asks, each question once, a bounded number at a time, and
+//! folds nothing: what nobody could say is `Unknown`. May name `api`, `model` and `ports`.
+//! Tests: beside the code, `tests/it/reconcile.rs`.
+
+mod collect;
+mod questions;
+
+pub use collect::collect;
+pub use questions::{Questions, questions};

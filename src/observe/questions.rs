@@ -1,0 +1,82 @@
+//! What registries have to be asked. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::api::{ImageStream, TagReference};
+use crate::model::{Desired, ImageReference, Live, Policy, Question, StreamId, Upstream};
+
+/// What to ask.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Questions {
+    /// References to resolve.
+    pub resolve: BTreeSet<Question>,
+    /// Repositories to list.
+    pub list: BTreeSet<Question>,
+}
+
+/// The questions that `remembered` answers do not settle.
+///
+/// Asked is what has to be imported, what was asked for, and what nobody has looked at for as long as the policy says. A
+/// digest never moves: it is only asked about to be imported.
+pub fn questions(
+    desired: &Desired,
+    live: &Live,
+    policy: &Policy,
+    remembered: &BTreeMap<Question, Upstream>,
+    now: Timestamp,
+) -> Questions {
+    let mut questions = Questions::default();
+    for (id, stream) in &desired.streams {
+        if live.settled.contains(id) {
+            continue;
+        }
+        let current = live.streams.get(id).map(|live| &live.stream);
+        for tag in stream.tags.values() {
+            let Some(question) = tag.question() else { continue };
+            let fresh = remembered.get(&question).is_some_and(|upstream| {
+                upstream.checked_at.checked_add(policy.interval(&tag.reference)).is_ok_and(|until| now < until)
+            });
+            let asked = policy.refresh.asks(id, &tag.reference.name);
+            if asked || needs_import(id, current, &tag.reference) || (!fresh && question.reference.digest.is_none()) {
+                questions.resolve.insert(question);
+            }
+        }
+        if let Some(repository) = repository(&stream.docker_image_repository) {
+            let listed = current.is_some_and(|current| {
+                current.spec.docker_image_repository == stream.docker_image_repository
+                    && current.metadata.annotations.contains_key(crate::api::REPOSITORY_CHECK_ANNOTATION)
+            });
+            if !listed || policy.refresh.asks(id, "") {
+                questions.list.insert(repository);
+            }
+        }
+    }
+    questions
+}
+
+/// The question that lists a repository; none for no repository.
+fn repository(text: &str) -> Option<Question> {
+    let reference: ImageReference = text.parse().ok()?;
+    let reference = ImageReference { tag: String::new(), ..reference.with_defaults() };
+    Some(Question { reference, insecure: false })
+}
+
+/// Whether the tag has to be imported whatever upstream has: it is new, names another source, or its last import failed.
+fn needs_import(id: &StreamId, stream: Option<&ImageStream>, wanted: &TagReference) -> bool {
+    let Some(stream) = stream else { return true };
+    let Some(is) = stream.spec_tag(&wanted.name) else { return true };
+    let Some(list) = stream.status_tag(&wanted.name) else { return true };
+    let Some(head) = list.items.first() else { return true };
+    let namespace = |tag: &TagReference| {
+        tag.from.as_ref().map(|from| from.namespace.clone()).filter(|namespace| *namespace != id.namespace)
+    };
+    let name = |tag: &TagReference| tag.from.as_ref().map(|from| (from.kind.clone(), from.name.clone()));
+    !list.conditions.is_empty()
+        || is.generation.is_some_and(|generation| generation > head.generation)
+        || name(is) != name(wanted)
+        || namespace(is) != namespace(wanted)
+        || is.reference != wanted.reference
+        || is.import_policy.import_mode != wanted.import_policy.import_mode
+}

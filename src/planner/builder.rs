@@ -1,0 +1,169 @@
+//! The plan under construction, and the world as it will be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::ImageStream;
+use crate::model::{
+    Action, Deferred, DeferredAction, FORMAT_VERSION, LiveStream, Observed, Origin, Plan, Precondition, Reason, Step,
+    StepId, StreamId, Wait,
+};
+use crate::rules::{self, State, Streams};
+
+use super::PlanInput;
+
+/// Collects steps and what they leave behind.
+pub(super) struct Builder<'a> {
+    pub(super) input: &'a PlanInput<'a>,
+    world: World<'a>,
+    steps: Vec<Step>,
+    deferred: Vec<Deferred>,
+    /// The last step on each stream.
+    last: BTreeMap<StreamId, StepId>,
+    /// Streams that cannot be planned for: nothing more is planned on them.
+    blocked: BTreeSet<StreamId>,
+}
+
+/// The streams as they are, under those that steps have changed.
+struct World<'a> {
+    live: &'a BTreeMap<StreamId, LiveStream>,
+    changed: BTreeMap<StreamId, Option<ImageStream>>,
+}
+
+impl Streams for World<'_> {
+    fn stream(&self, id: &StreamId) -> Option<&ImageStream> {
+        match self.changed.get(id) {
+            Some(changed) => changed.as_ref(),
+            None => self.live.get(id).map(|live| &live.stream),
+        }
+    }
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(input: &'a PlanInput<'a>) -> Self {
+        Self {
+            input,
+            world: World { live: &input.live.streams, changed: BTreeMap::new() },
+            steps: Vec::new(),
+            deferred: Vec::new(),
+            last: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+        }
+    }
+
+    /// The stream as it will be after the steps so far.
+    pub(super) fn predicted(&self, id: &StreamId) -> Option<&ImageStream> {
+        self.world.stream(id)
+    }
+
+    /// Nothing can be planned on this stream.
+    pub(super) fn is_blocked(&self, id: &StreamId) -> bool {
+        self.blocked.contains(id) || self.input.live.settled.contains(id)
+    }
+
+    pub(super) fn block(&mut self, id: &StreamId) {
+        self.blocked.insert(id.clone());
+    }
+
+    /// Plans an action, unless it would change nothing. What the rules refuse is deferred and blocks the stream.
+    pub(super) fn step(
+        &mut self,
+        action: Action,
+        reason: Reason,
+        origin: Option<&Origin>,
+        requires: Vec<Precondition>,
+    ) {
+        let id = action.stream().clone();
+        if self.is_blocked(&id) {
+            return;
+        }
+        let before = self.world.stream(&id);
+        let state = State { id: &id, stream: before, others: &self.world, server: self.input.server };
+        let effect = match rules::perform(state, &action, self.input.live.observed_at) {
+            Ok(effect) if !effect.changed => return,
+            Ok(effect) => effect,
+            Err(refusal) => {
+                let wait = Wait::Refused { rule: refusal.to_string() };
+                let tag = match &action {
+                    Action::SetTag { after, .. } => Some(after.name.clone()),
+                    Action::Follow { tag, .. } | Action::DeleteTag { tag, .. } => Some(tag.clone()),
+                    Action::CreateStream { .. }
+                    | Action::UpdateStream { .. }
+                    | Action::Import { .. }
+                    | Action::DeleteStream { .. } => None,
+                };
+                if tag.is_none() {
+                    self.block(&id);
+                }
+                return self.defer(&id, tag.as_deref(), DeferredAction::Reconcile, origin, wait);
+            }
+        };
+        let moves = rules::moves(before, effect.stream.as_ref());
+        let mut all = Vec::new();
+        if !self.last.contains_key(&id) {
+            all.push(self.as_seen(&id));
+        }
+        all.extend(requires);
+        let mut after: BTreeSet<StepId> = self.last.get(&id).copied().into_iter().collect();
+        for precondition in &all {
+            if let Precondition::TagAt { tag, .. } = precondition {
+                after.extend(self.last.get(&tag.stream));
+            }
+        }
+        let step_id = StepId(u32::try_from(self.steps.len() + 1).unwrap_or(u32::MAX));
+        self.steps.push(Step {
+            id: step_id,
+            action,
+            reason,
+            origin: origin.cloned(),
+            requires: all,
+            after: after.into_iter().collect(),
+            moves,
+        });
+        self.last.insert(id.clone(), step_id);
+        self.world.changed.insert(id, effect.stream);
+    }
+
+    /// The stream as it was seen, as a precondition of its first step.
+    fn as_seen(&self, id: &StreamId) -> Precondition {
+        match self.input.live.streams.get(id) {
+            None => Precondition::StreamAbsent { stream: id.clone() },
+            Some(live) => Precondition::ResourceVersion {
+                stream: id.clone(),
+                version: live.stream.metadata.resource_version.clone().unwrap_or_default(),
+                uid: live.stream.metadata.uid.clone().unwrap_or_default(),
+            },
+        }
+    }
+
+    pub(super) fn defer(
+        &mut self,
+        stream: &StreamId,
+        tag: Option<&str>,
+        action: DeferredAction,
+        origin: Option<&Origin>,
+        wait: Wait,
+    ) {
+        let (stream, tag, origin) = (stream.clone(), tag.map(str::to_owned), origin.cloned());
+        self.deferred.push(Deferred { stream, tag, action, origin, wait });
+    }
+
+    /// The live stream, or what is known instead of it.
+    pub(super) fn live(&self, id: &StreamId) -> Observed<&'a LiveStream> {
+        self.input.live.stream(id)
+    }
+
+    pub(super) fn finish(mut self) -> Plan {
+        let PlanInput { desired, live, target, tool, .. } = self.input;
+        self.deferred.sort_by(|a, b| (&a.stream, &a.tag, a.action).cmp(&(&b.stream, &b.tag, b.action)));
+        Plan {
+            format_version: FORMAT_VERSION,
+            tool: (*tool).to_owned(),
+            target: (*target).to_owned(),
+            revision: desired.revision.clone(),
+            observed_at: live.observed_at,
+            streams: desired.streams.len() + desired.held.len(),
+            steps: self.steps,
+            deferred: self.deferred,
+        }
+    }
+}

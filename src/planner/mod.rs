@@ -1,0 +1,79 @@
+//! From what is wanted and what is known to a plan.
+//!
+//! Pure: no clock, no file, no network; the same input gives the same plan. Every step that is planned is also performed,
+//! by [`crate::rules`], on a copy of the world, so that later steps are planned against what earlier ones leave behind and
+//! each step can say which tags it moves. May name `api`, `model` and `rules`.
+//! Tests: `tests/plans` (worlds in files), `tests/it/properties.rs` (thousands of random ones).
+
+mod builder;
+mod follows;
+mod imports;
+mod prune;
+mod streams;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::model::{Desired, DesiredStream, DesiredTag, Live, Plan, Policy, StreamId};
+use crate::rules::{AliasTarget, Server, alias_target};
+
+use builder::Builder;
+
+/// Everything a plan depends on.
+pub struct PlanInput<'a> {
+    /// What Git says.
+    pub desired: &'a Desired,
+    /// What is known.
+    pub live: &'a Live,
+    /// What people allow.
+    pub policy: &'a Policy,
+    /// How the target is set up.
+    pub server: &'a Server,
+    /// What identifies the target.
+    pub target: &'a str,
+    /// Name and version of the program.
+    pub tool: &'a str,
+}
+
+/// Makes the plan.
+///
+/// In this order: streams and tags, imports, tags that copy other streams, and last what is to be removed.
+pub fn plan(input: &PlanInput<'_>) -> Plan {
+    let mut builder = Builder::new(input);
+    streams::plan(&mut builder);
+    imports::plan(&mut builder);
+    follows::plan(&mut builder);
+    prune::plan(&mut builder);
+    builder.finish()
+}
+
+/// From when on a stream that has nothing to do now may have something to do although nothing changed: when the answers on
+/// its upstream tags have grown old. None: never.
+pub fn due(stream: &DesiredStream, live: &Live, policy: &Policy) -> Option<Timestamp> {
+    let moments = stream.tags.values().filter_map(|tag| {
+        let question = tag.question().filter(|question| question.reference.digest.is_none())?;
+        let checked = live.upstream.get(&question).map_or(live.observed_at, |upstream| upstream.checked_at);
+        checked.checked_add(policy.interval(&tag.reference)).ok()
+    });
+    moments.min()
+}
+
+/// The streams that each stream's tags copy from: what moves there concerns them.
+pub fn sources(desired: &Desired) -> BTreeMap<&StreamId, BTreeSet<StreamId>> {
+    let mut sources: BTreeMap<&StreamId, BTreeSet<StreamId>> = BTreeMap::new();
+    for (id, stream) in &desired.streams {
+        for tag in stream.tags.values() {
+            if let Some(AliasTarget::Other(source)) = alias_target(id, &tag.reference) {
+                sources.entry(id).or_default().insert(source.stream);
+            }
+        }
+    }
+    sources
+}
+
+/// Tags that are written after everything they may copy is in place: they name another stream, or an image.
+fn is_copied(id: &StreamId, tag: &DesiredTag) -> bool {
+    let names_image = tag.reference.from.as_ref().is_some_and(|from| from.kind == crate::api::IMAGE_STREAM_IMAGE);
+    names_image || matches!(alias_target(id, &tag.reference), Some(AliasTarget::Other(_)))
+}

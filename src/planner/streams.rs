@@ -1,0 +1,148 @@
+//! Streams and their own tags: make what is missing, change what differs.
+
+use std::collections::BTreeMap;
+
+use crate::api::{IMAGE_STREAM_TAG, ImageStream, TagReference};
+use crate::model::{Action, DeferredAction, DesiredStream, LiveStream, Observed, Reason, StreamHeader, StreamId, Wait};
+use crate::rules::is_same;
+
+use super::builder::Builder;
+use super::is_copied;
+
+pub(super) fn plan(builder: &mut Builder<'_>) {
+    let desired = builder.input.desired;
+    for (id, held) in &desired.held {
+        let wait = Wait::Held { by: format!("{}: {}", held.rule, held.detail) };
+        builder.defer(id, None, DeferredAction::Reconcile, Some(&held.origin), wait);
+        builder.block(id);
+    }
+    for (id, stream) in &desired.streams {
+        if builder.is_blocked(id) {
+            continue;
+        }
+        match builder.live(id) {
+            Observed::Unknown(ignorance) => {
+                builder.defer(id, None, DeferredAction::Reconcile, Some(&stream.origin), Wait::Unknown(ignorance));
+                builder.block(id);
+            }
+            Observed::Absent => create(builder, id, stream),
+            Observed::Known(live) => update(builder, id, stream, live),
+        }
+    }
+}
+
+/// A new stream with the tags that name no other stream: those others may not be there yet.
+fn create(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream) {
+    let tags = stream.tags.values().filter(|tag| !is_copied(id, tag)).map(|tag| tag.reference.clone()).collect();
+    let action = Action::CreateStream { stream: id.clone(), header: header(stream), tags };
+    builder.step(action, Reason::Missing, Some(&stream.origin), Vec::new());
+}
+
+fn update(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream, live: &LiveStream) {
+    let (before, after) = (live_header(stream, live), header(stream));
+    let fields = header_differences(&before, &after);
+    if !fields.is_empty() {
+        let action = Action::UpdateStream { stream: id.clone(), before, after };
+        builder.step(action, Reason::Changed { fields }, Some(&stream.origin), Vec::new());
+    }
+    for tag in stream.tags.values().filter(|tag| !is_copied(id, tag)) {
+        if let Some((action, reason)) = set_tag(id, &live.stream, &tag.reference) {
+            builder.step(action, reason, Some(&tag.origin), Vec::new());
+        }
+    }
+}
+
+/// The step that makes a tag what it should be; none if it is.
+pub(super) fn set_tag(id: &StreamId, live: &ImageStream, wanted: &TagReference) -> Option<(Action, Reason)> {
+    let action = |before: Option<&TagReference>| Action::SetTag {
+        stream: id.clone(),
+        before: before.map(|before| TagReference { generation: None, ..before.clone() }),
+        after: wanted.clone(),
+    };
+    let Some(is) = live.spec_tag(&wanted.name) else { return Some((action(None), Reason::Missing)) };
+    let fields = tag_differences(id, is, wanted);
+    (!fields.is_empty()).then(|| (action(Some(is)), Reason::Changed { fields }))
+}
+
+fn header(stream: &DesiredStream) -> StreamHeader {
+    let DesiredStream { labels, annotations, lookup_policy, docker_image_repository, tags: _, origin: _ } = stream;
+    StreamHeader {
+        labels: labels.clone(),
+        annotations: annotations.clone(),
+        lookup_policy: *lookup_policy,
+        docker_image_repository: docker_image_repository.clone(),
+    }
+}
+
+/// The live header as far as it is our business: keys that are wanted, and keys that we put there.
+fn live_header(stream: &DesiredStream, live: &LiveStream) -> StreamHeader {
+    let ours = |map: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>, owned: &[String]| {
+        let mine = |key: &String| wanted.contains_key(key) || owned.contains(key);
+        map.iter().filter(|(key, _)| mine(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let metadata = &live.stream.metadata;
+    StreamHeader {
+        labels: ours(&metadata.labels, &stream.labels, &live.owned.labels),
+        annotations: ours(&metadata.annotations, &stream.annotations, &live.owned.annotations),
+        lookup_policy: live.stream.spec.lookup_policy,
+        docker_image_repository: live.stream.spec.docker_image_repository.clone(),
+    }
+}
+
+fn header_differences(before: &StreamHeader, after: &StreamHeader) -> Vec<String> {
+    let StreamHeader { labels, annotations, lookup_policy, docker_image_repository } = after;
+    let mut fields = Vec::new();
+    for (name, was, is) in [("labels", &before.labels, labels), ("annotations", &before.annotations, annotations)] {
+        let mut keys: Vec<&String> = was.keys().chain(is.keys()).filter(|key| was.get(*key) != is.get(*key)).collect();
+        keys.sort();
+        keys.dedup();
+        fields.extend(keys.into_iter().map(|key| format!("{name}.{key}")));
+    }
+    if before.lookup_policy != *lookup_policy {
+        fields.push("lookupPolicy.local".to_owned());
+    }
+    if before.docker_image_repository != *docker_image_repository {
+        fields.push("dockerImageRepository".to_owned());
+    }
+    fields
+}
+
+/// The fields in which a tag differs, after what is the same in two spellings is made equal (semantics 1.6).
+fn tag_differences(id: &StreamId, is: &TagReference, wanted: &TagReference) -> Vec<String> {
+    let (is, wanted) = (normal(id, is), normal(id, wanted));
+    if is_same(&is, &wanted) {
+        return Vec::new();
+    }
+    let TagReference { name: _, annotations, from, reference, generation: _, import_policy, reference_policy } =
+        &wanted;
+    let from_part =
+        |tag: &TagReference, part: fn(&crate::api::ObjectReference) -> &String| tag.from.as_ref().map(part).cloned();
+    let checks = [
+        ("annotations", is.annotations != *annotations),
+        ("from.kind", from_part(&is, |from| &from.kind) != from.as_ref().map(|from| from.kind.clone())),
+        ("from.name", from_part(&is, |from| &from.name) != from.as_ref().map(|from| from.name.clone())),
+        ("from.namespace", from_part(&is, |from| &from.namespace) != from.as_ref().map(|from| from.namespace.clone())),
+        ("reference", is.reference != *reference),
+        ("importPolicy.importMode", is.import_policy.import_mode != import_policy.import_mode),
+        ("importPolicy.insecure", is.import_policy.insecure != import_policy.insecure),
+        ("importPolicy.scheduled", is.import_policy.scheduled != import_policy.scheduled),
+        ("referencePolicy.type", is.reference_policy != *reference_policy),
+    ];
+    checks.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field.to_owned()).collect()
+}
+
+fn normal(id: &StreamId, tag: &TagReference) -> TagReference {
+    let mut tag = tag.clone();
+    if let Some(from) = &mut tag.from {
+        if from.namespace == id.namespace {
+            from.namespace.clear();
+        }
+        // An alias of the own stream goes by two names (semantics 2.3).
+        if from.kind == IMAGE_STREAM_TAG && from.namespace.is_empty() {
+            if let Some(target) = from.name.strip_prefix(&format!("{}:", id.name)) {
+                from.name = target.to_owned();
+            }
+        }
+    }
+    tag
+}

@@ -1,0 +1,10 @@
+//! One pass: read, observe, plan; and carry out.
+//!
+//! The one code path of `plan`, `apply`, the daemon and the tests. It joins the rooms and decides nothing of its own.
+//! Tests: `tests/it/reconcile.rs`, `tests/it/properties.rs`.
+
+mod pass;
+mod read;
+
+pub use pass::{Pass, Planned};
+pub use read::{Limits, Selection, definitions};
