@@ -7,4 +7,4 @@ mod pass;
 mod read;
 
 pub use pass::{Pass, Planned};
-pub use read::{Limits, Selection, definitions};
+pub use read::{Limits, ReadSource, Selection, definitions};

@@ -1,6 +1,6 @@
 //! A source down to what it defines; what was read before is remembered by content.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,6 +17,8 @@ const READER_VERSION: u32 = 1;
 /// Which files of a source are looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
+    /// Files that are read whatever they are called.
+    pub named: BTreeSet<String>,
     /// Only these; everything when there is none.
     pub include: Option<globset::GlobSet>,
     /// Not these.
@@ -40,6 +42,9 @@ impl Default for Limits {
 
 impl Selection {
     fn candidate(&self, path: &str) -> Candidate {
+        if self.named.contains(path) {
+            return Candidate::Named;
+        }
         let included = self.include.as_ref().map(|globs| globs.is_match(path));
         if included == Some(false) || self.exclude.as_ref().is_some_and(|globs| globs.is_match(path)) {
             return Candidate::No;
@@ -50,6 +55,15 @@ impl Selection {
             candidate => candidate,
         }
     }
+}
+
+/// A source that was read.
+#[derive(Debug)]
+pub struct ReadSource {
+    /// What it says.
+    pub assembled: Assembled,
+    /// Its files, to show lines of.
+    pub entries: Vec<Entry>,
 }
 
 /// What became of one file.
@@ -71,7 +85,7 @@ pub fn definitions(
     ruling: &Ruling,
     memory: &impl Memory,
     progress: &impl Progress,
-) -> Result<Assembled, SourceError> {
+) -> Result<ReadSource, SourceError> {
     let wanted = |path: &str| selection.candidate(path) != Candidate::No;
     let mut listing = source.list(&wanted, limits.files)?;
     let mut findings = refused(&listing.refused);
@@ -106,7 +120,8 @@ pub fn definitions(
             }
         }
     }
-    Ok(assemble(listing.revision, &files, findings, incomplete, ruling))
+    let assembled = assemble(listing.revision, &files, findings, incomplete, ruling);
+    Ok(ReadSource { assembled, entries: listing.entries })
 }
 
 fn refused(entries: &[crate::ports::RefusedEntry]) -> Vec<Diagnostic> {

@@ -126,6 +126,45 @@ codes! {
     WaiverExpired: SK602, "waiver-expired", Warning, "a waiver past its date";
 }
 
+impl Code {
+    /// Whether what breaks the rule cannot be used at all: it is unread, ambiguous, or the server refuses it. Such a finding
+    /// can neither be lowered nor waived.
+    pub fn is_binding(self) -> bool {
+        use Code::{
+            DuplicateKey, DuplicateStream, DuplicateTag, FromKind, GuessedTagName, IncompleteFrom, InvalidSyntax,
+            MalformedReference, MissingName, NotUtf8, ParameterType, ParameterValue, Placeholder, PolicyValue,
+            RepositoryReference, ScheduledKind, StreamName, TooComplex, TooLarge, TooManyFiles, UnknownVersion,
+            UnreadableFile, WrongType,
+        };
+        matches!(
+            self,
+            UnreadableFile
+                | TooLarge
+                | NotUtf8
+                | TooManyFiles
+                | InvalidSyntax
+                | DuplicateKey
+                | TooComplex
+                | WrongType
+                | MissingName
+                | GuessedTagName
+                | UnknownVersion
+                | StreamName
+                | DuplicateTag
+                | DuplicateStream
+                | IncompleteFrom
+                | FromKind
+                | MalformedReference
+                | PolicyValue
+                | RepositoryReference
+                | Placeholder
+                | ScheduledKind
+                | ParameterValue
+                | ParameterType
+        )
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(self.id())

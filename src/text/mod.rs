@@ -12,7 +12,7 @@ mod parse;
 mod scalar;
 mod source;
 
-pub use code::{Code, Severity};
+pub use code::{Code, Severity, UnknownCode};
 pub use diagnostic::{Diagnostic, Fix, Place, Related};
 pub use node::{Entry, Node, Scalar, Value};
 pub use parse::{Limits, Parsed, parse};

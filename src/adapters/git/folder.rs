@@ -60,6 +60,50 @@ impl Source for Folder {
     }
 }
 
+/// Files and folders named one by one, as they lie there; paths are shown as they were given.
+pub(super) struct Named {
+    paths: Vec<PathBuf>,
+}
+
+impl Named {
+    pub(super) fn new(paths: Vec<PathBuf>) -> Self {
+        Self { paths }
+    }
+}
+
+impl Source for Named {
+    fn list(&self, wanted: &(dyn Fn(&str) -> bool + Sync), limit: usize) -> Result<Listing, SourceError> {
+        let mut listing = Listing::default();
+        for path in &self.paths {
+            let shown = path.display().to_string();
+            // A path given by hand may be a link: whoever gave it has the say.
+            let metadata = fs::metadata(path).map_err(|_| SourceError::Missing { path: shown.clone() })?;
+            if metadata.is_dir() {
+                let prefix = if shown == "." { String::new() } else { format!("{}/", shown.trim_end_matches('/')) };
+                walk(path, &prefix, wanted, limit, &mut listing)?;
+            } else {
+                listing.entries.push(Entry { path: Arc::from(shown), id: None, committed: None });
+            }
+        }
+        listing.entries.sort_by(|a, b| a.path.cmp(&b.path));
+        listing.entries.dedup();
+        Ok(listing)
+    }
+
+    fn reader(&self) -> Result<Box<dyn BlobReader + '_>, SourceError> {
+        Ok(Box::new(NamedReader))
+    }
+}
+
+struct NamedReader;
+
+impl BlobReader for NamedReader {
+    fn read(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>, SourceError> {
+        let path = fs::canonicalize(&*entry.path).map_err(|error| SourceError::failed("read the file", error))?;
+        read_file(&path, limit)
+    }
+}
+
 fn walk(
     folder: &Path,
     prefix: &str,
@@ -106,25 +150,27 @@ struct FileReader<'a> {
 
 impl BlobReader for FileReader<'_> {
     fn read(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>, SourceError> {
-        let failed = |error| SourceError::failed("read the file", error);
-        // Should the file have become a link or a pipe since it was listed, opening it fails instead of following or
-        // waiting.
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let flags = i32::try_from(flags.bits()).unwrap_or_default();
-        let file =
-            OpenOptions::new().read(true).custom_flags(flags).open(self.root.join(&*entry.path)).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(failed(std::io::Error::other("it is not a regular file")));
-        }
-        if metadata.len() > limit {
-            return Err(SourceError::TooLarge { size: metadata.len(), limit });
-        }
-        let mut bytes = Vec::new();
-        file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.len() as u64 > limit {
-            return Err(SourceError::TooLarge { size: bytes.len() as u64, limit });
-        }
-        Ok(bytes)
+        read_file(&self.root.join(&*entry.path), limit)
     }
+}
+
+fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, SourceError> {
+    let failed = |error| SourceError::failed("read the file", error);
+    // Should the file have become a link or a pipe since it was listed, opening it fails instead of following or waiting.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(failed(std::io::Error::other("it is not a regular file")));
+    }
+    if metadata.len() > limit {
+        return Err(SourceError::TooLarge { size: metadata.len(), limit });
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        return Err(SourceError::TooLarge { size: bytes.len() as u64, limit });
+    }
+    Ok(bytes)
 }

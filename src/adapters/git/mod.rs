@@ -47,6 +47,11 @@ pub fn open(location: &Location) -> Result<Box<dyn Source>, SourceError> {
     }
 }
 
+/// Files and folders named one by one.
+pub fn named(paths: Vec<PathBuf>) -> Box<dyn Source> {
+    Box::new(folder::Named::new(paths))
+}
+
 fn open_path(path: &Path, revision: Option<&str>) -> Result<Box<dyn Source>, SourceError> {
     if !path.exists() {
         return Err(SourceError::Missing { path: path.display().to_string() });

@@ -1,0 +1,295 @@
+//! The grammar of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// Keeps OpenShift image streams what Git says they are.
+#[derive(Debug, Parser)]
+#[command(name = "streamkeeper", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Colour on terminals, always, or never.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, env = "STREAMKEEPER_COLOR")]
+    pub color: Color,
+
+    /// Say only what was asked for, and errors.
+    #[arg(long, short, global = true, env = "STREAMKEEPER_QUIET")]
+    pub quiet: bool,
+
+    /// Config file; by default `streamkeeper.yaml` at the root of the source.
+    #[arg(long, global = true, value_name = "FILE", env = "STREAMKEEPER_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Folder of the embedded store; by default `.streamkeeper` in the source.
+    #[arg(long, global = true, value_name = "DIR", env = "STREAMKEEPER_STORE")]
+    pub store: Option<PathBuf>,
+
+    /// Definitions: a folder, a Git work tree, a bare repository, or a URL (https, ssh, file).
+    #[arg(long, short, global = true, value_name = "PATH|URL", default_value = ".", env = "STREAMKEEPER_SOURCE")]
+    pub source: String,
+
+    /// Read this branch, tag or commit from Git objects instead of the files on disk.
+    #[arg(long, short, global = true, value_name = "REV", env = "STREAMKEEPER_REVISION")]
+    pub revision: Option<String>,
+
+    /// Namespace: of definitions that name none, and of names given here.
+    #[arg(long, short, global = true, value_name = "NAME", env = "STREAMKEEPER_NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// Only files that match this pattern; may be given several times.
+    #[arg(long, global = true, value_name = "GLOB")]
+    pub include: Vec<String>,
+
+    /// No files that match this pattern; may be given several times.
+    #[arg(long, global = true, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+
+    /// Value of a template parameter; may be given several times.
+    #[arg(long = "param", global = true, value_name = "NAME=VALUE")]
+    pub parameters: Vec<String>,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check definitions: syntax, fields, rules, references. Needs no network.
+    Validate(Validate),
+    /// Show what would change.
+    Plan(Plan),
+    /// Change what differs: carry out a saved plan, or plan, ask and carry out.
+    Apply(Apply),
+    /// List streams or tags.
+    Get(Get),
+    /// Show a stream in full.
+    Describe(Describe),
+    /// Show who changed a stream or tag, when, because of which commit.
+    History(History),
+    /// Explain a finding's code, or why a tag is where it is.
+    Explain(Explain),
+    /// Print the JSON Schema of a file format.
+    Schema(Schema),
+    /// Print a completion script for a shell.
+    Completion(Completion),
+    /// Print the manual page, or write all of them to a folder.
+    Man(Man),
+}
+
+/// `validate`
+#[derive(Debug, ClapArgs)]
+pub struct Validate {
+    /// Files and folders; by default the source.
+    pub paths: Vec<PathBuf>,
+    /// How to show findings.
+    #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
+    pub format: FindingsFormat,
+    /// Warnings refuse as errors do.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// How findings are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FindingsFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For the lines of a pull request on GitHub.
+    Github,
+}
+
+/// What planning takes, for `plan` and `apply`.
+#[derive(Debug, ClapArgs)]
+pub struct Planning {
+    /// Import these again although they are not due: `STREAM` or `STREAM:TAG`; without a name, everything.
+    #[arg(long, value_name = "STREAM[:TAG]", num_args = 0..)]
+    pub refresh: Option<Vec<String>>,
+    /// How many tags one run may remove; by default a fifth of what is owned, at least 5.
+    #[arg(long, value_name = "N", env = "STREAMKEEPER_MAX_REMOVALS")]
+    pub max_removals: Option<usize>,
+    /// Let a source without any stream remove everything.
+    #[arg(long)]
+    pub allow_empty: bool,
+    /// Stop at any finding that is a warning or an error.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `plan`
+#[derive(Debug, ClapArgs)]
+pub struct Plan {
+    /// What to look at and how far to go.
+    #[command(flatten)]
+    pub planning: Planning,
+    /// Save the plan, to be applied as it is.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// How to show the plan.
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub format: PlanFormat,
+    /// Exit with 2 when there is something to do.
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+/// How a plan is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// For people.
+    Text,
+    /// For a comment on a pull request.
+    Markdown,
+    /// For programs.
+    Json,
+}
+
+/// `apply`
+#[derive(Debug, ClapArgs)]
+pub struct Apply {
+    /// A plan saved by `plan --out`: exactly that is done.
+    pub plan: Option<PathBuf>,
+    /// What to look at and how far to go.
+    #[command(flatten)]
+    pub planning: Planning,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// How to show the report.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+}
+
+/// How a report is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// `get`
+#[derive(Debug, ClapArgs)]
+pub struct Get {
+    /// `is` for streams, `istag` for tags.
+    #[arg(value_enum, default_value_t = Resource::Is)]
+    pub resource: Resource,
+    /// Names: `STREAM`, `NAMESPACE/STREAM`, for tags also `STREAM:TAG`.
+    pub names: Vec<String>,
+    /// How to show them.
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// What is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Resource {
+    /// Streams.
+    #[value(aliases = ["imagestream", "imagestreams"])]
+    Is,
+    /// Tags that have an image.
+    #[value(aliases = ["imagestreamtag", "imagestreamtags", "tags"])]
+    Istag,
+}
+
+/// How objects are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A table.
+    Table,
+    /// A table with more columns.
+    Wide,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// Names alone.
+    Name,
+}
+
+/// `describe`
+#[derive(Debug, ClapArgs)]
+pub struct Describe {
+    /// `STREAM` or `NAMESPACE/STREAM`, as many as wanted.
+    #[arg(required = true)]
+    pub names: Vec<String>,
+}
+
+/// `history`
+#[derive(Debug, ClapArgs)]
+pub struct History {
+    /// `STREAM` or `STREAM:TAG`, with or without a namespace.
+    pub name: String,
+    /// How many changes, newest first.
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+    /// How to show them.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+}
+
+/// `explain`
+#[derive(Debug, ClapArgs)]
+pub struct Explain {
+    /// A code such as `SK114`, or a tag such as `shop/ruby:3.3`; without it, all codes.
+    pub what: Option<String>,
+}
+
+/// `schema`
+#[derive(Debug, ClapArgs)]
+pub struct Schema {
+    /// Which format.
+    #[arg(value_enum)]
+    pub name: SchemaName,
+}
+
+/// File formats that have a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum SchemaName {
+    /// `streamkeeper.yaml`.
+    Config,
+    /// ImageStream definitions.
+    Definitions,
+    /// Findings as JSON.
+    Findings,
+    /// Saved plans.
+    Plan,
+    /// Reports as JSON.
+    Report,
+}
+
+/// `completion`
+#[derive(Debug, ClapArgs)]
+pub struct Completion {
+    /// Which shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Debug, ClapArgs)]
+pub struct Man {
+    /// Write the page of every command into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// The grammar, for completions and manual pages.
+pub fn command() -> clap::Command {
+    Args::command()
+}

@@ -1,0 +1,153 @@
+//! `apply`: carry out a saved plan, or plan, ask and carry out.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::adapters::store::{Cache, NEW_STORE, Reader, Writer};
+use crate::cli::args::{Apply, Args, ReportFormat};
+use crate::cli::console::Console;
+use crate::cli::context::{Context, now};
+use crate::cli::failure::{Exit, Failure};
+use crate::executor;
+use crate::model::{FORMAT_VERSION, Outcome, Plan, Report};
+use crate::ports::LiveState;
+use crate::render;
+
+use super::plan::{make, read, runtime};
+use super::{pretty, stops};
+
+pub(in crate::cli) fn run(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failure> {
+    if !command.yes && command.plan.is_none() && !console.can_ask() {
+        return Err(Failure::usage("there is no terminal to ask on").hint("give `--yes` to apply without asking"));
+    }
+    match &command.plan {
+        Some(path) => saved(args, command, path, console),
+        None => fresh(args, command, console),
+    }
+}
+
+/// Plans, asks, carries out.
+fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failure> {
+    let (context, source) = Context::open(args)?;
+    // The definitions first: what is wrong with them is said even when the store is taken.
+    let read = read(&context, &*source, &Cache::new(&context.store), &command.planning, console)?;
+    let writer = Writer::open(&context.store)?;
+    let reader = context.reader()?;
+    let cache = Arc::new(Cache::new(&context.store));
+    let runtime = runtime()?;
+    let plan = runtime.block_on(make(&context, &command.planning, &reader, &cache, &read, console))?;
+    if plan.is_empty() {
+        if command.format == ReportFormat::Text || !plan.deferred.is_empty() {
+            console.say(render::plan_text(&plan, console.err_paint()).trim_end());
+        }
+    } else {
+        console.say(render::plan_text(&plan, console.err_paint()).trim_end());
+        if !command.yes && !console.ask("Carry it out?") {
+            console.say("Nothing was changed.");
+            return Ok(Exit::Refused);
+        }
+    }
+    let exit = carry_out(&runtime, &plan, &writer, command, console)?;
+    let held = stops(&read.assembled.findings, false);
+    Ok(if exit == Exit::Done && held { Exit::Partial } else { exit })
+}
+
+/// Carries out what a file says, and nothing else.
+fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result<Exit, Failure> {
+    let plan = load(path)?;
+    let context = Context::load(args)?;
+    let writer = Writer::open(&context.store)?;
+    let reader: Reader = context.reader()?;
+    let identity = reader.identity();
+    // A plan made before there was a store relies on there being no streams, which its steps check themselves.
+    if plan.target != identity && plan.target != NEW_STORE {
+        let message = format!("the plan is for `{}`, and this is `{identity}`", crate::text::inert(&plan.target, 80));
+        return Err(Failure::new(Exit::Refused, message).hint("name the store it was made for with `--store`"));
+    }
+    carry_out(&runtime()?, &plan, &writer, command, console)
+}
+
+fn load(path: &Path) -> Result<Plan, Failure> {
+    let shown = path.display();
+    let bytes = std::fs::read(path)
+        .map_err(|error| Failure::new(Exit::Failed, format!("failed to read the plan `{shown}`: {error}")))?;
+    let version = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
+    let version = version.as_ref().and_then(|value| value.get("formatVersion")).and_then(serde_json::Value::as_u64);
+    if version.is_some_and(|version| version != u64::from(FORMAT_VERSION)) {
+        let message = format!(
+            "the plan `{shown}` has format version {}, this program knows {FORMAT_VERSION}",
+            version.unwrap_or_default()
+        );
+        return Err(Failure::new(Exit::Refused, message).hint("make the plan again with this version"));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let message = format!("`{shown}` is not a plan: {}", crate::text::inert(&error.to_string(), 200));
+        Failure::new(Exit::Refused, message).hint("`streamkeeper plan --out FILE` saves one")
+    })
+}
+
+fn carry_out(
+    runtime: &tokio::runtime::Runtime,
+    plan: &Plan,
+    writer: &Writer,
+    command: &Apply,
+    console: &Console,
+) -> Result<Exit, Failure> {
+    let report = if plan.is_empty() {
+        let at = now();
+        Report {
+            format_version: FORMAT_VERSION,
+            revision: plan.revision.clone(),
+            started: at,
+            finished: at,
+            outcomes: std::collections::BTreeMap::new(),
+            deferred: plan.deferred.clone(),
+        }
+    } else {
+        let stop = Arc::new(AtomicBool::new(false));
+        runtime.spawn(stop_on_signal(Arc::clone(&stop)));
+        let reason = |step: &crate::model::Step| render::reason(&step.reason);
+        runtime.block_on(executor::execute(plan, writer, reason, now, &stop, console))?
+    };
+    match command.format {
+        ReportFormat::Json => console.out(&pretty(&report)?),
+        ReportFormat::Text if plan.is_empty() => {}
+        ReportFormat::Text => console.out(&render::report_text(plan, &report, console.out_paint())),
+    }
+    Ok(exit(plan, &report))
+}
+
+/// The first signal lets the steps under way end; the second ends the program, which is safe as well.
+async fn stop_on_signal(stop: Arc<AtomicBool>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    }
+}
+
+fn exit(plan: &Plan, report: &Report) -> Exit {
+    let total = report.outcomes.len();
+    let good = report.count(Outcome::is_success);
+    let stale = report.count(|outcome| matches!(outcome, Outcome::Stale { .. }));
+    let behind_stale = report.count(|outcome| matches!(outcome, Outcome::Skipped { behind: Some(_) }));
+    if total > 0 && stale > 0 && stale + behind_stale == total {
+        Exit::Stale
+    } else if total > 0 && good == 0 {
+        Exit::Failed
+    } else if good < total || !plan.is_complete() {
+        Exit::Partial
+    } else {
+        Exit::Done
+    }
+}

@@ -1,0 +1,102 @@
+//! `explain`: a finding's code, or why a tag is where it is.
+
+use std::fmt::Write;
+
+use crate::cli::args::{Args, Explain};
+use crate::cli::console::Console;
+use crate::cli::context::{Context, now};
+use crate::cli::failure::{Exit, Failure};
+use crate::render;
+use crate::rules::{self, AliasTarget};
+use crate::text::{Code, inert};
+
+use super::get::commit_of;
+
+pub(in crate::cli) fn run(args: &Args, command: &Explain, console: &Console) -> Result<Exit, Failure> {
+    let Some(what) = &command.what else {
+        let mut table = render::Table::new(&["CODE", "SEVERITY", "NAME", "WHAT"]);
+        for code in Code::ALL {
+            table.row(vec![code.id().into(), code.severity().to_string(), code.name().into(), code.summary().into()]);
+        }
+        console.out(&table.render());
+        return Ok(Exit::Done);
+    };
+    if let Ok(code) = what.parse::<Code>() {
+        console.out(code.page());
+        return Ok(Exit::Done);
+    }
+    if !what.contains([':', '/']) {
+        let message = format!("`{}` is neither a code nor a tag", inert(what, 80));
+        return Err(Failure::usage(message)
+            .hint("a code is like `SK114` (`explain` alone lists them), a tag like `shop/ruby:3.3`"));
+    }
+    tag(args, what, console)
+}
+
+/// Why a tag is where it is: its image, since when, because of what, and what will move it.
+fn tag(args: &Args, what: &str, console: &Console) -> Result<Exit, Failure> {
+    let context = Context::load(args)?;
+    let (id, tag) = context.name(what)?;
+    let Some(tag) = tag else {
+        return Err(
+            Failure::usage(format!("`{}` names a stream and no tag", inert(what, 120))).hint("write `STREAM:TAG`")
+        );
+    };
+    let reader = context.reader()?;
+    let streams = reader.streams()?;
+    let live =
+        streams.get(&id).filter(|live| live.stream.spec_tag(&tag).is_some() || live.stream.status_tag(&tag).is_some());
+    let Some(live) = live else {
+        return Err(Failure::new(Exit::Failed, format!("there is no tag `{id}:{tag}`"))
+            .hint("`streamkeeper get istag` lists them"));
+    };
+    let stream = &live.stream;
+    let mut out = String::new();
+    match (rules::resolve(stream, &tag), stream.head(&tag).and_then(|head| head.created)) {
+        (Some(image), Some(created)) => {
+            let _ = writeln!(out, "{id}:{tag} is at {}", inert(&image, 400));
+            let _ = writeln!(out, "since {created} ({})", render::ago(created, now()));
+        }
+        (Some(image), None) => {
+            let _ = writeln!(out, "{id}:{tag} is at {}", inert(&image, 400));
+        }
+        (None, _) => {
+            let _ = writeln!(out, "{id}:{tag} has no image");
+        }
+    }
+    for change in reader.changes(&id, Some(&tag), 1)? {
+        let file =
+            if change.path.is_empty() { "a definition that is gone".to_owned() } else { inert(&change.path, 300) };
+        let _ = writeln!(
+            out,
+            "because of {} ({}), commit {}, {file}",
+            change.action,
+            inert(&change.reason, 200),
+            commit_of(&change)
+        );
+    }
+    if let Some(condition) = stream.status_tag(&tag).and_then(|list| list.conditions.first()) {
+        let _ = writeln!(
+            out,
+            "the last import failed ({}): {}",
+            inert(&condition.reason, 60),
+            inert(&condition.message, 400)
+        );
+    }
+    let next = match stream.spec_tag(&tag) {
+        None => "no definition fills it any more: it stays as it is".to_owned(),
+        Some(spec) => match (rules::alias_target(&id, spec), &spec.from) {
+            (Some(AliasTarget::Own(target)), _) => format!("it moves when `{id}:{target}` moves"),
+            (Some(AliasTarget::Other(target)), _) => format!("it is copied from `{target}` by each apply"),
+            (None, None) => "it is filled by pushes".to_owned(),
+            (None, Some(_)) if spec.import_policy.scheduled => "it follows its upstream".to_owned(),
+            (None, Some(_)) if rules::is_imported(spec) => {
+                format!("it stays there until its definition changes, or `--refresh {id}:{tag}` asks for a new import")
+            }
+            (None, Some(_)) => "it stays there until its definition changes".to_owned(),
+        },
+    };
+    let _ = writeln!(out, "{}", inert(&next, 600));
+    console.out(&out);
+    Ok(Exit::Done)
+}

@@ -1,0 +1,37 @@
+//! `history`: who changed what, when, because of which commit.
+
+use crate::adapters::store::Change;
+use crate::cli::args::{Args, History, ReportFormat};
+use crate::cli::console::Console;
+use crate::cli::context::Context;
+use crate::cli::failure::{Exit, Failure};
+use crate::render::{self, HistoryRow};
+
+use super::get::commit_of;
+use super::pretty;
+
+pub(in crate::cli) fn run(args: &Args, command: &History, console: &Console) -> Result<Exit, Failure> {
+    let context = Context::load(args)?;
+    let reader = context.reader()?;
+    let (id, tag) = context.name(&command.name)?;
+    let changes = reader.changes(&id, tag.as_deref(), command.limit)?;
+    if changes.is_empty() {
+        let shown = tag.map_or(id.to_string(), |tag| format!("{id}:{tag}"));
+        return Err(Failure::new(Exit::Failed, format!("nothing is known of `{shown}`"))
+            .hint("`streamkeeper get` lists streams"));
+    }
+    match command.format {
+        ReportFormat::Json => console.out(&pretty(&changes)?),
+        ReportFormat::Text => {
+            let rows: Vec<HistoryRow> = changes.into_iter().map(row).collect();
+            console.out(&render::history(&rows));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn row(change: Change) -> HistoryRow {
+    let commit = commit_of(&change);
+    let Change { at, tag, action, before, after, reason, path, .. } = change;
+    HistoryRow { at, tag, action, before, after, reason, commit, path }
+}

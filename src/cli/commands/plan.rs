@@ -1,0 +1,113 @@
+//! `plan`: look and compare. Writes nothing but what is remembered, and the file it is told to.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::adapters::store::{Cache, Reader};
+use crate::cli::args::{Args, Plan, PlanFormat, Planning};
+use crate::cli::console::Console;
+use crate::cli::context::{Context, TOOL, now};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::lines::Files;
+use crate::model;
+use crate::ports::Source;
+use crate::reconcile::{Pass, ReadSource};
+use crate::render;
+
+use super::{pretty, stops};
+
+pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Result<Exit, Failure> {
+    let (context, source) = Context::open(args)?;
+    let reader = context.reader()?;
+    let cache = Arc::new(Cache::new(&context.store));
+    let read = read(&context, &*source, &cache, &command.planning, console)?;
+    let plan = runtime()?.block_on(make(&context, &command.planning, &reader, &cache, &read, console))?;
+    if let Some(path) = &command.out {
+        save(path, &plan)?;
+        console.say(&format!("saved to {}; `streamkeeper apply {}` does exactly this", path.display(), path.display()));
+    }
+    match command.format {
+        PlanFormat::Text => console.out(&render::plan_text(&plan, console.out_paint())),
+        PlanFormat::Markdown => console.out(&render::plan_markdown(&plan)),
+        PlanFormat::Json => console.out(&pretty(&plan)?),
+    }
+    Ok(if stops(&read.assembled.findings, command.planning.strict) {
+        Exit::Refused
+    } else if command.exit_code && !plan.is_empty() {
+        Exit::Pending
+    } else {
+        Exit::Done
+    })
+}
+
+/// Reads the definitions and shows what is wrong with them. With `--strict` that may be the end.
+pub(super) fn read(
+    context: &Context,
+    source: &dyn Source,
+    cache: &Cache,
+    planning: &Planning,
+    console: &Console,
+) -> Result<ReadSource, Failure> {
+    let read = context.read(source, std::collections::BTreeSet::new(), cache, console)?;
+    let findings = &read.assembled.findings;
+    let mut lines = Files::new(source, &read.entries, context.limits().file_bytes);
+    // Notes are for `validate`: a plan is read for what changes.
+    let worth: Vec<_> =
+        findings.iter().filter(|finding| finding.severity > crate::text::Severity::Info).cloned().collect();
+    let text = render::findings_text(&worth, &mut lines, console.err_paint());
+    drop(lines);
+    if !text.is_empty() {
+        console.say(text.trim_end_matches('\n'));
+    }
+    if planning.strict && stops(findings, true) {
+        let (streams, tags) = read.assembled.found;
+        let summary = render::summary(findings, streams, tags, read.assembled.waived);
+        return Err(Failure::new(
+            Exit::Refused,
+            format!("the definitions have findings ({summary}), and `--strict` was given"),
+        ));
+    }
+    Ok(read)
+}
+
+/// Observes and plans.
+pub(super) async fn make(
+    context: &Context,
+    planning: &Planning,
+    reader: &Reader,
+    cache: &Arc<Cache>,
+    read: &ReadSource,
+    console: &Console,
+) -> Result<model::Plan, Failure> {
+    let registries = context.registries(Arc::clone(cache))?;
+    let policy = context.policy(planning)?;
+    let server = context.server();
+    let pass = Pass {
+        live: reader,
+        registry: &registries,
+        memory: &**cache,
+        progress: console,
+        policy: &policy,
+        server: &server,
+        tool: TOOL,
+    };
+    Ok(pass.plan(&read.assembled.desired, now()).await?.plan)
+}
+
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Failure::new(Exit::Failed, error))
+}
+
+/// Whole or not at all: written beside, synced, renamed.
+fn save(path: &Path, plan: &model::Plan) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Exit::Failed, format!("failed to write the plan `{}`: {error}", path.display()))
+    };
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(pretty(plan)?.as_bytes()).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}

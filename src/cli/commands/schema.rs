@@ -1,0 +1,28 @@
+//! `schema`: JSON Schemas, made from the types.
+
+use schemars::{Schema, schema_for};
+
+use crate::api::ImageStream;
+use crate::cli::args::{self, SchemaName};
+use crate::cli::console::Console;
+use crate::cli::failure::{Exit, Failure};
+use crate::config::Config;
+use crate::model::{Plan, Report};
+use crate::render::FindingsJson;
+
+use super::pretty;
+
+pub(in crate::cli) fn run(command: &args::Schema, console: &Console) -> Result<Exit, Failure> {
+    console.out(&pretty(&schema(command.name))?);
+    Ok(Exit::Done)
+}
+
+fn schema(name: SchemaName) -> Schema {
+    match name {
+        SchemaName::Config => schema_for!(Config),
+        SchemaName::Definitions => schema_for!(ImageStream),
+        SchemaName::Findings => schema_for!(FindingsJson),
+        SchemaName::Plan => schema_for!(Plan),
+        SchemaName::Report => schema_for!(Report),
+    }
+}

@@ -1,0 +1,40 @@
+//! `validate`: definitions only, no network, no store.
+
+use std::collections::BTreeSet;
+
+use crate::adapters::git;
+use crate::adapters::store::Cache;
+use crate::cli::args::{Args, FindingsFormat, Validate};
+use crate::cli::console::Console;
+use crate::cli::context::Context;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::lines::Files;
+use crate::ports::Source;
+use crate::render;
+
+use super::{pretty, stops};
+
+pub(in crate::cli) fn run(args: &Args, command: &Validate, console: &Console) -> Result<Exit, Failure> {
+    let (context, source): (Context, Box<dyn Source>) = if command.paths.is_empty() {
+        Context::open(args)?
+    } else {
+        (Context::load(args)?, git::named(command.paths.clone()))
+    };
+    let named: BTreeSet<String> =
+        command.paths.iter().filter(|path| path.is_file()).map(|path| path.display().to_string()).collect();
+    // Read afresh when files are named: nothing is kept for a look at a file.
+    let cache = Cache::new(&context.store);
+    let read = context.read(&*source, named, &cache, console)?;
+    let findings = &read.assembled.findings;
+    match command.format {
+        FindingsFormat::Text => {
+            let mut lines = Files::new(&*source, &read.entries, context.limits().file_bytes);
+            console.out(&render::findings_text(findings, &mut lines, console.out_paint()));
+        }
+        FindingsFormat::Json => console.out(&pretty(&render::findings_json(findings))?),
+        FindingsFormat::Github => console.out(&render::findings_github(findings)),
+    }
+    let (streams, tags) = read.assembled.found;
+    console.say(&render::summary(findings, streams, tags, read.assembled.waived));
+    Ok(if stops(findings, command.strict) { Exit::Refused } else { Exit::Done })
+}

@@ -1,0 +1,54 @@
+//! The command line: who asked, how to show it. The only room that knows which adapter is which.
+//!
+//! `args` is the grammar, `commands` has a file for each command, `context` opens what they need. Exit codes are in
+//! [`Exit`]; stdout carries what was asked for, stderr what is said about it.
+
+mod args;
+mod commands;
+mod console;
+mod context;
+mod failure;
+mod lines;
+
+use clap::Parser;
+
+pub use args::{Args, command};
+pub use failure::Exit;
+
+use args::Command;
+use console::Console;
+use failure::Failure;
+
+/// Runs the program with these arguments and gives its exit code.
+pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            // Help and version are asked for; everything else is a mistake.
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let console = Console::new(args.color, args.quiet);
+    // The one TLS provider; a second call, as in tests, changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let result = match args.command {
+        Command::Validate(ref command) => commands::validate::run(&args, command, &console),
+        Command::Plan(ref command) => commands::plan::run(&args, command, &console),
+        Command::Apply(ref command) => commands::apply::run(&args, command, &console),
+        Command::Get(ref command) => commands::get::run(&args, command, &console),
+        Command::Describe(ref command) => commands::describe::run(&args, command, &console),
+        Command::History(ref command) => commands::history::run(&args, command, &console),
+        Command::Explain(ref command) => commands::explain::run(&args, command, &console),
+        Command::Schema(ref command) => commands::schema::run(command, &console),
+        Command::Completion(ref command) => commands::generate::completion(command, &console),
+        Command::Man(ref command) => commands::generate::man(command, &console),
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(Failure { exit, error, hint }) => {
+            console.error(&*error, hint.as_deref());
+            exit
+        }
+    }
+}

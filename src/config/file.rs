@@ -1,0 +1,274 @@
+//! The config file's fields.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::civil::Date;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_saphyr::Spanned;
+
+use crate::model::{Policy, RemovalLimit};
+use crate::text::{Place, Severity, inert};
+
+use super::Interval;
+
+/// Configuration of Streamkeeper.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Config {
+    /// Namespace of definitions that name none; `default` when it is not given.
+    pub namespace: Option<String>,
+    /// Glob patterns: only files that match one are read. Without any, every `.yaml`, `.yml`, `.json` and extensionless file.
+    pub include: Vec<String>,
+    /// Glob patterns: files that match one are not read.
+    pub exclude: Vec<String>,
+    /// Values of template parameters.
+    pub params: BTreeMap<String, String>,
+    /// How much is read of a source.
+    pub limits: LimitConfig,
+    /// Severities and waivers of findings.
+    pub findings: FindingRules,
+    /// What a run may do, and how often tags are looked at.
+    pub policy: PolicyConfig,
+    /// How hosts are treated.
+    pub registries: Vec<RegistryConfig>,
+    /// Folder of the embedded store, relative to this file; `.streamkeeper` beside the source when it is not given.
+    pub store: Option<PathBuf>,
+    /// Platform that `Legacy` imports take from manifest lists, as `os/architecture`; `linux/amd64` when it is not given.
+    pub platform: Option<String>,
+}
+
+/// How much is read of a source.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LimitConfig {
+    /// Bytes of one file; 4 MiB when it is not given.
+    pub file_bytes: Option<u64>,
+    /// Files; 50,000 when it is not given.
+    pub files: Option<usize>,
+}
+
+/// Severities and waivers of findings.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct FindingRules {
+    /// Severity by code, such as `SK225: off`. Errors that make a stream unusable cannot be lowered.
+    pub severities: BTreeMap<String, FindingSeverity>,
+    /// Findings that somebody answers for.
+    pub waive: Vec<WaiverConfig>,
+}
+
+/// A severity, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FindingSeverity {
+    /// Not shown.
+    Off,
+    /// Good to know.
+    Info,
+    /// Probably not what was meant.
+    Warning,
+    /// Stops the stream.
+    Error,
+}
+
+/// A finding that somebody answers for.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WaiverConfig {
+    /// The code, such as `SK225`.
+    #[schemars(with = "String")]
+    pub code: Spanned<String>,
+    /// Glob pattern of the files it is waived in.
+    pub path: String,
+    /// Why it may stay.
+    pub reason: String,
+    /// Last day of the waiver, such as `2027-01-31`; none: for good.
+    #[serde(default)]
+    pub until: Option<Date>,
+}
+
+/// What a run may do, and how often tags are looked at.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PolicyConfig {
+    /// How often scheduled tags are due; 15 minutes when it is not given, as on OpenShift.
+    pub schedule_interval: Option<Interval>,
+    /// How old the knowledge of an upstream tag that nobody follows may be; 1 hour when it is not given.
+    pub check_interval: Option<Interval>,
+    /// Removals in one run, as a number; a fifth of what is owned and at least 5 when it is not given.
+    pub max_removals: Option<MaxRemovals>,
+    /// An empty source may remove everything.
+    pub allow_empty: bool,
+}
+
+/// How many removals one run may make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct MaxRemovals(pub usize);
+
+/// How a host is treated.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// `host[:port]` as it stands in image references.
+    pub host: String,
+    /// OCI layout folder to read in its place, relative to this file.
+    #[serde(default)]
+    pub layout: Option<PathBuf>,
+    /// TLS need not be verified, plain http is a fallback.
+    #[serde(default)]
+    pub insecure: bool,
+    /// Host of the token service that may be given this registry's login, if it is another one.
+    #[serde(default)]
+    pub token_service: Option<String>,
+}
+
+/// A config has a mistake.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the config `{place}` is wrong: {message}")]
+pub struct ConfigError {
+    /// The file, with line and column where they are known.
+    pub place: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Config {
+    /// Reads the text of a config file. Paths in it are relative to `folder`; `shown` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// When it has a mistake.
+    pub fn parse(text: &str, shown: &str, folder: &Path) -> Result<Self, ConfigError> {
+        let wrong = |place: &str, message: String| ConfigError { place: format!("{shown}{place}"), message };
+        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            return Ok(Self::default());
+        }
+        let mut config: Self = serde_saphyr::from_str(text).map_err(|error| {
+            // The first line says what; the others draw the file, which the place does as well.
+            let full = error.to_string();
+            let first = full.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let place = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));
+            wrong(&place, inert(&first, 300))
+        })?;
+        config.store = config.store.map(|store| folder.join(store));
+        for registry in &mut config.registries {
+            registry.layout = registry.layout.take().map(|layout| folder.join(layout));
+        }
+        let platform = config.platform.as_deref();
+        if platform.is_some_and(|platform| platform.split('/').filter(|part| !part.is_empty()).count() != 2) {
+            return Err(wrong("", "`platform` is `os/architecture`, such as `linux/arm64`".to_owned()));
+        }
+        for (code, severity) in &config.findings.severities {
+            check_rule(code, severity.as_severity()).map_err(|message| wrong("", message))?;
+        }
+        for waiver in &config.findings.waive {
+            let place = format!(":{}:{}", waiver.code.referenced.line(), waiver.code.referenced.column());
+            check_rule(&waiver.code.value, None).map_err(|message| wrong(&place, message))?;
+            globset::Glob::new(&waiver.path).map_err(|error| wrong(&place, inert(&error.to_string(), 200)))?;
+        }
+        for pattern in config.include.iter().chain(&config.exclude) {
+            globset::Glob::new(pattern).map_err(|error| wrong("", inert(&error.to_string(), 200)))?;
+        }
+        Ok(config)
+    }
+
+    /// The planner's policy.
+    pub fn policy(&self) -> Policy {
+        let PolicyConfig { schedule_interval, check_interval, max_removals, allow_empty } = &self.policy;
+        let mut policy = Policy { allow_empty: *allow_empty, ..Policy::default() };
+        if let Some(interval) = schedule_interval {
+            policy.schedule_interval = interval.duration();
+        }
+        if let Some(interval) = check_interval {
+            policy.check_interval = interval.duration();
+        }
+        if let Some(MaxRemovals(count)) = max_removals {
+            policy.removals = RemovalLimit::Count(*count);
+        }
+        policy
+    }
+
+    /// Operating system and architecture that `Legacy` imports prefer.
+    pub fn platform(&self) -> Option<(String, String)> {
+        let (os, architecture) = self.platform.as_deref()?.split_once('/')?;
+        Some((os.to_owned(), architecture.to_owned()))
+    }
+}
+
+/// A rule that cannot be broken and used all the same cannot be talked away.
+fn check_rule(code: &str, severity: Option<Severity>) -> Result<(), String> {
+    let code: crate::text::Code = code.parse().map_err(|error: crate::text::UnknownCode| error.to_string())?;
+    if code.is_binding() && severity != Some(Severity::Error) {
+        return Err(format!("{code} ({}) cannot be lowered or waived: {}", code.name(), code.summary()));
+    }
+    Ok(())
+}
+
+impl FindingSeverity {
+    /// The severity; none for `off`.
+    pub fn as_severity(self) -> Option<Severity> {
+        match self {
+            Self::Off => None,
+            Self::Info => Some(Severity::Info),
+            Self::Warning => Some(Severity::Warning),
+            Self::Error => Some(Severity::Error),
+        }
+    }
+}
+
+impl WaiverConfig {
+    /// Where it stands in the config.
+    pub fn place(&self, path: &str) -> Place {
+        let at = &self.code.referenced;
+        let number = |value: u64| u32::try_from(value).unwrap_or_default();
+        Place { path: path.to_owned(), line: number(at.line()), column: number(at.column()), ..Place::default() }
+    }
+}
+
+/// Written back only by tests.
+impl Serialize for MaxRemovals {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, "c.yaml", Path::new("/base")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_config_is_read_and_its_paths_are_its_own() {
+        let config = parse(
+            "namespace: shop\nregistries:\n  - {host: r.example.com, layout: images}\npolicy: {scheduleInterval: 5m, maxRemovals: 3}\n",
+        )
+        .expect("a good config");
+        assert_eq!(config.registries[0].layout.as_deref(), Some(Path::new("/base/images")));
+        let policy = config.policy();
+        assert_eq!((policy.schedule_interval.as_mins(), policy.removals), (5, RemovalLimit::Count(3)));
+        assert!(parse("").is_ok());
+        assert!(parse("# nothing\n").is_ok());
+    }
+
+    #[test]
+    fn mistakes_have_a_place() {
+        for (text, expected) in [
+            ("namespce: x\n", "c.yaml:1:1"),
+            ("policy:\n  checkInterval: soon\n", "`soon` is not a length of time"),
+            ("platform: arm64\n", "`os/architecture`"),
+            ("findings:\n  severities: {SK999: off}\n", "no rule is called `SK999`"),
+            ("findings:\n  severities: {SK207: off}\n", "cannot be lowered"),
+            ("findings:\n  waive:\n    - {code: SK207, path: '*', reason: x}\n", "c.yaml:3:"),
+            ("include: ['[']\n", "c.yaml"),
+        ] {
+            let error = parse(text).err().unwrap_or_default();
+            assert!(error.contains(expected), "{text:?} gives {error:?}");
+        }
+    }
+}

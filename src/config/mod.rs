@@ -1,0 +1,17 @@
+//! What people decide: `streamkeeper.yaml`, read strictly, everything with a default that works.
+//!
+//! Flags and `STREAMKEEPER_*` variables override it; that is `cli`'s business. A mistake is an error with its place in the
+//! file, never a default taken in silence. May name `text` and `model`.
+//! Tests: beside the code, `tests/it/schemas.rs`.
+
+mod duration;
+mod file;
+
+pub use duration::Interval;
+pub use file::{
+    Config, ConfigError, FindingRules, FindingSeverity, LimitConfig, MaxRemovals, PolicyConfig, RegistryConfig,
+    WaiverConfig,
+};
+
+/// Name of the config file at the root of a source.
+pub const FILE_NAME: &str = "streamkeeper.yaml";

@@ -1,0 +1,29 @@
+//! Findings, plans, reports and streams as text, Markdown and JSON.
+//!
+//! Pure: gets values, gives strings, and everything that comes from outside is made inert on the way. Colour only repeats
+//! what words and signs say. May name `api`, `text`, `model` and `review`.
+//! Tests: beside the code, `tests/it/render.rs`, the outputs kept under `tests/`.
+
+mod describe;
+mod findings;
+mod history;
+mod markdown;
+mod names;
+mod paint;
+mod plan;
+mod report;
+mod streams;
+mod table;
+mod time;
+
+pub use describe::describe;
+pub use findings::{FindingsJson, SourceLines, findings_github, findings_json, findings_text, summary};
+pub use history::{HistoryRow, history};
+pub use markdown::plan_markdown;
+pub use names::{reason, wait};
+pub use paint::Paint;
+pub use plan::{plan_line, plan_text};
+pub use report::{report_line, report_text};
+pub use streams::{StreamRow, streams_table, tags_column, tags_table};
+pub use table::Table;
+pub use time::ago;

@@ -1,0 +1,82 @@
+//! What became of a plan, for a terminal.
+
+use std::fmt::Write;
+
+use crate::model::{Outcome, Plan, Precondition, Report, Step};
+use crate::text::inert;
+
+use super::names::count;
+use super::paint::Paint;
+use super::table::fold;
+
+/// The steps that did not do what was planned, each with why and what next; then a line that sums up.
+pub fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
+    let mut out = String::new();
+    for step in &plan.steps {
+        let Some(outcome) = report.outcomes.get(&step.id) else { continue };
+        let (word, why) = match outcome {
+            Outcome::Applied | Outcome::AlreadySo => continue,
+            Outcome::Diverged { expected, actual } => {
+                ("diverged", format!("expected {}, got {}", inert(expected, 120), inert(actual, 120)))
+            }
+            Outcome::Stale { precondition, actual } => {
+                ("stale", format!("{}, but {}", relied_on(precondition), inert(actual, 200)))
+            }
+            Outcome::Failed { error, again } => {
+                let next = if *again { "; run again to try once more" } else { "" };
+                ("failed", format!("{}{next}", inert(error, 500)))
+            }
+            Outcome::Skipped { behind: Some(behind) } => ("skipped", format!("it needs step {behind}")),
+            Outcome::Skipped { behind: None } => ("skipped", "the run was stopped".to_owned()),
+        };
+        let _ = writeln!(out, "{} {} {}", paint.red(word), step.id, subject(step));
+        let _ = writeln!(out, "    {}", fold(&why, paint.width.map(|width| width.saturating_sub(4)), 6));
+    }
+    let _ = writeln!(out, "{}", paint.bold(&report_line(report)));
+    out
+}
+
+fn subject(step: &Step) -> String {
+    use crate::model::Action;
+    let stream = inert(&step.action.stream().to_string(), 300);
+    match &step.action {
+        Action::CreateStream { .. } => format!("create {stream}"),
+        Action::UpdateStream { .. } => format!("change {stream}"),
+        Action::SetTag { after, .. } => format!("set {stream}:{}", inert(&after.name, 128)),
+        Action::Follow { tag, .. } => format!("follow {stream}:{}", inert(tag, 128)),
+        Action::Import { images, .. } => format!("import {} into {stream}", count(images.len(), "tag", "tags")),
+        Action::DeleteTag { tag, .. } => format!("remove {stream}:{}", inert(tag, 128)),
+        Action::DeleteStream { .. } => format!("remove {stream}"),
+    }
+}
+
+fn relied_on(precondition: &Precondition) -> String {
+    match precondition {
+        Precondition::StreamAbsent { .. } => "planned for a stream that was not there".to_owned(),
+        Precondition::ResourceVersion { version, .. } => format!("planned for version {}", inert(version, 40)),
+        Precondition::TagAt { tag, reference } => format!("planned with `{tag}` at {}", inert(reference, 200)),
+    }
+}
+
+/// A report in one line.
+pub fn report_line(report: &Report) -> String {
+    let mut parts = Vec::new();
+    for (number, word) in [
+        (report.count(|outcome| matches!(outcome, Outcome::Applied)), "applied"),
+        (report.count(|outcome| matches!(outcome, Outcome::AlreadySo)), "already so"),
+        (report.count(|outcome| matches!(outcome, Outcome::Diverged { .. })), "diverged"),
+        (report.count(|outcome| matches!(outcome, Outcome::Stale { .. })), "stale"),
+        (report.count(|outcome| matches!(outcome, Outcome::Failed { .. })), "failed"),
+        (report.count(|outcome| matches!(outcome, Outcome::Skipped { .. })), "skipped"),
+    ] {
+        if number > 0 {
+            parts.push(format!("{number} {word}"));
+        }
+    }
+    let seconds = (report.finished.as_millisecond() - report.started.as_millisecond()).max(0);
+    let steps = count(report.outcomes.len(), "step", "steps");
+    if parts.is_empty() {
+        return "Nothing to do".to_owned();
+    }
+    format!("{steps}: {} in {}.{} s", parts.join(", "), seconds / 1000, seconds % 1000 / 100)
+}
