@@ -64,6 +64,8 @@ fn target<'a>(stream: &StreamId, tag: &'a TagReference) -> Option<Target<'a>> {
     let own_namespace = from.namespace.is_empty() || from.namespace == stream.namespace;
     match from.name.split_once(':') {
         None if own_namespace => Some(Target::Own(&from.name)),
+        // Malformed, which has been said.
+        Some((_, rest)) if rest.contains(':') => None,
         Some((name, target)) if own_namespace && name == stream.name => Some(Target::Own(target)),
         None | Some(_) => Some(Target::Other(&from.name)),
     }

@@ -2,7 +2,7 @@
 
 use crate::text::{Code, Node, inert};
 
-use super::reader::{Reader, quoted};
+use super::reader::Reader;
 
 /// The fields of one map of an ImageStream.
 pub(super) struct Fields {
@@ -11,10 +11,21 @@ pub(super) struct Fields {
     known: &'static [&'static str],
     /// Fields that the server owns: allowed, ignored, reported.
     server: &'static [&'static str],
+    /// Fields whose absence is a finding of its own.
+    required: &'static [&'static str],
 }
 
-pub(super) const STREAM: Fields =
-    Fields { at: "an ImageStream", known: &["apiVersion", "kind", "metadata", "spec"], server: &["status"] };
+/// Whether a key is a field's name in another case.
+pub(super) fn is_miswritten(key: Option<&str>, name: &str) -> bool {
+    key.is_some_and(|key| key != name && key.eq_ignore_ascii_case(name))
+}
+
+pub(super) const STREAM: Fields = Fields {
+    at: "an ImageStream",
+    known: &["apiVersion", "kind", "metadata", "spec"],
+    server: &["status"],
+    required: &[],
+};
 
 pub(super) const METADATA: Fields = Fields {
     at: "metadata",
@@ -30,29 +41,34 @@ pub(super) const METADATA: Fields = Fields {
         "deletionGracePeriodSeconds",
         "clusterName",
     ],
+    required: &[],
 };
 
 pub(super) const SPEC: Fields =
-    Fields { at: "spec", known: &["lookupPolicy", "dockerImageRepository", "tags"], server: &[] };
+    Fields { at: "spec", known: &["lookupPolicy", "dockerImageRepository", "tags"], server: &[], required: &[] };
 
-pub(super) const LOOKUP_POLICY: Fields = Fields { at: "spec.lookupPolicy", known: &["local"], server: &[] };
+pub(super) const LOOKUP_POLICY: Fields =
+    Fields { at: "spec.lookupPolicy", known: &["local"], server: &[], required: &[] };
 
 pub(super) const TAG: Fields = Fields {
     at: "a tag",
     known: &["name", "annotations", "from", "reference", "importPolicy", "referencePolicy"],
     server: &["generation"],
+    required: &[],
 };
 
 pub(super) const FROM: Fields = Fields {
     at: "from",
     known: &["kind", "name", "namespace", "apiVersion", "fieldPath"],
     server: &["uid", "resourceVersion"],
+    required: &["kind", "name"],
 };
 
 pub(super) const IMPORT_POLICY: Fields =
-    Fields { at: "importPolicy", known: &["insecure", "scheduled", "importMode"], server: &[] };
+    Fields { at: "importPolicy", known: &["insecure", "scheduled", "importMode"], server: &[], required: &[] };
 
-pub(super) const REFERENCE_POLICY: Fields = Fields { at: "referencePolicy", known: &["type"], server: &[] };
+pub(super) const REFERENCE_POLICY: Fields =
+    Fields { at: "referencePolicy", known: &["type"], server: &[], required: &[] };
 
 /// Where a field belongs whose name has only one home.
 const HOMES: &[(&str, &str)] = &[
@@ -77,7 +93,7 @@ const HOMES: &[(&str, &str)] = &[
 impl Reader<'_> {
     /// Reports the fields of a map that do not belong there.
     pub(super) fn check_fields(&mut self, node: &Node, fields: &Fields) {
-        let Fields { at, known, server } = fields;
+        let Fields { at, known, server, required } = fields;
         for entry in node.entries() {
             let Some(key) = entry.key.text() else {
                 self.report(self.finding(Code::WrongType, &entry.key, format!("a key of {at} is not text")));
@@ -87,6 +103,12 @@ impl Reader<'_> {
                 continue;
             }
             let shown = inert(key, 60);
+            // A key that differs only in case is told where what it stands for is missed.
+            if known.iter().any(|name| {
+                is_miswritten(entry.key.text(), name) && required.contains(name) && node.get(name).is_none()
+            }) {
+                continue;
+            }
             if server.contains(&key) {
                 // Tools write these two as `null` and `{}` into every object they make.
                 let empty = entry.value.is_null() || (key == "status" && is_empty_status(&entry.value));
@@ -113,11 +135,7 @@ impl Reader<'_> {
                     let finding = self.finding(Code::UnknownField, &entry.key, format!("{at} has no field `{shown}`"));
                     match nearest(key, known) {
                         Some(name) => {
-                            let written = if self.source.text()[entry.key.span.range()].starts_with('"') {
-                                quoted(name)
-                            } else {
-                                name.to_owned()
-                            };
+                            let written = self.as_written(&entry.key, name);
                             finding.help(format!("did you mean `{name}`?")).fix(entry.key.span, written)
                         }
                         None => finding.help(format!("known are {}", list(known))),

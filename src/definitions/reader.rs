@@ -31,6 +31,12 @@ impl Reader<'_> {
         Diagnostic::new(code, self.place(node.span), message)
     }
 
+    /// Another key in place of one, in quotes if that one is.
+    pub(super) fn as_written(&self, key: &Node, name: &str) -> String {
+        let is_quoted = self.source.text().get(key.span.range()).is_some_and(|text| text.starts_with(['"', '\'']));
+        if is_quoted { quoted(name) } else { name.to_owned() }
+    }
+
     fn wrong_type(&mut self, node: &Node, field: &str, wanted: &str) {
         let found = match &node.value {
             Value::Sequence(_) => "a list",

@@ -276,8 +276,16 @@ fn from(reader: &mut Reader<'_>, tag: &Node) -> Option<ObjectReference> {
     let from = ObjectReference { kind: text("kind"), name: text("name"), namespace: text("namespace") };
     for (key, value) in [("kind", &from.kind), ("name", &from.name)] {
         if value.is_empty() {
-            let at = node.get(key).unwrap_or(node);
+            let miswritten = node.entries().iter().find(|entry| fields::is_miswritten(entry.key.text(), key));
             let message = format!("`from` without `{key}`");
+            if let Some(entry) = miswritten {
+                let written = reader.as_written(&entry.key, key);
+                let finding = reader.finding(Code::IncompleteFrom, &entry.key, message);
+                let help = format!("keys are case-sensitive: write `{key}`");
+                reader.report(finding.help(help).fix(entry.key.span, written));
+                continue;
+            }
+            let at = node.get(key).unwrap_or(node);
             let help =
                 if key == "kind" { "a registry's image is `kind: DockerImage`" } else { "say which image or tag" };
             reader.report(reader.finding(Code::IncompleteFrom, at, message).help(help));

@@ -4,7 +4,7 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::text::{Diagnostic, Place, Severity, inert};
+use crate::text::{Diagnostic, Place, Severity, Span, inert};
 
 use super::names::count;
 use super::paint::Paint;
@@ -77,7 +77,8 @@ fn excerpt(text: &str, place: &Place) -> Option<Excerpt> {
     if place.line == 0 {
         return None;
     }
-    let start = place.span.start as usize;
+    // Findings that span files know line and column only.
+    let start = if place.span == Span::default() { byte_at(text, place)? } else { place.span.start as usize };
     let line_start = text.get(..start)?.rfind('\n').map_or(0, |at| at + 1);
     let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
     let line = text[line_start..line_end].trim_end_matches('\r');
@@ -85,13 +86,22 @@ fn excerpt(text: &str, place: &Place) -> Option<Excerpt> {
     if line.len() > 2000 {
         return None;
     }
-    let end = (place.span.end as usize).clamp(start, line_start + line.len()).max(start);
+    let word = line[start - line_start..].find([' ', ',', '}', ']']).unwrap_or(line.len() + line_start - start);
+    let end = if place.span == Span::default() { start + word } else { place.span.end as usize };
+    let end = end.clamp(start, (line_start + line.len()).max(start));
     let span = start - line_start..end - line_start;
     (line.is_char_boundary(span.start) && line.is_char_boundary(span.end)).then(|| Excerpt {
         text: same_bytes(line),
         line: place.line as usize,
         span,
     })
+}
+
+/// The byte at a line and column.
+fn byte_at(text: &str, place: &Place) -> Option<usize> {
+    let before: usize = text.split_inclusive('\n').take(place.line as usize - 1).map(str::len).sum();
+    let line = text.get(before..)?.lines().next()?;
+    Some(before + line.char_indices().nth((place.column as usize).saturating_sub(1)).map_or(line.len(), |(at, _)| at))
 }
 
 /// Replaces characters that a terminal acts on by harmless ones of the same length in bytes, so that positions stay.
@@ -241,7 +251,7 @@ pub fn summary(findings: &[Diagnostic], streams: usize, tags: usize, waived: usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::{Code, Span};
+    use crate::text::Code;
 
     struct One(&'static str);
 

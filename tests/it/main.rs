@@ -7,4 +7,10 @@
 )]
 
 mod corpus;
+mod definitions;
+mod example;
+mod properties;
 mod recorded;
+mod schemas;
+mod support;
+mod tidy;

@@ -231,6 +231,10 @@ fn perform(transaction: &mut Transaction<'_>, folder: &Path, request: &Request) 
     }
     let effect = match rules::perform(state, &request.action, request.now) {
         Ok(effect) => effect,
+        // What a run that was killed has removed cannot be removed again.
+        Err(_) if rules::is_satisfied(state, &request.action) => {
+            return Ok(Performed::AlreadySo { now: now_at(id, stream) });
+        }
         Err(refusal) => return Ok(Performed::Refused { message: refusal.to_string() }),
     };
     if !effect.changed {
