@@ -86,7 +86,7 @@ const HOMES: &[(&str, &str)] = &[
     ("importMode", "spec.tags[].importPolicy.importMode"),
     ("labels", "metadata.labels"),
     ("annotations", "metadata.annotations"),
-    ("namespace", "metadata.namespace"),
+    ("namespace", "metadata.namespace, or in `from` of an ImageStreamTag"),
     ("local", "spec.lookupPolicy.local"),
 ];
 
@@ -115,7 +115,7 @@ impl Reader<'_> {
                 if !empty {
                     let message = format!("`{shown}` of {at} is written by the server; here it is ignored");
                     let mut finding = self.finding(Code::ServerField, &entry.key, message);
-                    if key == "generation" && entry.value.text() == Some("0") {
+                    if key == "generation" && *at == TAG.at && entry.value.text() == Some("0") {
                         finding = finding.help("to import again, run with `--refresh`");
                     }
                     self.report(finding);

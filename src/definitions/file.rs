@@ -77,9 +77,13 @@ pub struct FoundStream {
 /// Reads a file.
 pub fn read(source: &SourceText, options: &ReadOptions) -> FileDefinitions {
     let text::Parsed { documents, findings, complete } = text::parse(source, Limits::default());
+    // What is wrong inside an object is told with the object, and only of objects that are read.
+    let (inside, findings) =
+        findings.into_iter().partition(|finding| matches!(finding.code, Code::DuplicateKey | Code::MergeKey));
     let mut lowering = Lowering {
-        reader: Reader { source, findings },
+        reader: Reader { source, findings, missing: BTreeMap::new() },
         options,
+        inside,
         out: FileDefinitions { complete, ..FileDefinitions::default() },
     };
     lowering.out.counts.documents = documents.len();
@@ -94,6 +98,8 @@ pub fn read(source: &SourceText, options: &ReadOptions) -> FileDefinitions {
 pub(super) struct Lowering<'a> {
     pub(super) reader: Reader<'a>,
     pub(super) options: &'a ReadOptions,
+    /// Findings of the parser that belong to whatever object they are in.
+    inside: Vec<Diagnostic>,
     pub(super) out: FileDefinitions,
 }
 
@@ -128,6 +134,16 @@ impl Lowering<'_> {
         }
     }
 
+    /// Reports what the parser found inside a node.
+    pub(super) fn report_inside(&mut self, node: &Node) {
+        let within = |finding: &Diagnostic| {
+            node.span.start <= finding.place.span.start && finding.place.span.end <= node.span.end
+        };
+        let (here, rest) = std::mem::take(&mut self.inside).into_iter().partition(within);
+        self.inside = rest;
+        self.reader.findings.extend::<Vec<_>>(here);
+    }
+
     /// The objects in a list.
     pub(super) fn items(&mut self, node: &Node, key: &str, context: &Context) {
         let Some(items) = node.get(key) else { return };
@@ -158,6 +174,7 @@ impl Lowering<'_> {
 
     fn image_stream(&mut self, node: &Node, context: &Context) {
         let first = self.reader.findings.len();
+        self.report_inside(node);
         let version = node.get("apiVersion");
         let written = version.and_then(Node::text).unwrap_or_default();
         let inherited = written.is_empty() && context.kind.is_some();
@@ -175,6 +192,7 @@ impl Lowering<'_> {
             });
         }
         template::report_missing(&mut self.reader, node, &context.missing);
+        self.reader.missing.clone_from(&context.missing);
         let mut stream = super::stream::read(self, node);
         for (key, value) in &context.labels {
             stream.header.labels.entry(key.clone()).or_insert_with(|| value.clone());

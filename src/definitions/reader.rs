@@ -9,6 +9,8 @@ use crate::text::{Code, Diagnostic, Node, Place, ScalarKind, SourceText, Span, V
 pub(super) struct Reader<'a> {
     pub(super) source: &'a SourceText,
     pub(super) findings: Vec<Diagnostic>,
+    /// Template parameters without a value: what still holds one of them has been told.
+    pub(super) missing: BTreeMap<String, String>,
 }
 
 impl Reader<'_> {
@@ -26,6 +28,19 @@ impl Reader<'_> {
         self.findings.push(finding);
     }
 
+    /// Adds a fix, unless what is written there is not what was read: a parameter's value must not be written over the
+    /// parameter.
+    pub(super) fn with_fix(&self, finding: Diagnostic, node: &Node, replacement: impl Into<String>) -> Diagnostic {
+        let written = self.source.text().get(node.span.range()).unwrap_or_default();
+        if written.contains("${") { finding } else { finding.fix(node.span, replacement) }
+    }
+
+    /// Whether a template language's braces stand there, which YAML reads as a map in a map.
+    pub(super) fn is_markup(&self, node: &Node) -> bool {
+        !matches!(node.value, Value::Scalar(_))
+            && self.source.text().get(node.span.range()).is_some_and(|text| text.starts_with("{{"))
+    }
+
     /// A finding at a node.
     pub(super) fn finding(&self, code: Code, node: &Node, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(code, self.place(node.span), message)
@@ -38,17 +53,23 @@ impl Reader<'_> {
     }
 
     fn wrong_type(&mut self, node: &Node, field: &str, wanted: &str) {
+        if self.is_markup(node) {
+            let help =
+                "this looks like a Helm chart's or a Go template: render it and commit the result, or exclude it";
+            let message = format!("`{field}` is an unexpanded placeholder");
+            return self.report(self.finding(Code::Placeholder, node, message).help(help));
+        }
         let found = match &node.value {
             Value::Sequence(_) => "a list",
             Value::Mapping(_) => "a map",
             Value::Scalar(_) => node.scalar_kind().map_or("text", ScalarKind::noun),
         };
         let mut finding = self.finding(Code::WrongType, node, format!("`{field}` is {found}, {wanted} belongs here"));
-        if wanted == "text" {
-            if let Some(text) = node.text() {
-                let quoted = quoted(text);
-                finding = finding.help(format!("put it in quotes: `{quoted}`")).fix(node.span, quoted);
-            }
+        if wanted == "text"
+            && let Some(text) = node.text()
+        {
+            let quoted = quoted(text);
+            finding = self.with_fix(finding.help(format!("put it in quotes: `{quoted}`")), node, quoted);
         }
         self.report(finding);
     }
@@ -64,7 +85,8 @@ impl Reader<'_> {
             }
             None => {
                 self.wrong_type(node, field, "text");
-                None
+                // Braces of a template stand for some text.
+                self.is_markup(node).then(|| "{{ }}".to_owned())
             }
         }
     }

@@ -74,7 +74,7 @@ fn identity(reader: &mut Reader<'_>, node: &Node, metadata: &Node, default_names
         let lower = id.name.to_ascii_lowercase();
         let message = format!("`{}` is not a name that the server takes for a stream", inert(&id.name, 80));
         let finding = reader.finding(Code::StreamName, at, message);
-        reader.report(if is_stream_name(&lower) { finding.fix(at.span, quoted(&lower)) } else { finding });
+        reader.report(if is_stream_name(&lower) { reader.with_fix(finding, at, quoted(&lower)) } else { finding });
     } else if id.to_string().len() > 255 {
         let message = format!("`{}` is longer than 255 characters", inert(&id.to_string(), 40));
         reader.report(reader.finding(Code::StreamName, at, message));
@@ -90,6 +90,11 @@ fn is_stream_name(name: &str) -> bool {
 }
 
 fn placeholder(reader: &mut Reader<'_>, node: &Node, text: &str, what: &str) {
+    // Said already: as a parameter without a value, or as a map that is none.
+    let told = reader.is_markup(node) || reader.missing.keys().any(|name| text.contains(&format!("${{{name}}}")));
+    if told {
+        return;
+    }
     let message = format!("{what} is an unexpanded placeholder: `{}`", inert(text, 80));
     let help = "in a Template declare the parameter, or give its value with `--param`; otherwise render it first";
     reader.report(reader.finding(Code::Placeholder, node, message).help(help));
@@ -144,7 +149,11 @@ fn malformed(reader: &mut Reader<'_>, node: &Node, text: &str, error: InvalidRef
     let message = format!("`{}` is not an image reference: {error}", inert(text, 120));
     let finding = reader.finding(Code::MalformedReference, node, message);
     let lower = text.to_ascii_lowercase();
-    reader.report(if error == InvalidReference::UpperCase { finding.fix(node.span, quoted(&lower)) } else { finding });
+    reader.report(if error == InvalidReference::UpperCase {
+        reader.with_fix(finding, node, quoted(&lower))
+    } else {
+        finding
+    });
 }
 
 fn tag(reader: &mut Reader<'_>, node: &Node, seen: &mut BTreeMap<String, Span>) -> Option<DesiredTag> {
@@ -162,11 +171,13 @@ fn tag(reader: &mut Reader<'_>, node: &Node, seen: &mut BTreeMap<String, Span>) 
         });
     } else {
         let at = name_node.map_or(node.span, |name| name.span);
-        if let Some(first) = seen.insert(name.clone(), at) {
+        if let Some(first) = seen.get(&name).copied() {
             let place = reader.place(first);
             let message = format!("the tag `{}` appears twice in the stream", inert(&name, 80));
             let at = name_node.unwrap_or(node);
             reader.report(reader.finding(Code::DuplicateTag, at, message).related(place, "first here"));
+        } else {
+            seen.insert(name.clone(), at);
         }
     }
     let origin = reader.origin(name_node.map_or(node.span, |name| name.span));
@@ -194,10 +205,7 @@ fn nearest_key(node: &Node) -> Option<String> {
 
 /// The name as it is written, whatever YAML would make of it.
 fn tag_name(reader: &mut Reader<'_>, node: &Node) -> String {
-    let Some(text) = node.text() else {
-        reader.report(reader.finding(Code::WrongType, node, "the name of a tag is text"));
-        return String::new();
-    };
+    let Some(text) = node.text() else { return reader.text(node, "spec.tags[].name").unwrap_or_default() };
     match node.scalar_kind() {
         Some(ScalarKind::Null) => return String::new(),
         Some(kind @ (ScalarKind::Bool | ScalarKind::Int | ScalarKind::Float | ScalarKind::Date)) => {
@@ -205,7 +213,7 @@ fn tag_name(reader: &mut Reader<'_>, node: &Node) -> String {
             let fixed = quoted(text);
             let finding =
                 reader.finding(Code::GuessedTagName, node, message).help(format!("put it in quotes: `{fixed}`"));
-            reader.report(finding.fix(node.span, fixed));
+            reader.report(reader.with_fix(finding, node, fixed));
         }
         Some(ScalarKind::Text) | None => {
             if has_placeholder(text) {
@@ -261,7 +269,7 @@ fn bad_value(reader: &mut Reader<'_>, node: &Node, value: &str, field: &str, kno
     let finding =
         reader.finding(Code::PolicyValue, node, message).help(format!("it is `{}` or `{}`", known[0], known[1]));
     reader.report(match nearest(value, known) {
-        Some(right) => finding.fix(node.span, quoted(right)),
+        Some(right) => reader.with_fix(finding, node, quoted(right)),
         None => finding,
     });
 }
@@ -316,7 +324,7 @@ fn check_kind(reader: &mut Reader<'_>, node: &Node, from: &ObjectReference) {
     let help = "it is `DockerImage`, `ImageStreamTag` or `ImageStreamImage`";
     let finding = reader.finding(Code::FromKind, at, message).help(help);
     reader.report(match nearest(&from.kind, &[DOCKER_IMAGE, IMAGE_STREAM_TAG, IMAGE_STREAM_IMAGE]) {
-        Some(right) => finding.fix(at.span, quoted(right)),
+        Some(right) => reader.with_fix(finding, at, quoted(right)),
         None => finding,
     });
 }

@@ -13,7 +13,10 @@ pub(super) fn template(lowering: &mut Lowering<'_>, node: &Node, context: &Conte
     let mut labels = context.labels.clone();
     for key in ["labels", "objectLabels"] {
         if let Some(node) = node.get(key) {
-            labels.extend(lowering.reader.text_map(&expand(node, &parameters), key));
+            // What fills a label is text, in either form of the placeholder.
+            let mut expanded = expand(node, &parameters);
+            quote_filled(&mut expanded, node);
+            labels.extend(lowering.reader.text_map(&expanded, key));
         }
     }
     let missing = parameters
@@ -90,6 +93,19 @@ fn expand(node: &Node, parameters: &BTreeMap<String, Parameter>) -> Node {
         ),
     };
     Node { value, span: node.span }
+}
+
+/// Takes what parameters have filled in for text.
+fn quote_filled(expanded: &mut Node, written: &Node) {
+    match (&mut expanded.value, &written.value) {
+        (Value::Scalar(scalar), Value::Scalar(before)) => scalar.plain &= scalar.text == before.text,
+        (Value::Mapping(entries), Value::Mapping(before)) => {
+            for (entry, before) in entries.iter_mut().zip(before) {
+                quote_filled(&mut entry.value, &before.value);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn expand_scalar(scalar: &Scalar, parameters: &BTreeMap<String, Parameter>) -> Scalar {
@@ -179,7 +195,8 @@ fn placeholders<'n>(node: &'n Node, uses: &mut BTreeMap<String, (&'n Node, bool)
 /// Whether a text still has somebody's placeholder in it, so that it must not leave the house.
 pub(super) fn has_placeholder(text: &str) -> bool {
     let angle = text.starts_with('<') && text.ends_with('>') && text.len() > 2;
-    ["${", "$(", "{{", "}}", "#{"].iter().any(|mark| text.contains(mark)) || angle
+    ["${", "$(", "{{", "}}", "#{", "***", "PLACEHOLDER", "_placeholder_"].iter().any(|mark| text.contains(mark))
+        || angle
 }
 
 #[cfg(test)]

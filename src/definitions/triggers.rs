@@ -140,10 +140,14 @@ fn trigger(
 
 /// The tag of `stream:tag`; anything else is a finding.
 pub(super) fn tag(reader: &mut Reader<'_>, node: &Node, name: &str, namespace: &str) -> Option<TagId> {
-    if has_placeholder(name) || has_placeholder(namespace) {
-        let message = format!("the tag to follow is an unexpanded placeholder: `{}`", inert(name, 120));
-        reader.report(reader.finding(Code::Placeholder, node, message));
-        return None;
+    for (what, text) in [("the tag to follow", name), ("the namespace of the tag to follow", namespace)] {
+        if has_placeholder(text) {
+            let message = format!("{what} is an unexpanded placeholder: `{}`", inert(text, 120));
+            let help =
+                "in a Template declare the parameter, or give its value with `--param`; otherwise render it first";
+            reader.report(reader.finding(Code::Placeholder, node, message).help(help));
+            return None;
+        }
     }
     match name.split_once(':') {
         Some((stream, tag)) if !stream.is_empty() && !tag.is_empty() && !tag.contains(':') => {

@@ -25,6 +25,14 @@ pub(super) fn read(lowering: &mut Lowering<'_>, kind: &str, node: &Node, context
     let text = |path: &[&str]| node.at(path).and_then(Node::text).filter(|text| !text.is_empty());
     let namespace = text(&["metadata", "namespace"]).map_or(default_namespace, str::to_owned);
     let name = text(&["metadata", "name"]).unwrap_or_default().to_owned();
+    for path in [["metadata", "namespace"], ["metadata", "name"]] {
+        if let Some(at) = node.at(&path).filter(|at| at.text().is_none()) {
+            let _ = lowering.reader.text(at, &path.join("."));
+        }
+    }
+    if let Some(triggers) = node.at(&["spec", "triggers"]) {
+        lowering.report_inside(triggers);
+    }
     let reader = &mut lowering.reader;
     let origin = reader.origin(node.at(&["metadata", "name"]).unwrap_or(node).span);
     let mut found = Vec::new();
@@ -149,11 +157,9 @@ fn source(
     context: &Context,
 ) -> Option<TagId> {
     let Some(from) = from else {
-        reader.report(reader.finding(
-            Code::TriggerKind,
-            trigger,
-            "an image change trigger without `from`, and the build has none either",
-        ));
+        let message = "an image change trigger without `from`, and nothing to take its place";
+        let help = "name an ImageStreamTag in `from`, or remove the trigger: it never fires";
+        reader.report(reader.finding(Code::TriggerKind, trigger, message).help(help));
         return None;
     };
     let before = reader.findings.len();
@@ -163,12 +169,13 @@ fn source(
     }
     let kind = from.get("kind");
     // A DeploymentConfig's `from.kind` has a default (semantics 5.4).
-    if let Some(other) = kind.and_then(Node::text).filter(|kind| *kind != IMAGE_STREAM_TAG && !kind.is_empty()) {
-        if !has_placeholder(other) {
-            let message = format!("triggers follow ImageStreamTags, not a `{}`", inert(other, 60));
-            reader.report(reader.finding(Code::TriggerKind, kind.unwrap_or(from), message));
-            return None;
-        }
+    if let Some(other) = kind.and_then(Node::text).filter(|kind| *kind != IMAGE_STREAM_TAG && !kind.is_empty())
+        && !has_placeholder(other)
+    {
+        let message = format!("triggers follow ImageStreamTags, not a `{}`", inert(other, 60));
+        let help = "follow an ImageStreamTag, or remove the trigger: it never fires";
+        reader.report(reader.finding(Code::TriggerKind, kind.unwrap_or(from), message).help(help));
+        return None;
     }
     let name = from.get("name");
     let text = name.and_then(Node::text).unwrap_or_default();

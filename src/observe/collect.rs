@@ -13,21 +13,31 @@ use super::questions::{Questions, questions};
 /// Questions under way at once, over all registries; each adapter bounds what one host gets.
 const CONCURRENCY: usize = 64;
 
+/// Whom to ask.
+pub struct Sources<'a, L, R, M, P> {
+    /// The target.
+    pub live: &'a L,
+    /// The registries.
+    pub registry: &'a R,
+    /// What they said before.
+    pub memory: &'a M,
+    /// Who hears of progress.
+    pub progress: &'a P,
+}
+
 /// Looks at the target and asks the registries.
 ///
 /// # Errors
 ///
 /// When the target as a whole cannot be read.
 pub async fn collect(
+    sources: Sources<'_, impl LiveState, impl Registry, impl Memory, impl Progress>,
     desired: &Desired,
     settled: &BTreeMap<StreamId, String>,
     policy: &Policy,
-    live: &impl LiveState,
-    registry: &impl Registry,
-    memory: &impl Memory,
-    progress: &impl Progress,
     now: Timestamp,
 ) -> Result<Live, PortError> {
+    let Sources { live, registry, memory, progress } = sources;
     let namespaces: BTreeSet<String> =
         desired.streams.keys().chain(desired.held.keys()).map(|id| id.namespace.clone()).collect();
     let observation = live.observe(&namespaces, settled).await?;

@@ -7,5 +7,5 @@
 mod collect;
 mod questions;
 
-pub use collect::collect;
+pub use collect::{Sources, collect};
 pub use questions::{Questions, questions};

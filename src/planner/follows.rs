@@ -64,11 +64,11 @@ fn write(builder: &mut Builder<'_>, id: &StreamId, tag: &DesiredTag) {
     let Some((action, reason)) = streams::set_tag(id, stream, &tag.reference) else { return };
     let mut requires = Vec::new();
     if let Some(source) = source(id, tag) {
-        if let Observed::Unknown(ignorance) = builder.live(&source.stream) {
-            if builder.predicted(&source.stream).is_none() {
-                let wait = Wait::Unknown(ignorance);
-                return builder.defer(id, Some(&tag.reference.name), DeferredAction::Follow, Some(&tag.origin), wait);
-            }
+        if let Observed::Unknown(ignorance) = builder.live(&source.stream)
+            && builder.predicted(&source.stream).is_none()
+        {
+            let wait = Wait::Unknown(ignorance);
+            return builder.defer(id, Some(&tag.reference.name), DeferredAction::Follow, Some(&tag.origin), wait);
         }
         requires.extend(at_head(builder, &source));
     }

@@ -138,10 +138,11 @@ fn normal(id: &StreamId, tag: &TagReference) -> TagReference {
             from.namespace.clear();
         }
         // An alias of the own stream goes by two names (semantics 2.3).
-        if from.kind == IMAGE_STREAM_TAG && from.namespace.is_empty() {
-            if let Some(target) = from.name.strip_prefix(&format!("{}:", id.name)) {
-                from.name = target.to_owned();
-            }
+        if from.kind == IMAGE_STREAM_TAG
+            && from.namespace.is_empty()
+            && let Some(target) = from.name.strip_prefix(&format!("{}:", id.name))
+        {
+            from.name = target.to_owned();
         }
     }
     tag

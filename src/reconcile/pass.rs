@@ -49,10 +49,9 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
         let hashes: BTreeMap<&StreamId, [u8; 16]> =
             desired.streams.iter().map(|(id, stream)| (id, self.hash(stream))).collect();
         let settled = self.settled(desired, &target, &hashes, now);
-        let live =
-            observe::collect(desired, &settled, self.policy, self.live, self.registry, self.memory, self.progress, now)
-                .await?;
-        let Self { policy, server, tool, .. } = *self;
+        let Self { live, registry, memory, progress, policy, server, tool } = *self;
+        let sources = observe::Sources { live, registry, memory, progress };
+        let live = observe::collect(sources, desired, &settled, policy, now).await?;
         let plan = planner::plan(&PlanInput { desired, live: &live, policy, server, target: &target, tool });
         self.remember(desired, &target, &hashes, &live, &plan);
         Ok(Planned { plan, live })

@@ -156,6 +156,22 @@ pub struct FindingJson {
     /// Text that would put it right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<FixJson>,
+    /// Other places that belong to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub related: Vec<RelatedJson>,
+}
+
+/// Another place that belongs to a finding.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RelatedJson {
+    /// Path in the source.
+    pub path: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// What is there.
+    pub message: String,
 }
 
 /// Text to put in place of bytes of the file.
@@ -187,6 +203,16 @@ pub fn findings_json(findings: &[Diagnostic]) -> FindingsJson {
             end: fix.span.end,
             replacement: fix.replacement.clone(),
         }),
+        related: finding
+            .related
+            .iter()
+            .map(|related| RelatedJson {
+                path: related.place.path.clone(),
+                line: related.place.line,
+                column: related.place.column,
+                message: related.message.clone(),
+            })
+            .collect(),
     };
     FindingsJson {
         format_version: crate::model::FORMAT_VERSION,

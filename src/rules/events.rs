@@ -129,12 +129,12 @@ pub(super) fn copied(
         move_repository(state, &source_id, &mut event);
     }
     // The server edits the source's own head in place: it takes the new generation (statement 29, and recorded).
-    if own && from.kind == IMAGE_STREAM_TAG {
-        if let Some(list) = stream.status.tags.iter_mut().find(|list| list.tag == version) {
-            if let Some(head) = list.items.first_mut() {
-                head.generation = generation;
-            }
-        }
+    if own
+        && from.kind == IMAGE_STREAM_TAG
+        && let Some(list) = stream.status.tags.iter_mut().find(|list| list.tag == version)
+        && let Some(head) = list.items.first_mut()
+    {
+        head.generation = generation;
     }
     Ok(Some(event))
 }
@@ -167,10 +167,10 @@ fn find_image<'a>(stream: &'a ImageStream, id: &str) -> Result<&'a TagEvent, Str
 fn move_repository(state: State<'_>, source: &StreamId, event: &mut TagEvent) {
     let Some(host) = &state.server.internal_registry else { return };
     let Ok(reference) = event.docker_image_reference.parse::<ImageReference>() else { return };
-    if reference.repository() == format!("{host}/{source}") {
-        if let Some(digest) = &reference.digest {
-            event.docker_image_reference = format!("{host}/{}@{digest}", state.id);
-        }
+    if reference.repository() == format!("{host}/{source}")
+        && let Some(digest) = &reference.digest
+    {
+        event.docker_image_reference = format!("{host}/{}@{digest}", state.id);
     }
 }
 

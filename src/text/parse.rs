@@ -59,7 +59,12 @@ pub fn parse(source: &SourceText, limits: Limits) -> Parsed {
             Ok(None) => break,
             Err(stop) => {
                 complete = false;
-                builder.findings.push(stop.0);
+                // The rest of a template is as little YAML as its beginning: once is enough.
+                let is_template = stop.0.help.is_some() && stop.0.code == Code::InvalidSyntax;
+                builder.findings.push(*stop.0);
+                if is_template {
+                    break;
+                }
                 // A file over its limits gets no second chance: the budget is the file's.
                 let budget_left = builder.nodes < limits.nodes;
                 if !budget_left || !builder.parser.proceed_next_document().unwrap_or(false) {
@@ -79,7 +84,7 @@ pub fn parse(source: &SourceText, limits: Limits) -> Parsed {
 }
 
 /// Ends a document; boxed because it is rare and large.
-struct Stop(Diagnostic);
+struct Stop(Box<Diagnostic>);
 
 struct Builder<'a> {
     source: &'a SourceText,
@@ -99,7 +104,7 @@ impl Builder<'_> {
                 let span = span.byte_range().map_or_else(Span::default, |range| Span::new(range.start, range.end));
                 Ok(Some((event, span)))
             }
-            Some(Err(error)) => Err(Stop(syntax(self.source, &error))),
+            Some(Err(error)) => Err(Stop(Box::new(syntax(self.source, &error)))),
         }
     }
 
@@ -198,7 +203,8 @@ impl Builder<'_> {
             self.anchors.iter().find(|(anchor, ..)| *anchor == id).map(|(_, node, size)| (node, *size))
         else {
             let place = Place::of(self.source, span);
-            return Err(Stop(Diagnostic::new(Code::InvalidSyntax, place, "an alias inside the value it stands for")));
+            let finding = Diagnostic::new(Code::InvalidSyntax, place, "an alias inside the value it stands for");
+            return Err(Stop(Box::new(finding)));
         };
         // Counted before it is copied, so that a bomb costs nothing.
         if self.nodes + size > self.limits.nodes {
@@ -221,7 +227,9 @@ impl Builder<'_> {
         let Limits { depth, nodes, .. } = self.limits;
         let message =
             format!("the file is nested deeper than {depth} levels or has more than {nodes} nodes with its aliases");
-        Stop(Diagnostic::new(Code::TooComplex, Place::of(self.source, span), message).help("write the values out"))
+        Stop(Box::new(
+            Diagnostic::new(Code::TooComplex, Place::of(self.source, span), message).help("write the values out"),
+        ))
     }
 
     /// Applies `<<`: what the map says itself wins.
@@ -310,6 +318,8 @@ fn byte_of_char(text: &str, index: usize) -> usize {
 
 /// Says whose template language a file is written in, if it looks like one.
 fn template_markup(text: &str) -> Option<&'static str> {
+    // Parameters of OpenShift's templates have braces as well, and are plain text to YAML.
+    let text = text.replace("${{", "");
     let has = |needle: &str| text.contains(needle);
     if has("{{") && (has(".Values") || has(".Release") || has(".Chart") || has("{{- ") || has("include \"")) {
         Some(

@@ -7,6 +7,7 @@
 )]
 
 mod corpus;
+mod crash;
 mod definitions;
 mod example;
 mod properties;

@@ -63,7 +63,7 @@ fn world() -> impl Strategy<Value = World> {
 }
 
 fn stream_id(number: usize) -> StreamId {
-    StreamId::new(if number % 2 == 0 { "even" } else { "odd" }, format!("s{number}"))
+    StreamId::new(if number.is_multiple_of(2) { "even" } else { "odd" }, format!("s{number}"))
 }
 
 fn image_name(number: usize) -> String {

@@ -3,11 +3,13 @@
 //! Two forms are in use: one folder for the host, whose index names `path:tag`; or a folder for each repository below it,
 //! whose index names the tag alone, as `skopeo copy … oci:DIR:TAG` writes them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use oci_client::manifest::OciImageIndex;
 
-use crate::model::{Digest, ImageReference};
+use crate::model::{Digest, ImageReference, is_tag_name};
 use crate::text::inert;
 
 use super::wire::{self, Manifest};
@@ -19,6 +21,67 @@ const CONTAINERD_NAME: &str = "io.containerd.image.name";
 struct Layout {
     folder: PathBuf,
     prefixes: Vec<String>,
+}
+
+/// What an index names: digest and media type by name.
+type Names = BTreeMap<String, (Digest, String)>;
+
+/// The indexes that were read. A folder is taken to stand still for the life of a process, as a site's images do.
+#[derive(Debug, Default)]
+pub(super) struct Layouts {
+    indexes: Mutex<BTreeMap<PathBuf, Arc<Names>>>,
+}
+
+impl Layouts {
+    /// The manifest of a reference; none when the folder has no such tag or digest.
+    pub(super) fn manifest(&self, folder: &Path, reference: &ImageReference) -> Result<Option<Manifest>, String> {
+        let layout = Layout::find(folder, reference)?;
+        if let Some(digest) = &reference.digest {
+            return layout.blob(digest, None);
+        }
+        let names = self.names(&layout.folder)?;
+        let found = layout.prefixes.iter().find_map(|prefix| names.get(&format!("{prefix}{}", reference.tag)));
+        let Some((digest, media_type)) = found else { return Ok(None) };
+        let missing = || format!("`{}` names {} and does not hold it", layout.folder.display(), digest.short());
+        layout.blob(digest, Some(media_type.clone()))?.ok_or_else(missing).map(Some)
+    }
+
+    /// The tags of a repository.
+    pub(super) fn tags(&self, folder: &Path, reference: &ImageReference) -> Result<Vec<String>, String> {
+        let layout = Layout::find(folder, reference)?;
+        let names = self.names(&layout.folder)?;
+        let tag = |name: &String| {
+            layout.prefixes.iter().find_map(|prefix| name.strip_prefix(prefix.as_str())).map(str::to_owned)
+        };
+        let tags: BTreeSet<String> = names.keys().filter_map(tag).filter(|tag| is_tag_name(tag)).collect();
+        Ok(tags.into_iter().collect())
+    }
+
+    fn names(&self, folder: &Path) -> Result<Arc<Names>, String> {
+        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(names) = indexes.get(folder) {
+            return Ok(Arc::clone(names));
+        }
+        let names = Arc::new(read_index(folder)?);
+        indexes.insert(folder.to_owned(), Arc::clone(&names));
+        Ok(names)
+    }
+}
+
+fn read_index(folder: &Path) -> Result<Names, String> {
+    let path = folder.join("index.json");
+    let bytes = std::fs::read(&path).map_err(|error| format!("failed to read `{}`: {error}", path.display()))?;
+    let index: OciImageIndex = serde_json::from_slice(&bytes)
+        .map_err(|error| format!("`{}` is not an index: {}", path.display(), inert(&error.to_string(), 160)))?;
+    let mut names = Names::new();
+    for entry in index.manifests {
+        let Some(digest) = Digest::parse(&entry.digest) else { continue };
+        let annotations = entry.annotations.unwrap_or_default();
+        for name in [REF_NAME, CONTAINERD_NAME].iter().filter_map(|key| annotations.get(*key)) {
+            names.insert(name.clone(), (digest.clone(), entry.media_type.clone()));
+        }
+    }
+    Ok(names)
 }
 
 impl Layout {
@@ -33,26 +96,6 @@ impl Layout {
         }
         let prefixes = vec![format!("{}/{path}:", reference.registry), format!("{path}:")];
         Ok(Self { folder: folder.to_owned(), prefixes })
-    }
-
-    /// Tags of the repository with the digests they stand for.
-    fn tags(&self) -> Result<Vec<(String, Digest, String)>, String> {
-        let path = self.folder.join("index.json");
-        let bytes = std::fs::read(&path).map_err(|error| format!("failed to read `{}`: {error}", path.display()))?;
-        let index: OciImageIndex = serde_json::from_slice(&bytes)
-            .map_err(|error| format!("`{}` is not an index: {}", path.display(), inert(&error.to_string(), 160)))?;
-        let mut tags = Vec::new();
-        for entry in index.manifests {
-            let annotations = entry.annotations.unwrap_or_default();
-            let names = [REF_NAME, CONTAINERD_NAME].iter().filter_map(|key| annotations.get(*key));
-            let tag = names
-                .flat_map(|name| self.prefixes.iter().filter_map(move |prefix| name.strip_prefix(prefix.as_str())))
-                .next();
-            if let (Some(tag), Some(digest)) = (tag, Digest::parse(&entry.digest)) {
-                tags.push((tag.to_owned(), digest, entry.media_type.clone()));
-            }
-        }
-        Ok(tags)
     }
 
     fn blob(&self, digest: &Digest, media_type: Option<String>) -> Result<Option<Manifest>, String> {
@@ -74,22 +117,4 @@ impl Layout {
         let media_type = media_type.or_else(|| wire::guess_media_type(&bytes)).unwrap_or_default();
         Ok(Some(Manifest { digest: digest.clone(), media_type, bytes }))
     }
-}
-
-/// The manifest of a reference; none when the folder has no such tag or digest.
-pub(super) fn manifest(folder: &Path, reference: &ImageReference) -> Result<Option<Manifest>, String> {
-    let layout = Layout::find(folder, reference)?;
-    if let Some(digest) = &reference.digest {
-        return layout.blob(digest, None);
-    }
-    let Some((_, digest, media_type)) = layout.tags()?.into_iter().find(|(tag, ..)| *tag == reference.tag) else {
-        return Ok(None);
-    };
-    let missing = || format!("`{}` names {} and does not hold it", layout.folder.display(), digest.short());
-    layout.blob(&digest, Some(media_type))?.ok_or_else(missing).map(Some)
-}
-
-/// The tags of a repository.
-pub(super) fn tags(folder: &Path, reference: &ImageReference) -> Result<Vec<String>, String> {
-    Ok(Layout::find(folder, reference)?.tags()?.into_iter().map(|(tag, ..)| tag).collect())
 }

@@ -45,6 +45,7 @@ pub trait ManifestCache: Send + Sync {
 pub struct Registries {
     hosts: BTreeMap<String, HostConfig>,
     http: http::Http,
+    layouts: layout::Layouts,
     cache: Arc<dyn ManifestCache>,
 }
 
@@ -59,7 +60,7 @@ impl Registries {
         credentials: Credentials,
         cache: Arc<dyn ManifestCache>,
     ) -> Result<Self, PortError> {
-        Ok(Self { hosts, http: http::Http::new(credentials)?, cache })
+        Ok(Self { hosts, http: http::Http::new(credentials)?, layouts: layout::Layouts::default(), cache })
     }
 
     fn host(&self, question: &Question) -> HostConfig {
@@ -92,13 +93,13 @@ impl Registry for Registries {
     async fn resolve(&self, question: &Question) -> Observed<Resolution> {
         let asked = question.reference.to_string();
         let host = self.host(question);
-        if let Some(digest) = &question.reference.digest {
-            if let Some(known) = self.known(digest) {
-                return Observed::Known(known);
-            }
+        if let Some(digest) = &question.reference.digest
+            && let Some(known) = self.known(digest)
+        {
+            return Observed::Known(known);
         }
         if let Some(folder) = &host.layout {
-            return match layout::manifest(folder, &question.reference) {
+            return match self.layouts.manifest(folder, &question.reference) {
                 Ok(Some(manifest)) => self.learn(&asked, &manifest),
                 Ok(None) => Observed::Absent,
                 Err(detail) => Observed::Unknown(Ignorance { asked, cause: Cause::Unreadable, detail }),
@@ -123,7 +124,7 @@ impl Registry for Registries {
     async fn tags(&self, repository: &Question) -> Observed<Vec<String>> {
         let host = self.host(repository);
         match &host.layout {
-            Some(folder) => match layout::tags(folder, &repository.reference) {
+            Some(folder) => match self.layouts.tags(folder, &repository.reference) {
                 Ok(tags) => Observed::Known(tags),
                 Err(detail) => {
                     let asked = repository.reference.repository();
