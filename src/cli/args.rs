@@ -125,6 +125,9 @@ pub struct Planning {
     /// Let a source without any stream remove everything.
     #[arg(long)]
     pub allow_empty: bool,
+    /// Let removals follow from reading another part of the source than last time.
+    #[arg(long)]
+    pub change_scope: bool,
     /// Stop at any finding that is a warning or an error.
     #[arg(long)]
     pub strict: bool,

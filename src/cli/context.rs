@@ -47,7 +47,7 @@ impl Context {
         let folder = local_folder(&args.source);
         let (config, config_path) = match (&args.config, &folder) {
             (Some(path), _) => (read_config(path)?, path.display().to_string()),
-            (None, Some(folder)) if args.revision.is_none() && folder.join(FILE_NAME).is_file() => {
+            (None, Some(folder)) if args.revision.is_none() && folder.join(FILE_NAME).symlink_metadata().is_ok() => {
                 (read_config(&folder.join(FILE_NAME))?, FILE_NAME.to_owned())
             }
             (None, _) => (Config::default(), FILE_NAME.to_owned()),
@@ -67,9 +67,12 @@ impl Context {
         let Some(text) = config_of_revision(&*source)? else { return Ok((Self::load(args)?, source)) };
         let config = Config::parse(&text, FILE_NAME, Path::new(""))?;
         // A config that strangers can propose must not choose folders of this machine.
-        if config.store.is_some() || config.registries.iter().any(|registry| registry.layout.is_some()) {
+        let reaches = |registry: &crate::config::RegistryConfig| {
+            registry.layout.is_some() || registry.insecure || registry.token_service.is_some()
+        };
+        if config.store.is_some() || config.registries.iter().any(reaches) {
             let message = format!(
-                "`{FILE_NAME}` in the revision names folders (`store` or `layout`), which only a config on disk may"
+                "`{FILE_NAME}` in the revision has `store`, `layout`, `insecure` or `tokenService`, which only a config on disk may"
             );
             return Err(Failure::new(Exit::Refused, message).hint("name a config with `--config FILE`"));
         }
@@ -101,7 +104,13 @@ impl Context {
         cache: &Cache,
         console: &Console,
     ) -> Result<ReadSource, Failure> {
-        let selection = Selection { named, include: globs(&self.include)?, exclude: globs(&self.exclude)? };
+        let selection = Selection {
+            named,
+            include: globs(&self.include)?,
+            exclude: globs(&self.exclude)?,
+            included: self.include.clone(),
+            excluded: self.exclude.clone(),
+        };
         let options = ReadOptions { namespace: self.namespace.clone(), parameters: self.parameters.clone() };
         let ruling = self.ruling()?;
         Ok(reconcile::definitions(source, &selection, self.limits(), &options, &ruling, cache, console)?)
@@ -138,6 +147,7 @@ impl Context {
             policy.removals = RemovalLimit::Count(count);
         }
         policy.allow_empty |= planning.allow_empty;
+        policy.change_scope = planning.change_scope;
         policy.refresh = match &planning.refresh {
             None => Refresh::None,
             Some(names) if names.is_empty() => Refresh::All,
@@ -181,6 +191,7 @@ impl Context {
             let host = HostConfig {
                 layout: registry.layout.clone(),
                 insecure: registry.insecure,
+                insecure_by_config: registry.insecure,
                 token_service: registry.token_service.clone(),
             };
             hosts.insert(registry.host.clone(), host);
@@ -214,6 +225,10 @@ fn read_config(path: &Path) -> Result<Config, Failure> {
 fn config_of_revision(source: &dyn Source) -> Result<Option<String>, Failure> {
     const LIMIT: u64 = 1024 * 1024;
     let listing = source.list(&|path: &str| path == FILE_NAME, 1)?;
+    if listing.refused.iter().any(|refused| refused.path == FILE_NAME) {
+        let message = format!("`{FILE_NAME}` in the revision is a link, and links are not followed");
+        return Err(Failure::new(Exit::Refused, message).hint("name a config with `--config FILE`"));
+    }
     let Some(entry): Option<&Entry> = listing.entries.first() else { return Ok(None) };
     let mut reader: Box<dyn BlobReader + '_> = source.reader()?;
     let bytes = reader.read(entry, LIMIT)?;

@@ -136,6 +136,10 @@ impl Reader<'_> {
                     match nearest(key, known) {
                         Some(name) => {
                             let written = self.as_written(&entry.key, name);
+                            // A part of the stream that is written in another case is not there: what it holds must not be
+                            // taken for gone.
+                            let hides = is_miswritten(Some(key), name) && matches!(name, "metadata" | "spec" | "tags");
+                            let finding = if hides { finding.raised() } else { finding };
                             finding.help(format!("did you mean `{name}`?")).fix(entry.key.span, written)
                         }
                         None => finding.help(format!("known are {}", list(known))),

@@ -1,12 +1,12 @@
 //! One file: its documents, lists and templates down to streams and workloads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::api::IMAGE_API_VERSION;
 use crate::model::{DesiredStream, DesiredTag, StreamId, TagId, Workload};
-use crate::text::{self, Code, Diagnostic, Limits, Node, SourceText, inert};
+use crate::text::{self, Code, Diagnostic, Limits, Node, Severity, SourceText, Span, inert};
 
 use super::reader::Reader;
 use super::template;
@@ -35,6 +35,8 @@ pub struct FileDefinitions {
     pub counts: Counts,
     /// Template parameters that the file declares.
     pub parameters: Vec<String>,
+    /// Findings about workloads, which hide no stream.
+    pub elsewhere: Vec<usize>,
     /// Everything in the file was read: without it, what it does not say is unknown.
     pub complete: bool,
 }
@@ -84,13 +86,29 @@ pub fn read(source: &SourceText, options: &ReadOptions) -> FileDefinitions {
         reader: Reader { source, findings, missing: BTreeMap::new() },
         options,
         inside,
+        passed: Vec::new(),
         out: FileDefinitions { complete, ..FileDefinitions::default() },
     };
     lowering.out.counts.documents = documents.len();
     for document in &documents {
         lowering.object(document, &Context::default());
     }
-    let Lowering { reader, mut out, .. } = lowering;
+    let Lowering { mut reader, mut out, inside, passed, .. } = lowering;
+    // What is ambiguous outside of objects that nobody here reads may have had streams in it.
+    let in_passed = |finding: &Diagnostic| {
+        passed.iter().any(|span| span.start <= finding.place.span.start && finding.place.span.end <= span.end)
+    };
+    for finding in inside.into_iter().filter(|finding| !in_passed(finding)) {
+        out.complete &= finding.code != Code::DuplicateKey;
+        reader.findings.push(finding);
+    }
+    // An error that is no stream's may hide one.
+    let told: BTreeSet<usize> =
+        out.streams.iter().flat_map(|stream| stream.findings.clone()).chain(out.elsewhere.clone()).collect();
+    let hides = |(at, finding): (usize, &Diagnostic)| {
+        !told.contains(&at) && (finding.severity == Severity::Error || finding.code == Code::NoKind)
+    };
+    out.complete &= !reader.findings.iter().enumerate().any(hides);
     out.findings = reader.findings;
     out
 }
@@ -100,6 +118,8 @@ pub(super) struct Lowering<'a> {
     pub(super) options: &'a ReadOptions,
     /// Findings of the parser that belong to whatever object they are in.
     inside: Vec<Diagnostic>,
+    /// Objects that are none of our business.
+    passed: Vec<Span>,
     pub(super) out: FileDefinitions,
 }
 
@@ -125,13 +145,28 @@ impl Lowering<'_> {
             }
             "List" => self.items(node, "items", context),
             "Template" => template::template(self, node, context),
-            _ if super::workload::is_workload(kind) => super::workload::read(self, kind, node, context),
+            _ if super::workload::is_workload(kind) => {
+                let first = self.reader.findings.len();
+                super::workload::read(self, kind, node, context);
+                self.out.elsewhere.extend(first..self.reader.findings.len());
+                self.passed.push(node.span);
+            }
             "" => {
                 self.no_kind(node);
-                self.out.counts.passed_over += 1;
+                self.pass_over(node);
             }
-            _ => self.out.counts.passed_over += 1,
+            _ if is_ours(kind, node) => {
+                let at = node.get("kind").unwrap_or(node);
+                let message = format!("there is no kind `{}`; streams are of kind `ImageStream`", inert(kind, 60));
+                self.reader.report(self.reader.finding(Code::UnknownKind, at, message));
+            }
+            _ => self.pass_over(node),
         }
+    }
+
+    fn pass_over(&mut self, node: &Node) {
+        self.out.counts.passed_over += 1;
+        self.passed.push(node.span);
     }
 
     /// Reports what the parser found inside a node.
@@ -206,4 +241,23 @@ impl Lowering<'_> {
 fn holds_stream(node: &Node) -> bool {
     let here = node.get("kind").and_then(Node::text) == Some("ImageStream") && node.get("metadata").is_some();
     here || node.items().iter().any(holds_stream) || node.entries().iter().any(|entry| holds_stream(&entry.value))
+}
+
+/// Whether an object of an unknown kind was most likely meant to be a stream.
+fn is_ours(kind: &str, node: &Node) -> bool {
+    let version = node.get("apiVersion").and_then(Node::text).unwrap_or_default();
+    // The other kinds of the group are virtual, or the server's own: they are not defined in Git.
+    const KNOWN: &[&str] = &[
+        "Image",
+        "ImageSignature",
+        "ImageStreamTag",
+        "ImageTag",
+        "ImageStreamImport",
+        "ImageStreamMapping",
+        "ImageStreamImage",
+    ];
+    kind.eq_ignore_ascii_case("ImageStream")
+        || kind.eq_ignore_ascii_case("ImageStreams")
+        || kind.eq_ignore_ascii_case("ImageStreamList")
+        || (version.starts_with("image.openshift.io/") && !KNOWN.contains(&kind))
 }

@@ -26,21 +26,21 @@ pub fn candidate(path: &str) -> Candidate {
 /// passed over unread, so that a broken chart elsewhere in the repository is nobody's trouble here.
 pub fn mentions_streams(candidate: Candidate, bytes: &[u8]) -> bool {
     let has = |needle: &[u8]| find(bytes, needle);
-    let ours = has(b"ImageStream") || has(b"ImageChange") || has(b"imageChange") || has(b"image.openshift.io/triggers");
+    let ours = has(b"imagestream") || has(b"imagechange") || has(b"image.openshift.io/");
     match candidate {
         Candidate::Named => ours,
-        Candidate::Bare => ours && has(b"apiVersion"),
+        Candidate::Bare => ours && has(b"apiversion"),
         Candidate::No => false,
     }
 }
 
-/// Substring search that looks for the first byte first; files are small and needles rare.
+/// Search for lower-case words in any case, looking for the first byte first; files are small and needles rare.
 fn find(haystack: &[u8], needle: &[u8]) -> bool {
     let (first, rest) = (needle[0], &needle[1..]);
     let mut at = 0;
-    while let Some(found) = haystack[at..].iter().position(|&byte| byte == first) {
+    while let Some(found) = haystack[at..].iter().position(|byte| byte.eq_ignore_ascii_case(&first)) {
         at += found + 1;
-        if haystack[at..].starts_with(rest) {
+        if haystack.get(at..at + rest.len()).is_some_and(|here| here.eq_ignore_ascii_case(rest)) {
             return true;
         }
     }

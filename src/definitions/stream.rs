@@ -302,6 +302,13 @@ fn from(reader: &mut Reader<'_>, tag: &Node) -> Option<ObjectReference> {
     if let Some(at) = node.get("namespace").filter(|_| has_placeholder(&from.namespace)) {
         placeholder(reader, at, &from.namespace, "`from.namespace`");
     }
+    let mut from = from;
+    if from.kind == DOCKER_IMAGE && !from.namespace.is_empty() {
+        let at = node.entry("namespace").map_or(node, |entry| &entry.key);
+        let message = "`namespace` means nothing in `from` of a DockerImage; it is ignored";
+        reader.report(reader.finding(Code::UnknownField, at, message));
+        from.namespace.clear();
+    }
     if !from.kind.is_empty() {
         check_kind(reader, node, &from);
     }

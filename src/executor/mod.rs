@@ -56,6 +56,7 @@ pub async fn execute(
     let report = Report {
         format_version: FORMAT_VERSION,
         revision: plan.revision.clone(),
+        scope: plan.scope.clone(),
         started,
         finished: clock(),
         outcomes: walk.outcomes(),
@@ -75,6 +76,10 @@ struct Walk<'a> {
     left: BTreeMap<&'a StreamId, Option<Precondition>>,
     /// Steps that take nothing away and are not done: removals wait for them.
     gentle: usize,
+    /// The first such step that did not succeed: then nothing is removed.
+    failed: Option<StepId>,
+    /// What the first step on each stream relies on.
+    first: BTreeMap<&'a StreamId, &'a [Precondition]>,
 }
 
 impl<'a> Walk<'a> {
@@ -85,6 +90,8 @@ impl<'a> Walk<'a> {
             outcomes: BTreeMap::new(),
             left: BTreeMap::new(),
             gentle: plan.steps.iter().filter(|step| !step.action.is_removal()).count(),
+            failed: None,
+            first: plan.steps.iter().rev().map(|step| (step.action.stream(), &*step.requires)).collect(),
         }
     }
 
@@ -97,7 +104,9 @@ impl<'a> Walk<'a> {
             })?;
             self.waiting.remove(&ready.id);
             let failed = ready.after.iter().find(|before| !self.outcomes.get(before).is_some_and(Outcome::is_success));
-            match failed.copied() {
+            // What was to take the place of what goes may not be there.
+            let failed = failed.copied().or(self.failed.filter(|_| ready.action.is_removal()));
+            match failed {
                 Some(behind) => self.settle(ready, Outcome::Skipped { behind: Some(behind) }),
                 None => {
                     self.busy.insert(ready.action.stream());
@@ -107,11 +116,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What the step relies on: for a stream that this run has already written, how it left it.
+    /// What the step relies on: for a stream that this plan has already written, how it left it. One that was so already
+    /// without this plan's doing is still to be as the plan saw it.
     fn requires(&self, step: &Step) -> Vec<Precondition> {
         let mut requires = step.requires.clone();
-        if let Some(Some(left)) = self.left.get(step.action.stream()) {
-            requires.push(left.clone());
+        match self.left.get(step.action.stream()) {
+            Some(Some(left)) => requires.push(left.clone()),
+            Some(None) => {
+                requires.extend(self.first.get(step.action.stream()).copied().unwrap_or_default().iter().cloned())
+            }
+            None => {}
         }
         requires
     }
@@ -136,7 +150,12 @@ impl<'a> Walk<'a> {
     }
 
     fn settle(&mut self, step: &Step, outcome: Outcome) {
-        self.gentle -= usize::from(!step.action.is_removal());
+        if !step.action.is_removal() {
+            self.gentle -= 1;
+            if !outcome.is_success() {
+                self.failed.get_or_insert(step.id);
+            }
+        }
         self.outcomes.insert(step.id, outcome);
     }
 

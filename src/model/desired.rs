@@ -1,6 +1,6 @@
 //! What Git says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -26,6 +26,11 @@ pub struct Desired {
     pub workloads: Vec<Workload>,
     /// What could not be read: with any entry here, nothing is removed.
     pub incomplete: Vec<Ignorance>,
+    /// Paths that are there and were not looked into (filtered out, passed over, links and what is below them): what was
+    /// once defined there is not removed.
+    pub unread: BTreeSet<String>,
+    /// Which part of the source was read, in words.
+    pub scope: String,
 }
 
 /// A wanted stream.

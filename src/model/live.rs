@@ -98,6 +98,8 @@ pub struct Live {
     pub settled: BTreeSet<StreamId>,
     /// Tags of ours in settled streams.
     pub settled_tags: usize,
+    /// Which part of the source the last apply read; none before the first.
+    pub scope: Option<String>,
 }
 
 /// A stream as it is.
@@ -120,6 +122,9 @@ pub struct Owned {
     pub labels: Vec<String>,
     /// Annotations by key.
     pub annotations: Vec<String>,
+    /// The repository that was imported whole, where one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
 }
 
 /// One question to a registry: what is this reference now?

@@ -30,6 +30,8 @@ pub struct Plan {
     pub target: String,
     /// The definitions.
     pub revision: Revision,
+    /// Which part of the source was read, in words: a plan over another part removes nothing.
+    pub scope: String,
     /// When the target and the registries were looked at.
     pub observed_at: Timestamp,
     /// Streams that the definitions name, those with errors included.
@@ -129,6 +131,9 @@ pub enum Action {
         stream: StreamId,
         /// One entry a tag.
         images: Vec<ImportItem>,
+        /// With this, the whole of that repository is imported (`dockerImageRepository`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repository: Option<String>,
     },
     /// Remove a tag from spec and status.
     DeleteTag {

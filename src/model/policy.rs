@@ -19,6 +19,8 @@ pub struct Policy {
     pub removals: RemovalLimit,
     /// An empty source may remove everything.
     pub allow_empty: bool,
+    /// Removals go on although another part of the source was read than last time.
+    pub change_scope: bool,
     /// What to import although it is not due.
     pub refresh: Refresh,
     /// How many tags of a repository are imported with `dockerImageRepository` (semantics 3.4).
@@ -55,6 +57,7 @@ impl Default for Policy {
             check_interval: SignedDuration::from_hours(1),
             removals: RemovalLimit::Fifth,
             allow_empty: false,
+            change_scope: false,
             refresh: Refresh::None,
             repository_tags: 50,
             images_per_import: usize::MAX,

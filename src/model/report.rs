@@ -18,6 +18,8 @@ pub struct Report {
     pub format_version: u32,
     /// The definitions it brought about.
     pub revision: Revision,
+    /// Which part of the source was read for it.
+    pub scope: String,
     /// When the first step began.
     pub started: Timestamp,
     /// When the last step ended.

@@ -47,6 +47,7 @@ pub async fn collect(
         streams: observation.streams,
         settled: observation.settled,
         settled_tags: observation.settled_tags,
+        scope: observation.scope,
         ..Live::default()
     };
 

@@ -44,10 +44,8 @@ pub fn questions(
             }
         }
         if let Some(repository) = repository(&stream.docker_image_repository) {
-            let listed = current.is_some_and(|current| {
-                current.spec.docker_image_repository == stream.docker_image_repository
-                    && current.metadata.annotations.contains_key(crate::api::REPOSITORY_CHECK_ANNOTATION)
-            });
+            let imported = live.streams.get(id).and_then(|live| live.owned.repository.as_ref());
+            let listed = imported == Some(&stream.docker_image_repository);
             if !listed || policy.refresh.asks(id, "") {
                 questions.list.insert(repository);
             }

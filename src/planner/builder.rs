@@ -152,6 +152,11 @@ impl<'a> Builder<'a> {
         self.input.live.stream(id)
     }
 
+    /// What waits so far.
+    pub(super) fn deferred(&self) -> &[Deferred] {
+        &self.deferred
+    }
+
     pub(super) fn finish(mut self) -> Plan {
         let PlanInput { desired, live, target, tool, .. } = self.input;
         self.deferred.sort_by(|a, b| (&a.stream, &a.tag, a.action).cmp(&(&b.stream, &b.tag, b.action)));
@@ -160,6 +165,7 @@ impl<'a> Builder<'a> {
             tool: (*tool).to_owned(),
             target: (*target).to_owned(),
             revision: desired.revision.clone(),
+            scope: desired.scope.clone(),
             observed_at: live.observed_at,
             streams: desired.streams.len() + desired.held.len(),
             steps: self.steps,

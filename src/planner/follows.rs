@@ -1,9 +1,11 @@
 //! Tags that copy other streams: the server copies once, keeping them current is a step of ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::ImageStream;
-use crate::model::{Action, DeferredAction, DesiredTag, Observed, Precondition, Reason, StreamId, TagId, Wait};
+use crate::model::{
+    Action, DeferredAction, DesiredStream, DesiredTag, Observed, Precondition, Reason, StreamId, TagId, Wait,
+};
 use crate::rules::{AliasTarget, alias_target};
 
 use super::builder::Builder;
@@ -16,29 +18,64 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
         .iter()
         .flat_map(|(id, stream)| stream.tags.values().filter(|tag| is_copied(id, tag)).map(move |tag| (id, tag)))
         .collect();
-    let order = in_order(&copied);
+    let order = in_order(&desired.streams, &copied);
     for &(id, tag) in &order {
         write(builder, id, tag);
     }
-    // One round reaches the end of every chain, as sources come before what copies them. Circles over streams settle in as
-    // many rounds as they are long, or never, and then the next plan goes on.
-    for _ in 0..=order.len() {
-        if !order.iter().fold(false, |moved, (id, tag)| follow(builder, id, tag) || moved) {
-            break;
+    // Sources come before what copies them, so one round reaches the end of every chain.
+    for (id, tag) in order {
+        if in_circle(builder, id, tag) {
+            let rule =
+                "it copies a tag that, over other streams, copies this one: which of them is right cannot be said"
+                    .to_owned();
+            let wait = Wait::Refused { rule };
+            builder.defer(id, Some(&tag.reference.name), DeferredAction::Follow, Some(&tag.origin), wait);
+        } else {
+            follow(builder, id, tag);
         }
     }
 }
 
+/// Whether following a tag, over its own stream's aliases and other streams, leads back to it.
+fn in_circle(builder: &Builder<'_>, id: &StreamId, tag: &DesiredTag) -> bool {
+    let streams = &builder.input.desired.streams;
+    let start = id.tag(tag.reference.name.clone());
+    let mut seen = BTreeSet::new();
+    let mut next = target(id, tag);
+    while let Some(at) = next {
+        if at == start {
+            return true;
+        }
+        let tag = streams.get(&at.stream).and_then(|stream| stream.tags.get(&at.tag));
+        next = tag.and_then(|tag| target(&at.stream, tag));
+        if !seen.insert(at) {
+            return false;
+        }
+    }
+    false
+}
+
+/// The tag that a tag follows, in its own stream or another one.
+fn target(id: &StreamId, tag: &DesiredTag) -> Option<TagId> {
+    match alias_target(id, &tag.reference)? {
+        AliasTarget::Other(source) => Some(source),
+        AliasTarget::Own(name) => Some(id.tag(name)),
+    }
+}
+
 /// Sources before what copies them.
-fn in_order<'a>(copied: &[(&'a StreamId, &'a DesiredTag)]) -> Vec<(&'a StreamId, &'a DesiredTag)> {
-    let by_id: BTreeMap<TagId, &DesiredTag> =
-        copied.iter().map(|(id, tag)| (id.tag(tag.reference.name.clone()), *tag)).collect();
+fn in_order<'a>(
+    streams: &BTreeMap<StreamId, DesiredStream>,
+    copied: &[(&'a StreamId, &'a DesiredTag)],
+) -> Vec<(&'a StreamId, &'a DesiredTag)> {
+    let tags: usize = streams.values().map(|stream| stream.tags.len()).sum();
     let depth = |id: &StreamId, tag: &DesiredTag| {
         let mut depth = 0;
-        let mut source = source(id, tag);
-        while let Some(id) = source.take().filter(|_| depth <= copied.len()) {
+        let mut next = target(id, tag);
+        while let Some(at) = next.take().filter(|_| depth <= tags) {
             depth += 1;
-            source = by_id.get(&id).and_then(|tag| self::source(&id.stream, tag));
+            let tag = streams.get(&at.stream).and_then(|stream| stream.tags.get(&at.tag));
+            next = tag.and_then(|tag| target(&at.stream, tag));
         }
         depth
     };
@@ -80,24 +117,23 @@ fn at_head(builder: &Builder<'_>, source: &TagId) -> Option<Precondition> {
     Some(Precondition::TagAt { tag: source.clone(), reference: head.docker_image_reference.clone() })
 }
 
-/// Copies the source's image over once more if it differs. Says whether it did.
-fn follow(builder: &mut Builder<'_>, id: &StreamId, tag: &DesiredTag) -> bool {
-    let Some(source) = source(id, tag) else { return false };
+/// Copies the source's image over once more if it differs.
+fn follow(builder: &mut Builder<'_>, id: &StreamId, tag: &DesiredTag) {
+    let Some(source) = source(id, tag) else { return };
     let name = &tag.reference.name;
     let head = |stream: Option<&ImageStream>, tag: &str| {
         stream.and_then(|stream| stream.head(tag)).map(|head| (head.image.clone(), head.docker_image_reference.clone()))
     };
-    let Some(mine) = builder.predicted(id) else { return false };
+    let Some(mine) = builder.predicted(id) else { return };
     if builder.is_blocked(id) || mine.spec_tag(name).is_none() {
-        return false;
+        return;
     }
     // A source that has no image takes none away: it may be gone only for now.
-    let Some(theirs) = head(builder.predicted(&source.stream), &source.tag) else { return false };
+    let Some(theirs) = head(builder.predicted(&source.stream), &source.tag) else { return };
     if head(Some(mine), name).as_ref() == Some(&theirs) {
-        return false;
+        return;
     }
     let requires = at_head(builder, &source).into_iter().collect();
     let action = Action::Follow { stream: id.clone(), tag: name.clone(), source: source.clone() };
     builder.step(action, Reason::Follows { tag: source }, Some(&tag.origin), requires);
-    head(builder.predicted(id), name).as_ref() == Some(&theirs)
 }

@@ -1,8 +1,6 @@
 //! Imports: what is new, changed, failed, due or asked for; and what is behind and left there.
 
-use std::collections::BTreeMap;
-
-use crate::api::{ImageStream, REPOSITORY_CHECK_ANNOTATION, TagReference};
+use crate::api::{ImageStream, TagReference};
 use crate::model::{
     Action, DeferredAction, DesiredStream, Digest, ImageReference, ImportFailure, ImportItem, ImportResult, Observed,
     Origin, Question, Reason, Resolution, StreamId, Wait, import_order,
@@ -24,32 +22,46 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
         if builder.is_blocked(id) {
             continue;
         }
-        // Reasons in the order they are shown; equal ones make one request.
-        let mut groups: Vec<(Reason, Group)> = Vec::new();
-        let mut add = |reason: Reason, item: ImportItem, origin: &Origin| match groups
-            .iter_mut()
-            .find(|(other, _)| *other == reason)
-        {
-            Some((_, group)) => group.items.push(item),
-            None => groups.push((reason, Group { items: vec![item], origin: Some(origin.clone()) })),
-        };
+        let mut groups = Groups::default();
         for tag in stream.tags.values().filter(|tag| is_imported(&tag.reference)) {
             match tag_import(builder, id, &tag.reference) {
                 Verdict::Nothing => {}
-                Verdict::Import(reason, item) => add(reason, item, &tag.origin),
+                Verdict::Import(reason, item) => groups.add(reason, item, &tag.origin),
                 Verdict::Wait(wait) => {
                     builder.defer(id, Some(&tag.reference.name), DeferredAction::Import, Some(&tag.origin), wait);
                 }
             }
         }
-        for (reason, item) in repository_imports(builder, id, stream) {
-            add(reason, item, &stream.origin);
+        groups.plan(builder, id, None);
+        repository_imports(builder, id, stream);
+    }
+}
+
+/// Imports of one stream by reason, in the order they are shown: equal ones make one request.
+#[derive(Default)]
+struct Groups {
+    groups: Vec<(Reason, Group)>,
+}
+
+impl Groups {
+    fn add(&mut self, reason: Reason, item: ImportItem, origin: &Origin) {
+        match self.groups.iter_mut().find(|(other, _)| *other == reason) {
+            Some((_, group)) => group.items.push(item),
+            None => self.groups.push((reason, Group { items: vec![item], origin: Some(origin.clone()) })),
         }
-        for (reason, Group { items, origin }) in groups {
-            for images in items.chunks(builder.input.policy.images_per_import.max(1)) {
-                let action = Action::Import { stream: id.clone(), images: images.to_vec() };
-                builder.step(action, reason.clone(), origin.as_ref(), Vec::new());
-            }
+    }
+
+    /// Plans the requests; the last of them completes the import of `repository`.
+    fn plan(self, builder: &mut Builder<'_>, id: &StreamId, repository: Option<&String>) {
+        let most = builder.input.policy.images_per_import.max(1);
+        let chunks = |(reason, Group { items, origin }): (Reason, Group)| -> Vec<_> {
+            items.chunks(most).map(|images| (reason.clone(), images.to_vec(), origin.clone())).collect()
+        };
+        let mut requests = self.groups.into_iter().flat_map(chunks).peekable();
+        while let Some((reason, images, origin)) = requests.next() {
+            let repository = repository.filter(|_| requests.peek().is_none()).cloned();
+            let action = Action::Import { stream: id.clone(), images, repository };
+            builder.step(action, reason, origin.as_ref(), Vec::new());
         }
     }
 }
@@ -121,7 +133,11 @@ fn due(builder: &Builder<'_>, id: &StreamId, stream: &ImageStream, tag: &TagRefe
     if let Some(condition) = condition {
         return Some(Reason::ImportFailed { since: condition.last_transition_time });
     }
+    // Tags of a repository are not in the definition: the import itself changes where they come from.
+    let name = |tag: &TagReference| tag.from.as_ref().map(|from| from.name.clone());
+    let moved = stream.spec_tag(&tag.name).is_some_and(|is| name(is) != name(tag));
     match head {
+        Some(_) if moved => Some(Reason::Changed { fields: vec!["from.name".to_owned()] }),
         None => Some(Reason::Missing),
         // The spec is ahead of what was imported: another source was named (semantics 4.1).
         Some(head) if head.generation < spec => Some(Reason::Changed { fields: vec!["from".to_owned()] }),
@@ -152,49 +168,50 @@ fn not_found(reference: &ImageReference) -> ImportFailure {
     }
 }
 
-/// Tags that `dockerImageRepository` brings in, once (semantics 3.4 and 4.1).
-fn repository_imports(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream) -> Vec<(Reason, ImportItem)> {
+/// Tags that `dockerImageRepository` brings in, once (semantics 3.4 and 4.1): until all of them are there, the repository is
+/// not done. (One without any tag is asked about again by each plan.)
+fn repository_imports(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream) {
     let repository = &stream.docker_image_repository;
-    let Ok(reference) = repository.parse::<ImageReference>() else { return Vec::new() };
-    let live = builder.input.live.streams.get(id).map(|live| &live.stream);
-    let done = live.is_some_and(|live| {
-        live.spec.docker_image_repository == *repository
-            && live.metadata.annotations.contains_key(REPOSITORY_CHECK_ANNOTATION)
-    });
+    let Ok(reference) = repository.parse::<ImageReference>() else { return };
+    let done =
+        builder.input.live.streams.get(id).is_some_and(|live| live.owned.repository.as_ref() == Some(repository));
     if repository.is_empty() || (done && !builder.input.policy.refresh.asks(id, "")) {
-        return Vec::new();
+        return;
     }
-    let full = reference.with_defaults();
-    let mut tags = match builder.input.live.listings.get(&full.repository()) {
-        Some(Observed::Known(tags)) => tags.clone(),
-        Some(Observed::Unknown(ignorance)) => {
-            let wait = Wait::Unknown(ignorance.clone());
-            builder.defer(id, None, DeferredAction::Import, Some(&stream.origin), wait);
-            return Vec::new();
-        }
-        Some(Observed::Absent) | None => {
-            let wait = Wait::Refused { rule: format!("there is no repository `{full}`", full = full.repository()) };
-            builder.defer(id, None, DeferredAction::Import, Some(&stream.origin), wait);
-            return Vec::new();
-        }
+    let origin = Some(&stream.origin);
+    let tags = match listing(builder, repository) {
+        Ok(tags) => tags,
+        Err(wait) => return builder.defer(id, None, DeferredAction::Import, origin, wait),
     };
-    import_order(&mut tags);
-    tags.truncate(builder.input.policy.repository_tags);
-    tags.retain(|tag| !stream.tags.contains_key(tag));
-    let mut found: BTreeMap<String, (Reason, ImportItem)> = BTreeMap::new();
-    for name in tags {
-        let tag = repository_tag(&reference, &name);
-        match tag_import(builder, id, &tag) {
-            Verdict::Import(reason, item) => {
-                found.insert(name, (reason, item));
-            }
+    let mut groups = Groups::default();
+    let mut complete = true;
+    for name in tags.into_iter().filter(|tag| !stream.tags.contains_key(tag)) {
+        match tag_import(builder, id, &repository_tag(&reference, &name)) {
+            Verdict::Import(reason, item) => groups.add(reason, item, &stream.origin),
             Verdict::Wait(wait @ Wait::Unknown(_)) => {
-                builder.defer(id, Some(&name), DeferredAction::Import, Some(&stream.origin), wait);
+                complete = false;
+                builder.defer(id, Some(&name), DeferredAction::Import, origin, wait);
             }
             Verdict::Wait(_) | Verdict::Nothing => {}
         }
     }
-    found.into_values().collect()
+    groups.plan(builder, id, Some(repository).filter(|_| complete));
+}
+
+/// The tags that a repository import brings in, or why that cannot be said.
+pub(super) fn listing(builder: &Builder<'_>, repository: &str) -> Result<Vec<String>, Wait> {
+    let gone = || Wait::Refused { rule: format!("there is no repository `{repository}`") };
+    let reference: ImageReference = repository.parse().map_err(|_| gone())?;
+    match builder.input.live.listings.get(&reference.with_defaults().repository()) {
+        Some(Observed::Known(tags)) => {
+            let mut tags = tags.clone();
+            import_order(&mut tags);
+            tags.truncate(builder.input.policy.repository_tags);
+            Ok(tags)
+        }
+        Some(Observed::Unknown(ignorance)) => Err(Wait::Unknown(ignorance.clone())),
+        Some(Observed::Absent) | None => Err(gone()),
+    }
 }
 
 /// The tag that a repository import makes.

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use crate::api::IMAGE_STREAM_IMAGE;
 use crate::model::{Desired, DesiredStream, DesiredTag, Live, Plan, Policy, StreamId};
 use crate::rules::{AliasTarget, Server, alias_target};
 
@@ -64,8 +65,17 @@ pub fn sources(desired: &Desired) -> BTreeMap<&StreamId, BTreeSet<StreamId>> {
     let mut sources: BTreeMap<&StreamId, BTreeSet<StreamId>> = BTreeMap::new();
     for (id, stream) in &desired.streams {
         for tag in stream.tags.values() {
-            if let Some(AliasTarget::Other(source)) = alias_target(id, &tag.reference) {
-                sources.entry(id).or_default().insert(source.stream);
+            let from = tag.reference.from.as_ref().filter(|from| from.kind == IMAGE_STREAM_IMAGE);
+            let image = from.and_then(|from| {
+                let namespace = if from.namespace.is_empty() { &id.namespace } else { &from.namespace };
+                Some(StreamId::new(namespace, from.name.split_once('@')?.0))
+            });
+            let source = match alias_target(id, &tag.reference) {
+                Some(AliasTarget::Other(source)) => Some(source.stream),
+                Some(AliasTarget::Own(_)) | None => image.filter(|image| image != id),
+            };
+            if let Some(source) = source {
+                sources.entry(id).or_default().insert(source);
             }
         }
     }
@@ -74,6 +84,6 @@ pub fn sources(desired: &Desired) -> BTreeMap<&StreamId, BTreeSet<StreamId>> {
 
 /// Tags that are written after everything they may copy is in place: they name another stream, or an image.
 fn is_copied(id: &StreamId, tag: &DesiredTag) -> bool {
-    let names_image = tag.reference.from.as_ref().is_some_and(|from| from.kind == crate::api::IMAGE_STREAM_IMAGE);
+    let names_image = tag.reference.from.as_ref().is_some_and(|from| from.kind == IMAGE_STREAM_IMAGE);
     names_image || matches!(alias_target(id, &tag.reference), Some(AliasTarget::Other(_)))
 }

@@ -1,7 +1,9 @@
 //! Removals: only what is ours, only on complete knowledge, only so many, and last.
 
 use crate::api::ImageStream;
-use crate::model::{Action, DeferredAction, DesiredStream, ImageReference, LiveStream, Reason, StreamId, Wait};
+use crate::model::{
+    Action, Cause, DeferredAction, DesiredStream, Ignorance, ImageReference, LiveStream, Reason, StreamId, Wait,
+};
 
 use super::builder::Builder;
 use super::imports;
@@ -13,6 +15,8 @@ struct Removal<'a> {
     tag: Option<String>,
     /// Tags it takes away.
     weight: usize,
+    /// Files that it was defined in.
+    paths: Vec<String>,
 }
 
 pub(super) fn plan(builder: &mut Builder<'_>) {
@@ -23,7 +27,7 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
             continue;
         }
         match desired.streams.get(id) {
-            Some(wanted) => removals.extend(tags(id, wanted, stream)),
+            Some(wanted) => removals.extend(tags(builder, id, wanted, stream)),
             None => whole(builder, id, stream, &mut removals),
         }
     }
@@ -32,7 +36,9 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
     }
     let owned = live.settled_tags + live.streams.values().map(|stream| stream.owned.tags.len()).sum::<usize>();
     let wait = hold(builder, &removals, owned);
-    for Removal { id, tag, .. } in removals {
+    for removal in removals {
+        let wait = wait.clone().or_else(|| unread(builder, &removal));
+        let Removal { id, tag, .. } = removal;
         let action = match &tag {
             Some(_) => DeferredAction::DeleteTag,
             None => DeferredAction::DeleteStream,
@@ -57,6 +63,31 @@ fn hold(builder: &Builder<'_>, removals: &[Removal<'_>], owned: usize) -> Option
     if let Some(ignorance) = desired.incomplete.first() {
         return Some(Wait::Unknown(ignorance.clone()));
     }
+    // What is to take the place of what goes may be waiting for its image.
+    let waiting = builder.deferred().iter().find_map(|deferred| match &deferred.wait {
+        Wait::Unknown(ignorance) if deferred.action == DeferredAction::Import => {
+            let has_image = builder
+                .input
+                .live
+                .streams
+                .get(&deferred.stream)
+                .is_some_and(|live| deferred.tag.as_ref().is_none_or(|tag| live.stream.head(tag).is_some()));
+            (!has_image).then(|| ignorance.clone())
+        }
+        _ => None,
+    });
+    if let Some(ignorance) = waiting {
+        return Some(Wait::Unknown(ignorance));
+    }
+    if let Some(scope) =
+        builder.input.live.scope.as_ref().filter(|scope| **scope != desired.scope && !policy.change_scope)
+    {
+        let by = format!(
+            "another part of the source was read than last time ({}, then {scope}); if that is meant, give `--change-scope`",
+            desired.scope
+        );
+        return Some(Wait::Held { by });
+    }
     if desired.streams.is_empty() && desired.held.is_empty() && !policy.allow_empty {
         let rule = "the source defines no stream at all; if that is meant, give `--allow-empty`".to_owned();
         return Some(Wait::Refused { rule });
@@ -66,20 +97,40 @@ fn hold(builder: &Builder<'_>, removals: &[Removal<'_>], owned: usize) -> Option
     (count > limit).then_some(Wait::OverLimit { removals: count, limit })
 }
 
-/// Tags of a stream that are ours and no longer defined.
-fn tags<'a>(id: &'a StreamId, wanted: &DesiredStream, live: &LiveStream) -> Vec<Removal<'a>> {
-    let repository = wanted.docker_image_repository.parse::<ImageReference>().ok();
-    let from_repository = |name: &str| {
-        let Some(repository) = repository.as_ref().filter(|_| !wanted.docker_image_repository.is_empty()) else {
-            return false;
-        };
-        let made = imports::repository_tag(repository, name);
-        live.stream.spec_tag(name).is_some_and(|tag| tag.from == made.from)
+/// What was defined in a file that is there and was not looked into is not known to be gone.
+fn unread(builder: &Builder<'_>, removal: &Removal<'_>) -> Option<Wait> {
+    let unread = &builder.input.desired.unread;
+    let hides = |path: &&String| {
+        let folders = path.match_indices('/').map(|(at, _)| &path[..at]);
+        unread.contains(*path) || folders.into_iter().any(|folder| unread.contains(folder))
     };
-    let gone =
-        |name: &&String| !wanted.tags.contains_key(*name) && exists(&live.stream, name) && !from_repository(name);
-    let owned = live.owned.tags.keys().filter(gone);
-    owned.map(|name| Removal { id, tag: Some(name.clone()), weight: 1 }).collect()
+    let path = removal.paths.iter().find(hides)?;
+    let detail = "it was defined there; the file is there and was not read".to_owned();
+    Some(Wait::Unknown(Ignorance { asked: path.clone(), cause: Cause::Unreadable, detail }))
+}
+
+/// Tags of a stream that are ours and no longer defined.
+fn tags<'a>(builder: &Builder<'_>, id: &'a StreamId, wanted: &DesiredStream, live: &LiveStream) -> Vec<Removal<'a>> {
+    let made_by = |repository: &str, name: &str| {
+        let reference = repository.parse::<ImageReference>().ok().filter(|_| !repository.is_empty());
+        let made = reference.map(|reference| imports::repository_tag(&reference, name));
+        made.is_some_and(|made| live.stream.spec_tag(name).is_some_and(|tag| tag.from == made.from))
+    };
+    // A repository's tags stay with it; those of another one before it go once it is known which of them this one has.
+    let listing = (!wanted.docker_image_repository.is_empty())
+        .then(|| imports::listing(builder, &wanted.docker_image_repository));
+    let kept = |name: &str| {
+        let before = &live.stream.spec.docker_image_repository;
+        made_by(&wanted.docker_image_repository, name)
+            || match &listing {
+                Some(Ok(tags)) => made_by(before, name) && tags.iter().any(|tag| tag == name),
+                Some(Err(_)) => made_by(before, name),
+                None => false,
+            }
+    };
+    let gone = |name: &&String| !wanted.tags.contains_key(*name) && exists(&live.stream, name) && !kept(name);
+    let owned = live.owned.tags.iter().filter(|(name, _)| gone(name));
+    owned.map(|(name, path)| Removal { id, tag: Some(name.clone()), weight: 1, paths: vec![path.clone()] }).collect()
 }
 
 /// A stream that is no longer defined: all of it if it is all ours, otherwise our tags in it.
@@ -89,10 +140,19 @@ fn whole<'a>(builder: &mut Builder<'_>, id: &'a StreamId, live: &'a LiveStream, 
         live.stream.spec.tags.iter().map(|tag| &tag.name).chain(live.stream.status.tags.iter().map(|list| &list.tag));
     let foreign = names.filter(|name| !owned.tags.contains_key(*name)).min().cloned();
     match (owned.stream, foreign) {
-        (true, None) => removals.push(Removal { id, tag: None, weight: owned.tags.len().max(1) }),
+        (true, None) => {
+            let paths = owned.tags.values().cloned().collect();
+            removals.push(Removal { id, tag: None, weight: owned.tags.len().max(1), paths });
+        }
         (is_ours, foreign) => {
-            let ours = owned.tags.keys().filter(|name| exists(&live.stream, name));
-            removals.extend(ours.map(|name| Removal { id, tag: Some(name.clone()), weight: 1 }));
+            let ours = owned.tags.iter().filter(|(name, _)| exists(&live.stream, name));
+            let removal = |(name, path): (&String, &String)| Removal {
+                id,
+                tag: Some(name.clone()),
+                weight: 1,
+                paths: vec![path.clone()],
+            };
+            removals.extend(ours.map(removal));
             if let Some(tag) = foreign.filter(|_| is_ours) {
                 let wait = Wait::NotOwned { by: format!("the tag `{tag}`, which is not ours, is in the stream") };
                 builder.defer(id, None, DeferredAction::DeleteStream, None, wait);

@@ -134,7 +134,8 @@ fn tag_differences(id: &StreamId, is: &TagReference, wanted: &TagReference) -> V
 fn normal(id: &StreamId, tag: &TagReference) -> TagReference {
     let mut tag = tag.clone();
     if let Some(from) = &mut tag.from {
-        if from.namespace == id.namespace {
+        // A registry's image has no namespace, and imports drop what stands there.
+        if from.namespace == id.namespace || from.kind == crate::api::DOCKER_IMAGE {
             from.namespace.clear();
         }
         // An alias of the own stream goes by two names (semantics 2.3).

@@ -35,4 +35,6 @@ pub struct Observation {
     pub settled: BTreeSet<StreamId>,
     /// Tags of ours in settled streams: they count for the limit of removals.
     pub settled_tags: usize,
+    /// Which part of the source the last apply read.
+    pub scope: Option<String>,
 }

@@ -40,6 +40,8 @@ pub struct Listing {
     pub entries: Vec<Entry>,
     /// What is there and is not read.
     pub refused: Vec<RefusedEntry>,
+    /// Folder of the repository that the source is, with `/`; empty for its root and outside of Git.
+    pub folder: String,
     /// There were more files than the limit.
     pub truncated: bool,
 }

@@ -68,7 +68,7 @@ pub enum Performed {
     },
     /// It was so already.
     AlreadySo {
-        /// Likewise.
+        /// Likewise; none as well when it is not this plan that made it so, and nothing can be relied on.
         now: Option<Precondition>,
     },
     /// Not done: something it relies on is no longer so.

@@ -1,8 +1,8 @@
 //! A source down to what it defines; what was read before is remembered by content.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
@@ -12,7 +12,7 @@ use crate::ports::{BlobReader, Entry, Memory, Progress, Refused, Source, SourceE
 use crate::text::{Code, Diagnostic, Place, SourceText, inert};
 
 /// Raised whenever reading the same bytes gives something else: what was remembered is then read anew.
-const READER_VERSION: u32 = 1;
+const READER_VERSION: u32 = 2;
 
 /// Which files of a source are looked at.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,10 @@ pub struct Selection {
     pub include: Option<globset::GlobSet>,
     /// Not these.
     pub exclude: Option<globset::GlobSet>,
+    /// The patterns of `include`, as they were given.
+    pub included: Vec<String>,
+    /// The patterns of `exclude`, as they were given.
+    pub excluded: Vec<String>,
 }
 
 /// How much is read.
@@ -41,6 +45,18 @@ impl Default for Limits {
 }
 
 impl Selection {
+    /// Which part of a source this is, in words.
+    fn scope(&self, folder: &str, namespace: &str) -> String {
+        let folder = if folder.is_empty() { "." } else { folder };
+        let mut scope = format!("folder {folder}, namespace {namespace}");
+        for (word, patterns) in [("include", &self.included), ("exclude", &self.excluded)] {
+            if !patterns.is_empty() {
+                scope.push_str(&format!(", {word} {}", patterns.join(" ")));
+            }
+        }
+        scope
+    }
+
     fn candidate(&self, path: &str) -> Candidate {
         if self.named.contains(path) {
             return Candidate::Named;
@@ -69,6 +85,8 @@ pub struct ReadSource {
 /// What became of one file.
 enum Read {
     Definitions(Arc<FileDefinitions>),
+    /// Nothing in it is ours.
+    PassedOver,
     Finding(Code, String),
 }
 
@@ -86,8 +104,20 @@ pub fn definitions(
     memory: &impl Memory,
     progress: &impl Progress,
 ) -> Result<ReadSource, SourceError> {
-    let wanted = |path: &str| selection.candidate(path) != Candidate::No;
+    let filtered = Mutex::new(BTreeSet::new());
+    let wanted = |path: &str| {
+        let wanted = selection.candidate(path) != Candidate::No;
+        // Left out by a pattern, not by its name.
+        if !wanted && definitions::candidate(path) == Candidate::Named {
+            filtered.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+        }
+        wanted
+    };
     let mut listing = source.list(&wanted, limits.files)?;
+    let mut unread = std::mem::take(&mut *filtered.lock().unwrap_or_else(PoisonError::into_inner));
+    unread.extend(listing.refused.iter().map(|entry| entry.path.clone()));
+    // Links to whatever is no definition by its name are nobody's trouble.
+    listing.refused.retain(|entry| entry.kind != Refused::Link || wanted(&entry.path));
     let mut findings = refused(&listing.refused);
     let mut incomplete = Vec::new();
     if listing.truncated {
@@ -113,6 +143,9 @@ pub fn definitions(
     for (entry, read) in listing.entries.iter().zip(read) {
         match read {
             Read::Definitions(definitions) => files.push(FileEntry { path: Arc::clone(&entry.path), definitions }),
+            Read::PassedOver => {
+                unread.insert(entry.path.to_string());
+            }
             Read::Finding(code, message) => {
                 let asked = inert(&entry.path, 200);
                 incomplete.push(Ignorance { asked, cause: Cause::Unreadable, detail: message.clone() });
@@ -120,7 +153,9 @@ pub fn definitions(
             }
         }
     }
-    let assembled = assemble(listing.revision, &files, findings, incomplete, ruling);
+    let mut assembled = assemble(listing.revision, &files, findings, incomplete, ruling);
+    assembled.desired.unread = unread;
+    assembled.desired.scope = selection.scope(&listing.folder, &options.namespace);
     Ok(ReadSource { assembled, entries: listing.entries })
 }
 
@@ -244,8 +279,7 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
             if candidate == Candidate::Named && (bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])) {
                 return (Read::Finding(Code::NotUtf8, "the file is UTF-16; save it as UTF-8".to_owned()), None);
             }
-            let passed = FileDefinitions { complete: true, ..FileDefinitions::default() };
-            return (Read::Definitions(Arc::new(passed)), None);
+            return (Read::PassedOver, None);
         }
         let text = match String::from_utf8(bytes) {
             Ok(text) => text,

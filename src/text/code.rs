@@ -90,6 +90,7 @@ codes! {
     ServerField: SK115, "server-field", Info, "a field that the server owns";
     UnknownVersion: SK116, "unknown-version", Error, "an ImageStream of an API version that does not exist";
     NoKind: SK117, "no-kind", Warning, "image streams inside something without a kind";
+    UnknownKind: SK118, "unknown-kind", Error, "an object that was most likely meant to be an ImageStream";
     StreamName: SK201, "stream-name", Error, "a stream name that the server refuses";
     TagName: SK202, "tag-name", Error, "a tag name that nobody can use";
     DuplicateTag: SK203, "duplicate-tag", Error, "the same tag twice in one stream";
@@ -133,8 +134,8 @@ impl Code {
         use Code::{
             DuplicateKey, DuplicateStream, DuplicateTag, FromKind, GuessedTagName, IncompleteFrom, InvalidSyntax,
             MalformedReference, MissingName, NotUtf8, ParameterType, ParameterValue, Placeholder, PolicyValue,
-            RepositoryReference, ScheduledKind, StreamName, TooComplex, TooLarge, TooManyFiles, UnknownVersion,
-            UnreadableFile, WrongType,
+            RepositoryReference, ScheduledKind, StreamName, TooComplex, TooLarge, TooManyFiles, UnknownKind,
+            UnknownVersion, UnreadableFile, WrongType,
         };
         matches!(
             self,
@@ -149,6 +150,7 @@ impl Code {
                 | MissingName
                 | GuessedTagName
                 | UnknownVersion
+                | UnknownKind
                 | StreamName
                 | DuplicateTag
                 | DuplicateStream

@@ -76,6 +76,12 @@ impl Diagnostic {
         Self { code, severity, message: message.into(), place, help: None, fix: None, related: Vec::new() }
     }
 
+    /// The same finding as an error, where this case of it is worse than others.
+    pub fn raised(mut self) -> Self {
+        self.severity = Severity::Error;
+        self
+    }
+
     /// Adds what to do next.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

@@ -472,7 +472,7 @@ proptest! {
             let report = execute(folder.path(), &plan, usize::MAX, 0).await;
             let streams = Reader::open(folder.path()).unwrap().streams().unwrap();
             for step in &plan.steps {
-                let Action::Import { stream, images } = &step.action else { continue };
+                let Action::Import { stream, images, .. } = &step.action else { continue };
                 assert_eq!(report.outcomes[&step.id], Outcome::Applied);
                 for item in images {
                     let list = streams[stream].stream.status_tag(&item.tag).unwrap();

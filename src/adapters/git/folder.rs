@@ -40,6 +40,7 @@ impl Source for Folder {
         if let Some(repository) = &self.repository {
             let repository = repository.to_thread_local();
             let prefix = objects::prefix(&repository, &self.root);
+            listing.folder = prefix.join("/");
             if let Some((commit, committed)) = objects::committed(&repository, &prefix, wanted) {
                 listing.revision.commit = Some(commit.to_string());
                 let mut ids: BTreeMap<Arc<str>, String> =
@@ -129,9 +130,9 @@ fn walk(
             } else {
                 walk(&entry.path(), &format!("{path}/"), wanted, limit, listing)?;
             }
-        } else if !wanted(&path) {
         } else if kind.is_symlink() {
             listing.refused.push(RefusedEntry { path, kind: Refused::Link });
+        } else if !wanted(&path) {
         } else if listing.entries.len() == limit {
             listing.truncated = true;
         } else {

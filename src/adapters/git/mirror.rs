@@ -21,11 +21,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) fn without_credentials(url: &str) -> String {
     let shown = match url.split_once("://") {
         Some((scheme, rest)) => {
-            let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-            let host = authority.rsplit('@').next().unwrap_or_default();
-            // Tokens also travel in queries.
-            let path = path.split(['?', '#']).next().unwrap_or_default();
-            format!("{scheme}://{host}{path}")
+            // Tokens also travel in queries; and a password may hold any character, a slash among them.
+            let rest = rest.split(['?', '#']).next().unwrap_or_default();
+            format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default())
         }
         None => url.to_owned(),
     };
@@ -73,15 +71,12 @@ fn redact(url: &str, shown: &str, error: BoxError) -> BoxError {
         text.push_str(&inner.to_string());
         cause = inner.source();
     }
-    let secret = url
-        .split_once("://")
-        .and_then(|(_, rest)| rest.split(['/', '?', '#']).next()?.rsplit_once('@'))
-        .map(|(user, _)| user);
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let secret = rest.rsplit_once('@').map_or("", |(user, _)| user);
+    let query = rest.split_once(['?', '#']).map_or("", |(_, query)| query);
     let mut text = text.replace(url, shown);
-    if let Some(secret) = secret {
-        for part in secret.split(':').filter(|part| part.len() > 2) {
-            text = text.replace(part, "…");
-        }
+    for part in secret.split(':').chain([secret, query]).filter(|part| part.len() > 2) {
+        text = text.replace(part, "…");
     }
     inert(&text, 600).into()
 }

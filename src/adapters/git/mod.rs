@@ -34,7 +34,7 @@ pub fn open(location: &Location) -> Result<Box<dyn Source>, SourceError> {
     let Location { given, revision, cache } = location;
     if given.starts_with('-') || given.contains(['\n', '\r', '\0']) {
         let why = "it begins with `-` or has a line break in it".to_owned();
-        return Err(SourceError::NotUnderstood { given: crate::text::inert(given, 120), why });
+        return Err(SourceError::NotUnderstood { given: mirror::without_credentials(given.trim()), why });
     }
     match given.split_once("://") {
         Some(("file", path)) => Ok(Box::new(objects::open(Path::new(path), revision.as_deref())?)),

@@ -18,6 +18,7 @@ pub(super) struct Objects {
     commit: ObjectId,
     tree: ObjectId,
     shown: String,
+    folder: String,
 }
 
 /// Whether a path is itself a bare repository.
@@ -90,7 +91,7 @@ pub(super) fn at_commit(
             }
         };
     }
-    Ok(Objects { repository: repository.into_sync(), commit, tree, shown })
+    Ok(Objects { repository: repository.into_sync(), commit, tree, shown, folder: prefix.join("/") })
 }
 
 /// The folders from the root of the work tree down to a path.
@@ -108,8 +109,8 @@ impl Source for Objects {
         let repository = self.repository.to_thread_local();
         let revision =
             Revision { source: self.shown.clone(), commit: Some(self.commit.to_string()), ..Revision::default() };
-        let mut listing = Listing { revision, ..Listing::default() };
-        let mut walk = Walk { repository: &repository, wanted, limit, listing: &mut listing };
+        let mut listing = Listing { revision, folder: self.folder.clone(), ..Listing::default() };
+        let mut walk = Walk { repository: &repository, wanted, limit, listing: &mut listing, visited: 0 };
         walk.tree(self.tree, "", 0)?;
         listing.entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(listing)
@@ -127,7 +128,11 @@ struct Walk<'a> {
     wanted: &'a (dyn Fn(&str) -> bool + Sync),
     limit: usize,
     listing: &'a mut Listing,
+    visited: usize,
 }
+
+/// Entries of all kinds. A few trees that name each other many times stand for more files than anyone has.
+const ENTRIES: usize = 2_000_000;
 
 /// Folders inside folders; Git itself stops at the path limits of file systems.
 const DEPTH: usize = 256;
@@ -144,6 +149,11 @@ impl Walk<'_> {
         let tree = self.repository.find_tree(id).map_err(|error| failed(Box::new(error)))?;
         for entry in tree.iter() {
             let entry = entry.map_err(|error| failed(Box::new(error)))?;
+            self.visited += 1;
+            if self.visited > ENTRIES {
+                self.listing.truncated = true;
+                return Ok(());
+            }
             let name = entry.filename().to_str_lossy();
             let path = format!("{prefix}{name}");
             if !paths::is_safe(&name) {
@@ -153,7 +163,7 @@ impl Walk<'_> {
             match entry.mode().kind() {
                 EntryKind::Tree => self.tree(entry.oid().to_owned(), &format!("{path}/"), depth + 1)?,
                 EntryKind::Commit => self.refuse(path, Refused::Submodule),
-                EntryKind::Link if (self.wanted)(&path) => self.refuse(path, Refused::Link),
+                EntryKind::Link => self.refuse(path, Refused::Link),
                 EntryKind::Blob | EntryKind::BlobExecutable if (self.wanted)(&path) => {
                     if self.listing.entries.len() == self.limit {
                         self.listing.truncated = true;
@@ -162,7 +172,7 @@ impl Walk<'_> {
                     let id = Some(entry.oid().to_string());
                     self.listing.entries.push(Entry { path: Arc::from(path), id, committed: None });
                 }
-                EntryKind::Link | EntryKind::Blob | EntryKind::BlobExecutable => {}
+                EntryKind::Blob | EntryKind::BlobExecutable => {}
             }
             if self.listing.truncated {
                 return Ok(());

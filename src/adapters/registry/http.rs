@@ -12,7 +12,7 @@ use reqwest::{Client, Method, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
-use crate::model::{Cause, Digest, Ignorance, ImageReference, Observed};
+use crate::model::{Cause, Digest, Ignorance, ImageReference, Observed, is_tag_name};
 use crate::ports::PortError;
 use crate::text::inert;
 
@@ -27,6 +27,12 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const RETRIES: u32 = 2;
 /// A longer wait that a registry asks for is left to the next run.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// A token is asked for anew after an hour, whatever its service says.
+const LONGEST_TOKEN: u64 = 3600;
+/// A whole answer: a registry that drips is down for us as well.
+const TOTAL: Duration = Duration::from_secs(120);
+/// Tags of one repository; the largest known have about fifty thousand.
+const TAGS: usize = 200_000;
 /// Pages of tags; with a hundred tags a page more than any repository has.
 const PAGES: usize = 1000;
 /// Digest of the manifest, as the registry computes it.
@@ -37,7 +43,8 @@ pub(super) struct Http {
     verified: Client,
     unverified: Client,
     credentials: Credentials,
-    hosts: Mutex<BTreeMap<String, Arc<Host>>>,
+    /// By name, and by whether TLS need not be verified: what is learned over one way is not used on the other.
+    hosts: Mutex<BTreeMap<(String, bool), Arc<Host>>>,
 }
 
 /// What is learned of a host while the process lives.
@@ -72,6 +79,7 @@ impl Http {
                 .user_agent(concat!("streamkeeper/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(Duration::from_secs(10))
                 .read_timeout(TIMEOUT)
+                .timeout(TOTAL)
                 .redirect(reqwest::redirect::Policy::limited(5))
         };
         let failed = |error| PortError::failed("make an HTTP client", error);
@@ -124,6 +132,7 @@ impl Http {
         let first = format!("{}/tags/list?n=1000", reference.path());
         let mut path = first.clone();
         let mut tags = Vec::new();
+        let mut seen = std::collections::BTreeSet::from([first.clone()]);
         for _ in 0..PAGES {
             let answer = self.send(Method::GET, reference, host, &path).await;
             let page = observe(reference, answer, |response| async move {
@@ -140,14 +149,18 @@ impl Http {
                 Observed::Absent => return Observed::Absent,
                 Observed::Unknown(ignorance) => return Observed::Unknown(ignorance),
             };
-            tags.extend(page);
+            // What is no tag cannot be asked for.
+            tags.extend(page.into_iter().filter(|tag| is_tag_name(tag)));
+            if tags.len() > TAGS {
+                break;
+            }
             let Some(next) = link.as_deref().and_then(wire::next_page) else { return Observed::Known(tags) };
             // A page elsewhere would be asked with this host's credentials.
             match here.join(next).ok().filter(|next| next.origin() == here.origin()) {
                 Some(next) => {
                     let query = next.query().unwrap_or_default();
                     let same = format!("{}?{query}", next.path()).trim_start_matches("/v2/").to_owned();
-                    if same == path || same == first {
+                    if !seen.insert(same.clone()) {
                         return unknown(
                             reference,
                             Failure { cause: Cause::BadAnswer, detail: "the list of tags goes in a circle".to_owned() },
@@ -164,9 +177,9 @@ impl Http {
         unknown(reference, Failure { cause: Cause::BadAnswer, detail: "the list of tags does not end".to_owned() })
     }
 
-    fn host(&self, name: &str) -> Arc<Host> {
+    fn host(&self, name: &str, insecure: bool) -> Arc<Host> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let host = hosts.entry(name.to_owned()).or_insert_with(|| {
+        let host = hosts.entry((name.to_owned(), insecure)).or_insert_with(|| {
             Arc::new(Host {
                 slots: Semaphore::new(PER_HOST),
                 base: tokio::sync::OnceCell::new(),
@@ -191,7 +204,7 @@ impl Http {
             "docker.io" | "index.docker.io" => "registry-1.docker.io",
             name => name,
         };
-        let host = self.host(name);
+        let host = self.host(name, config.insecure);
         let closed = || Failure { cause: Cause::Unreachable, detail: "the client is shutting down".to_owned() };
         let _slot = host.slots.acquire().await.map_err(|_| closed())?;
         let mut waited = 0;
@@ -221,8 +234,11 @@ impl Http {
     ) -> Result<Response, Failure> {
         let scope = format!("repository:{}:pull", reference.path());
         let cached = host.token(&scope);
-        let basic =
-            host.wants_basic.load(std::sync::atomic::Ordering::Relaxed).then(|| self.credentials.basic(name)).flatten();
+        let basic = host
+            .wants_basic
+            .load(std::sync::atomic::Ordering::Relaxed)
+            .then(|| self.login(host, config, name))
+            .flatten();
         let had_token = cached.is_some();
         let response = self.request(host, method, config, name, path, cached.or(basic)).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
@@ -233,7 +249,7 @@ impl Http {
         let header = header.join(", ");
         let authorization = match wire::challenge(&header) {
             None => return Ok(response),
-            Some(Challenge::Basic) => match self.credentials.basic(name) {
+            Some(Challenge::Basic) => match self.login(host, config, name) {
                 Some(basic) => {
                     host.wants_basic.store(true, std::sync::atomic::Ordering::Relaxed);
                     basic
@@ -249,6 +265,13 @@ impl Http {
             }
         };
         self.request(host, method, config, name, path, Some(authorization)).await
+    }
+
+    /// The login for a host, if it may travel: never over a connection that nobody verified, unless the config of this
+    /// machine says that the host is like that. A definition's `insecure` is a stranger's word.
+    fn login(&self, host: &Host, config: &HostConfig, name: &str) -> Option<SecretString> {
+        let verified = host.base.get().is_some_and(|base| base.verified);
+        if verified || config.insecure_by_config { self.credentials.basic(name) } else { None }
     }
 
     async fn request(
@@ -332,7 +355,7 @@ impl Http {
         let verified = host.base.get().is_none_or(|base| base.verified);
         let client = if verified { &self.verified } else { &self.unverified };
         let mut request = client.get(url);
-        let basic = self.credentials.basic(name);
+        let basic = self.login(host, config, name);
         let may = auth::may_receive(name, config.token_service.as_deref(), &realm_host);
         if let Some(basic) = basic.as_ref().filter(|_| may) {
             request = request.header(AUTHORIZATION, secret_header(basic)?);
@@ -356,7 +379,7 @@ impl Http {
             answer.into_token().ok_or_else(|| bad(format!("the token service `{realm_host}` sends no token")))?;
         let token: SecretString = format!("Bearer {token}").into();
         // Given up a little early, so that none expires on the way.
-        let until = Instant::now() + Duration::from_secs(seconds.saturating_sub(5));
+        let until = Instant::now() + Duration::from_secs(seconds.min(LONGEST_TOKEN).saturating_sub(5));
         let mut tokens = host.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.insert(scope.to_owned(), (token.clone(), until));
         Ok(token)

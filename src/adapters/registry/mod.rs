@@ -28,6 +28,8 @@ pub struct HostConfig {
     pub layout: Option<PathBuf>,
     /// TLS need not be verified, plain http is a fallback.
     pub insecure: bool,
+    /// The config says so, not only a definition: then credentials may travel like that.
+    pub insecure_by_config: bool,
     /// Host of the token service that may be given this registry's credentials, besides the registry itself.
     pub token_service: Option<String>,
 }
@@ -93,11 +95,6 @@ impl Registry for Registries {
     async fn resolve(&self, question: &Question) -> Observed<Resolution> {
         let asked = question.reference.to_string();
         let host = self.host(question);
-        if let Some(digest) = &question.reference.digest
-            && let Some(known) = self.known(digest)
-        {
-            return Observed::Known(known);
-        }
         if let Some(folder) = &host.layout {
             return match self.layouts.manifest(folder, &question.reference) {
                 Ok(Some(manifest)) => self.learn(&asked, &manifest),
@@ -110,7 +107,7 @@ impl Registry for Registries {
             Observed::Absent => return Observed::Absent,
             Observed::Unknown(ignorance) => return Observed::Unknown(ignorance),
         };
-        // What HEAD says is a hint: only bytes prove a digest.
+        // What HEAD says is a hint: only bytes prove a digest. That this repository has it, only HEAD can say.
         if let Some(known) = head.and_then(|digest| self.known(&digest)) {
             return Observed::Known(known);
         }

@@ -122,6 +122,8 @@ impl Reader {
             // One transaction: what is seen was so at one moment.
             let transaction = connection.unchecked_transaction()?;
             let mut seen = Raw::default();
+            let scope = transaction.query_row("SELECT value FROM meta WHERE key = 'scope'", [], |row| row.get(0));
+            seen.scope = rusqlite::OptionalExtension::optional(scope)?;
             let sql = if settled.is_empty() {
                 "SELECT namespace, name, version, owned_tags, object, owned FROM streams"
             } else {
@@ -147,8 +149,12 @@ impl Reader {
             }
             Ok(seen)
         })?;
-        let mut observation =
-            Observation { settled: raw.settled, settled_tags: raw.settled_tags, ..Observation::default() };
+        let mut observation = Observation {
+            settled: raw.settled,
+            settled_tags: raw.settled_tags,
+            scope: raw.scope,
+            ..Observation::default()
+        };
         for (id, object, owned) in raw.objects {
             observation.listed.insert(id.namespace.clone(), Observed::Known(()));
             let stream = decode(&self.folder, &id, &object, &owned)?;
@@ -163,6 +169,7 @@ struct Raw {
     objects: Vec<(StreamId, String, String)>,
     settled: BTreeSet<StreamId>,
     settled_tags: usize,
+    scope: Option<String>,
 }
 
 impl LiveState for Reader {

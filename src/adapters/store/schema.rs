@@ -27,6 +27,8 @@ const MIGRATIONS: &[&str] = &["
         object TEXT NOT NULL,
         owned TEXT NOT NULL,
         owned_tags INTEGER NOT NULL,
+        -- The run that wrote it last.
+        run INTEGER NOT NULL,
         PRIMARY KEY (namespace, name)
     ) STRICT, WITHOUT ROWID;
 
@@ -61,6 +63,7 @@ const MIGRATIONS: &[&str] = &["
         run INTEGER PRIMARY KEY AUTOINCREMENT,
         started TEXT NOT NULL,
         finished TEXT,
+        plan_hash TEXT NOT NULL,
         plan TEXT NOT NULL,
         report TEXT
     ) STRICT;

@@ -33,8 +33,8 @@ type Answer<T> = oneshot::Sender<Result<T, PortError>>;
 
 enum Job {
     Perform(Box<Request>, Answer<Performed>),
-    Begin { plan: String, now: Timestamp, answer: Answer<i64> },
-    Finish { run: i64, finished: Timestamp, report: String, answer: Answer<()> },
+    Begin { plan: String, hash: String, now: Timestamp, answer: Answer<i64> },
+    Finish { run: i64, finished: Timestamp, report: String, scope: Option<String>, answer: Answer<()> },
 }
 
 /// A [`Command`] that can go to another thread.
@@ -107,14 +107,19 @@ impl Target for Writer {
 
     async fn begin(&self, plan: &Plan, now: Timestamp) -> Result<i64, PortError> {
         let plan = serde_json::to_string(plan).map_err(|error| PortError::failed("write the plan as JSON", error))?;
-        self.ask(|answer| Job::Begin { plan, now, answer }).await
+        let digest = ring::digest::digest(&ring::digest::SHA256, plan.as_bytes());
+        let hash = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.ask(|answer| Job::Begin { plan, hash, now, answer }).await
     }
 
     async fn finish(&self, run: i64, report: &Report) -> Result<(), PortError> {
         let finished = report.finished;
+        // Only a run that did everything it planned has brought about its part of the source.
+        let whole = report.outcomes.values().all(crate::model::Outcome::is_success);
+        let scope = whole.then(|| report.scope.clone());
         let report =
             serde_json::to_string(report).map_err(|error| PortError::failed("write the report as JSON", error))?;
-        self.ask(|answer| Job::Finish { run, finished, report, answer }).await
+        self.ask(|answer| Job::Finish { run, finished, report, scope, answer }).await
     }
 }
 
@@ -147,9 +152,22 @@ impl Worker {
                     continue;
                 }
             };
-            let replies: Vec<Reply> = jobs.into_iter().map(|job| job.run(&mut transaction, &folder)).collect();
+            let mut replies = Vec::with_capacity(jobs.len());
+            let mut lost = None;
+            for job in jobs {
+                // SQLite ends a transaction by itself on some errors (a full disk among them): whatever came after would be
+                // committed step by step, while everybody is told that nothing was.
+                if transaction.is_autocommit() {
+                    lost.get_or_insert_with(|| "the database gave the transaction up".to_owned());
+                    job.refuse("the database gave the transaction up");
+                } else {
+                    replies.push(job.run(&mut transaction, &folder));
+                }
+            }
+            let ended = transaction.is_autocommit();
             let committed = transaction.commit().map_err(fail);
-            let detail = committed.err().map(|error| error.chain());
+            let detail = committed.err().filter(|_| !ended).map(|error| error.chain()).or(lost);
+            let detail = detail.or_else(|| ended.then(|| "the database gave the transaction up".to_owned()));
             for reply in replies {
                 reply.send(detail.as_deref());
             }
@@ -163,13 +181,17 @@ impl Job {
     fn run(self, transaction: &mut Transaction<'_>, folder: &Path) -> Reply {
         match self {
             Self::Perform(request, answer) => Reply::Performed(answer, perform(transaction, folder, &request)),
-            Self::Begin { plan, now, answer } => {
-                let result = begin(transaction, &plan, now).map_err(|error| failed("write", folder, error));
+            Self::Begin { plan, hash, now, answer } => {
+                let result = begin(transaction, &plan, &hash, now).map_err(|error| failed("write", folder, error));
                 Reply::Begun(answer, result)
             }
-            Self::Finish { run, finished, report, answer } => {
+            Self::Finish { run, finished, report, scope, answer } => {
                 let sql = "UPDATE runs SET finished = ?2, report = ?3 WHERE run = ?1";
-                let result = transaction.execute(sql, params![run, finished.to_string(), report]);
+                let mut result = transaction.execute(sql, params![run, finished.to_string(), report]);
+                if let Some(scope) = scope {
+                    let put = "INSERT INTO meta VALUES ('scope', ?1) ON CONFLICT (key) DO UPDATE SET value = ?1";
+                    result = result.and_then(|_| transaction.execute(put, [scope]));
+                }
                 Reply::Finished(answer, result.map(|_| ()).map_err(|error| failed("write", folder, error)))
             }
         }
@@ -204,8 +226,9 @@ impl Reply {
     }
 }
 
-fn begin(transaction: &Transaction<'_>, plan: &str, now: Timestamp) -> rusqlite::Result<i64> {
-    transaction.execute("INSERT INTO runs (started, plan) VALUES (?1, ?2)", params![now.to_string(), plan])?;
+fn begin(transaction: &Transaction<'_>, plan: &str, hash: &str, now: Timestamp) -> rusqlite::Result<i64> {
+    let sql = "INSERT INTO runs (started, plan_hash, plan) VALUES (?1, ?2, ?3)";
+    transaction.execute(sql, params![now.to_string(), hash, plan])?;
     let run = transaction.last_insert_rowid();
     transaction.execute("DELETE FROM runs WHERE run <= ?1", [run - RUNS])?;
     Ok(run)
@@ -223,9 +246,11 @@ fn perform(transaction: &mut Transaction<'_>, folder: &Path, request: &Request) 
     let state = State { id, stream, others: &others, server: &server };
 
     if let Some((precondition, actual)) = broken(&savepoint, folder, &request.requires, id, stored.as_ref())? {
-        // A run that was killed is made again: what it had done is no longer as its plan saw it, and right all the same.
+        // A run that was killed is made again: what it had done is no longer as its plan saw it, and right all the same. Only
+        // if the same plan has written the stream last can its next step rely on it as it is.
         if rules::is_satisfied(state, &request.action) {
-            return Ok(Performed::AlreadySo { now: now_at(id, stream) });
+            let ours = written_by_same_plan(&savepoint, id, request.run).map_err(fail)?;
+            return Ok(Performed::AlreadySo { now: now_at(id, stream).filter(|_| ours) });
         }
         return Ok(Performed::Stale { precondition, actual });
     }
@@ -242,10 +267,18 @@ fn perform(transaction: &mut Transaction<'_>, folder: &Path, request: &Request) 
     }
     let owned = ownership(stored.as_ref().map(|stored| &stored.owned), request);
     let mut after = effect.stream;
-    write(&savepoint, id, after.as_mut(), &owned).map_err(fail)?;
+    write(&savepoint, id, after.as_mut(), &owned, request.run).map_err(fail)?;
     record(&savepoint, id, stream, after.as_ref(), request).map_err(fail)?;
     savepoint.commit().map_err(fail)?;
     Ok(Performed::Applied { now: now_at(id, after.as_ref()) })
+}
+
+/// Whether the stream was last written by a run of the plan that this run carries out.
+fn written_by_same_plan(connection: &Connection, id: &StreamId, run: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) FROM streams JOIN runs AS theirs ON theirs.run = streams.run JOIN runs AS ours ON ours.run = ?3
+               WHERE namespace = ?1 AND name = ?2 AND theirs.plan_hash = ours.plan_hash";
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_row(params![id.namespace, id.name, run], |row| row.get::<_, i64>(0)).map(|count| count > 0)
 }
 
 fn load(connection: &Connection, folder: &Path, id: &StreamId) -> Result<Option<LiveStream>, PortError> {
@@ -359,7 +392,8 @@ fn ownership(before: Option<&Owned>, request: &Request) -> Owned {
             owned.tags.insert(after.name.clone(), request.path.clone());
         }
         // Tags of a repository that is imported whole come with the import (semantics 3.3).
-        Action::Import { images, .. } => {
+        Action::Import { images, repository, .. } => {
+            owned.repository = repository.clone().or(owned.repository);
             for item in images {
                 owned.tags.entry(item.tag.clone()).or_insert_with(|| request.path.clone());
             }
@@ -378,6 +412,7 @@ fn write(
     id: &StreamId,
     stream: Option<&mut ImageStream>,
     owned: &Owned,
+    run: i64,
 ) -> rusqlite::Result<()> {
     let Some(stream) = stream else {
         connection.execute("DELETE FROM streams WHERE namespace = ?1 AND name = ?2", (&id.namespace, &id.name))?;
@@ -395,8 +430,8 @@ fn write(
     let tags = i64::try_from(owned.tags.len()).unwrap_or(i64::MAX);
     let owned = serde_json::to_string(owned).map_err(json)?;
     let mut put = connection.prepare_cached(
-        "INSERT INTO streams (namespace, name, uid, version, object, owned, owned_tags) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (namespace, name) DO UPDATE SET uid = ?3, version = ?4, object = ?5, owned = ?6, owned_tags = ?7",
+        "INSERT INTO streams (namespace, name, uid, version, object, owned, owned_tags, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (namespace, name) DO UPDATE SET uid = ?3, version = ?4, object = ?5, owned = ?6, owned_tags = ?7, run = ?8",
     )?;
     put.execute(params![
         id.namespace,
@@ -405,7 +440,8 @@ fn write(
         version.parse::<i64>().unwrap_or(0),
         object,
         owned,
-        tags
+        tags,
+        run
     ])?;
     Ok(())
 }

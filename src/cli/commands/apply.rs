@@ -99,6 +99,7 @@ fn carry_out(
         Report {
             format_version: FORMAT_VERSION,
             revision: plan.revision.clone(),
+            scope: plan.scope.clone(),
             started: at,
             finished: at,
             outcomes: std::collections::BTreeMap::new(),
