@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::IMAGE_API_VERSION;
 use crate::model::{DesiredStream, DesiredTag, StreamId, TagId, Workload};
-use crate::text::{self, Code, Diagnostic, Limits, Node, Severity, SourceText, Span, inert};
+use crate::text::{self, Code, Diagnostic, Entry, Limits, Node, Severity, SourceText, Span, inert};
 
 use super::reader::Reader;
-use super::template;
+use super::{fields, template};
 
 /// What reading a file depends on besides its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,11 +189,16 @@ impl Lowering<'_> {
 
     /// Something that is no object itself but has image streams in it: nobody will ever apply them.
     fn no_kind(&mut self, node: &Node) {
-        if !holds_stream(node) {
+        let is_kind = |entry: &&Entry| {
+            let kinds = ["ImageStream", "ImageStreamList", "List", "Template"];
+            let kind = entry.value.text().unwrap_or_default();
+            fields::is_miswritten(entry.key.text(), "kind")
+                && kinds.iter().any(|known| known.eq_ignore_ascii_case(kind))
+        };
+        let wrong_case = node.entries().iter().find(is_kind);
+        if wrong_case.is_none() && !holds_stream(node) {
             return;
         }
-        let wrong_case =
-            node.entries().iter().find(|entry| entry.key.text().is_some_and(|key| key.eq_ignore_ascii_case("kind")));
         let at = wrong_case.map_or(node, |entry| &entry.key);
         let finding = self.reader.finding(
             Code::NoKind,

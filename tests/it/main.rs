@@ -6,6 +6,7 @@
     reason = "a test that cannot go on should panic, and says what it skips"
 )]
 
+mod cli;
 mod corpus;
 mod crash;
 mod definitions;
@@ -13,5 +14,6 @@ mod example;
 mod properties;
 mod recorded;
 mod schemas;
+mod sources;
 mod support;
 mod tidy;

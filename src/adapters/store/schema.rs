@@ -88,8 +88,13 @@ pub(super) fn open_to_write(folder: &Path) -> Result<Connection, PortError> {
             return Err(damaged(folder, &verdict));
         }
     }
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(error)?;
+    // A store of this version is only looked at here: opening it writes nothing, so that a damaged one stays as it is.
+    if version == VERSION {
+        connection.query_row("SELECT value FROM meta WHERE key = 'id'", [], |_| Ok(())).map_err(error)?;
+        return Ok(connection);
+    }
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(error)?;
     for migration in &MIGRATIONS[version..] {
         transaction.execute_batch(migration).map_err(error)?;
@@ -99,7 +104,8 @@ pub(super) fn open_to_write(folder: &Path) -> Result<Connection, PortError> {
         let id = random_hex(8)?;
         transaction.execute("INSERT INTO meta VALUES ('id', ?1), ('version', '0')", [id]).map_err(error)?;
     }
-    transaction.pragma_update(None, "user_version", i64::try_from(VERSION).unwrap_or(i64::MAX)).map_err(error)?;
+    let version = i64::try_from(VERSION).unwrap_or(i64::MAX);
+    transaction.pragma_update(None, "user_version", version).map_err(error)?;
     transaction.commit().map_err(error)?;
     Ok(connection)
 }

@@ -144,7 +144,7 @@ fn exit(plan: &Plan, report: &Report) -> Exit {
     let behind_stale = report.count(|outcome| matches!(outcome, Outcome::Skipped { behind: Some(_) }));
     if total > 0 && stale > 0 && stale + behind_stale == total {
         Exit::Stale
-    } else if total > 0 && good == 0 {
+    } else if total > 0 && good == 0 && report.count(|outcome| matches!(outcome, Outcome::Failed { .. })) > 0 {
         Exit::Failed
     } else if good < total || !plan.is_complete() {
         Exit::Partial
