@@ -1,1 +1,320 @@
-fn main() {}
+//! How long the main job takes at the size of a large platform, with a limit or a peer beside each number.
+//!
+//! `cargo bench` prints the table. Whole runs of the program are measured, median of several; machines are shared and noisy,
+//! so read ratios. Set `STREAMS` for another size than 10,000.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench that cannot go on should panic; it prints"
+)]
+
+#[path = "../tests/it/real_registry.rs"]
+mod real_registry;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use real_registry::RealRegistry;
+
+const TAGS: usize = 5;
+
+struct Row {
+    what: String,
+    time: Duration,
+    memory: u64,
+    beside: String,
+}
+
+fn streams() -> usize {
+    std::env::var("STREAMS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000)
+}
+
+fn definition(stream: usize, change: &str) -> String {
+    let mut text = format!(
+        "apiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata:\n  name: app-{stream}\n  namespace: team-{}\n  labels:\n    team: team-{}\nspec:\n  tags:\n",
+        stream % 100,
+        stream % 100
+    );
+    for tag in 0..TAGS {
+        let _ = writeln!(
+            text,
+            "    - name: \"1.{tag}\"\n      from:\n        kind: DockerImage\n        name: registry.example.com/lab/app{}:1.{tag}\n      referencePolicy:\n        type: Source",
+            (stream + tag) % 50
+        );
+    }
+    text + change
+}
+
+/// A bare repository with a file a stream, written by `git fast-import`.
+fn repository(folder: &Path, count: usize) -> usize {
+    git(folder, &["init", "-q", "--bare", "repo.git"]);
+    let mut child = Command::new("git")
+        .current_dir(folder.join("repo.git"))
+        .args(["fast-import", "--quiet"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut bytes = 0;
+    let mut input = std::io::BufWriter::new(child.stdin.take().unwrap());
+    write!(input, "commit refs/heads/master\ncommitter Bench <bench@example.com> 1790000000 +0000\ndata 5\nfirst\n")
+        .unwrap();
+    for stream in 0..count {
+        let text = definition(stream, "");
+        bytes += text.len();
+        write!(input, "M 100644 inline team-{}/app-{stream}.yaml\ndata {}\n{text}\n", stream % 100, text.len())
+            .unwrap();
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
+    git(&folder.join("repo.git"), &["symbolic-ref", "HEAD", "refs/heads/master"]);
+    bytes
+}
+
+fn change_one(folder: &Path, round: usize) {
+    let text = definition(7, &format!("    - name: new-{round}\n"));
+    let mut child = Command::new("git")
+        .current_dir(folder.join("repo.git"))
+        .args(["fast-import", "--quiet"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    write!(
+        input,
+        "commit refs/heads/master\ncommitter Bench <bench@example.com> 1790000001 +0000\ndata 3\none\nfrom refs/heads/master^0\nM 100644 inline team-7/app-7.yaml\ndata {}\n{text}\n",
+        text.len()
+    )
+    .unwrap();
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
+fn git(folder: &Path, arguments: &[&str]) {
+    assert!(Command::new("git").current_dir(folder).args(arguments).status().unwrap().success());
+}
+
+/// Runs a command and gives its time and the most memory it had, in KiB.
+fn measure(command: &mut Command) -> (Duration, u64, Option<i32>) {
+    let started = Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut memory = 0;
+    let code = loop {
+        if let Some(code) = child.try_wait().unwrap() {
+            break code.code();
+        }
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let high = text
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .and_then(|rest| rest.trim().split(' ').next()?.parse().ok());
+        memory = memory.max(high.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    (started.elapsed(), memory, code)
+}
+
+fn median(runs: usize, mut run: impl FnMut(usize) -> (Duration, u64)) -> (Duration, u64) {
+    let mut results: Vec<(Duration, u64)> = (0..runs).map(&mut run).collect();
+    results.sort();
+    results[runs / 2]
+}
+
+fn streamkeeper(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_streamkeeper"));
+    command.current_dir(folder).args(arguments).env("HOME", folder).env_remove("DOCKER_CONFIG");
+    command
+}
+
+/// An OCI layout folder with the images that the definitions name.
+fn layout(folder: &Path) {
+    let put = |bytes: &[u8]| {
+        let digest = streamkeeper::model::Digest::sha256(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
+            .to_string();
+        let path = folder.join("images/blobs").join(digest.replace(':', "/"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+        digest
+    };
+    let mut entries = Vec::new();
+    for app in 0..50 {
+        for tag in 0..TAGS {
+            let config =
+                put(format!("{{\"architecture\":\"amd64\",\"os\":\"linux\",\"v\":\"{app} {tag}\"}}").as_bytes());
+            let media_type = "application/vnd.oci.image.manifest.v1+json";
+            let manifest = format!(
+                "{{\"schemaVersion\":2,\"mediaType\":\"{media_type}\",\"config\":{{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"{config}\",\"size\":1}},\"layers\":[]}}"
+            );
+            let digest = put(manifest.as_bytes());
+            entries.push(format!(
+                "{{\"mediaType\":\"{media_type}\",\"digest\":\"{digest}\",\"size\":{},\"annotations\":{{\"org.opencontainers.image.ref.name\":\"lab/app{app}:1.{tag}\"}}}}",
+                manifest.len()
+            ));
+        }
+    }
+    std::fs::write(folder.join("images/oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}").unwrap();
+    let index = format!("{{\"schemaVersion\":2,\"manifests\":[{}]}}", entries.join(","));
+    std::fs::write(folder.join("images/index.json"), index).unwrap();
+    std::fs::write(folder.join("config.yaml"), "registries: [{host: registry.example.com, layout: images}]\n").unwrap();
+}
+
+fn from_git(rows: &mut Vec<Row>, folder: &Path, count: usize) {
+    eprintln!("writing {count} definitions …");
+    let bytes = repository(folder, count);
+    layout(folder);
+    let source = ["--source", "repo.git", "--config", "config.yaml"];
+    let (archive, _) = median(5, |_| {
+        let (time, memory, _) =
+            measure(Command::new("git").current_dir(folder.join("repo.git")).args(["archive", "HEAD"]));
+        (time, memory)
+    });
+    let (time, memory) = median(5, |_| {
+        let (time, memory, code) = measure(&mut streamkeeper(folder, &[&["validate"], &source[..]].concat()));
+        assert_eq!(code, Some(0));
+        (time, memory)
+    });
+    let beyond = memory.saturating_sub(bytes as u64 / 1024) / 1024;
+    rows.push(Row {
+        what: format!("(a) read and validate {count} files, {} tags, from Git objects, cold", count * TAGS),
+        time,
+        memory,
+        beside: format!(
+            "limit 1.0 s; {beyond} MiB beyond the data's {} (limit 64); git archive reads them in {:.2} s",
+            bytes >> 20,
+            archive.as_secs_f64()
+        ),
+    });
+    eprintln!("applying …");
+    let store = [&source[..], &["--store", "store"]].concat();
+    let (time, memory, code) =
+        measure(&mut streamkeeper(folder, &[&["apply", "--yes", "--quiet"], &store[..]].concat()));
+    assert_eq!(code, Some(0));
+    let what = format!("    apply all of it for the first time, images from a layout folder ({} steps)", 2 * count);
+    rows.push(Row { what, time, memory, beside: "once".to_owned() });
+    let plan = |exit_code: i32| {
+        let (time, memory, code) = measure(&mut streamkeeper(folder, &[&["plan", "--exit-code"], &store[..]].concat()));
+        assert_eq!(code, Some(exit_code));
+        (time, memory)
+    };
+    plan(0);
+    let (time, memory) = median(9, |_| plan(0));
+    rows.push(Row {
+        what: "(b) plan, commit and store unchanged".to_owned(),
+        time,
+        memory,
+        beside: "limit 0.15 s; kubectl apply, nothing changed: about 20 s for 1,000".to_owned(),
+    });
+    let (time, memory) = median(9, |round| {
+        change_one(folder, round);
+        plan(2)
+    });
+    rows.push(Row { what: "(b) plan, one file changed".to_owned(), time, memory, beside: "limit 0.20 s".to_owned() });
+}
+
+fn from_registry(rows: &mut Vec<Row>, folder: &Path) {
+    const STREAMS: usize = 1000;
+    let Some(registry) = RealRegistry::start(folder, "") else { return };
+    eprintln!("filling the registry …");
+    let mut sources = String::new();
+    for stream in 0..STREAMS {
+        let repository = format!("lab/app{stream}");
+        let _ = write!(
+            sources,
+            "---\napiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata:\n  name: s{stream}\nspec:\n  tags:\n"
+        );
+        for tag in 0..4 {
+            let (digest, _) = registry.image(&repository, "amd64", &format!("{stream} {tag}"));
+            registry.tag(&repository, &format!("1.{tag}"), &digest);
+            let _ = writeln!(
+                sources,
+                "    - name: \"1.{tag}\"\n      from: {{kind: DockerImage, name: '{}/{repository}:1.{tag}'}}\n      importPolicy: {{insecure: true}}",
+                registry.host
+            );
+        }
+    }
+    std::fs::create_dir_all(folder.join("source")).unwrap();
+    std::fs::write(folder.join("source/streams.yaml"), sources).unwrap();
+    // The same questions, asked as fast as one connection a core asks them: what the registry needs by itself.
+    let alone = peer(&registry.host, STREAMS);
+    let (time, memory) = median(3, |round| {
+        let store = format!("store-{round}");
+        let (time, memory, code) =
+            measure(&mut streamkeeper(folder, &["apply", "--yes", "--quiet", "--source", "source", "--store", &store]));
+        assert_eq!(code, Some(0));
+        (time, memory)
+    });
+    rows.push(Row {
+        what: format!("(c) apply {STREAMS} new streams of 4 tags from a loopback registry"),
+        time,
+        memory,
+        beside: format!(
+            "limit 10 s; the registry alone answers HEAD and GET for all tags in {:.1} s",
+            alone.as_secs_f64()
+        ),
+    });
+}
+
+/// HEAD and GET for every tag over plain sockets, two at a time.
+fn peer(host: &str, streams: usize) -> Duration {
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for half in 0..2 {
+            scope.spawn(move || {
+                let mut stream = std::net::TcpStream::connect(host).unwrap();
+                stream.set_nodelay(true).unwrap();
+                for app in (half..streams).step_by(2) {
+                    for tag in 0..4 {
+                        for method in ["HEAD", "GET"] {
+                            ask(&mut stream, method, host, &format!("/v2/lab/app{app}/manifests/1.{tag}"));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    started.elapsed()
+}
+
+fn ask(stream: &mut std::net::TcpStream, method: &str, host: &str, path: &str) {
+    use std::io::Read;
+    let accept = "application/vnd.docker.distribution.manifest.v2+json";
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "the registry hung up");
+        answer.extend_from_slice(&buffer[..read]);
+        let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap();
+        if method == "HEAD" || answer.len() >= end + 4 + length {
+            return;
+        }
+    }
+}
+
+fn main() {
+    // Cargo calls benches with arguments of its own harness; a test run of all targets asks for a list only.
+    if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("streamkeeper-bench-{}", std::process::id()));
+    let mut rows = Vec::new();
+    std::fs::create_dir_all(folder.join("git")).unwrap();
+    from_git(&mut rows, &folder.join("git"), streams());
+    std::fs::create_dir_all(folder.join("registry")).unwrap();
+    from_registry(&mut rows, &folder.join("registry"));
+    println!("| what | median | most memory | beside it |");
+    println!("| --- | ---: | ---: | --- |");
+    for Row { what, time, memory, beside } in rows {
+        println!("| {what} | {:.3} s | {} MiB | {beside} |", time.as_secs_f64(), memory / 1024);
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}

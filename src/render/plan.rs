@@ -91,16 +91,15 @@ fn action(step: &Step, paint: Paint) -> Vec<String> {
         }
         Action::Import { images, .. } => {
             let one = |item: &crate::model::ImportItem| {
-                let result = match &item.result {
-                    ImportResult::Image { digest } => digest.short().to_owned(),
-                    ImportResult::Failure(failure) => paint.red(&format!("fails: {}", inert(&failure.reason, 60))),
+                let failure = match &item.result {
+                    // Which image it is shows below, with the aliases that move with it.
+                    ImportResult::Image { .. } => String::new(),
+                    ImportResult::Failure(failure) => {
+                        paint.red(&format!(", which fails: {}", inert(&failure.reason, 60)))
+                    }
                 };
-                format!(
-                    "{} {} from {} = {result}{why}",
-                    paint.green("import"),
-                    inert(&item.tag, 128),
-                    inert(&item.from, 300)
-                )
+                let (tag, from) = (inert(&item.tag, 128), inert(&item.from, 300));
+                format!("{} {tag} from {from}{failure}{why}", paint.green("import"))
             };
             images.iter().map(|item| fold(&one(item), width, 6)).collect()
         }

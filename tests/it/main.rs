@@ -12,6 +12,7 @@ mod crash;
 mod definitions;
 mod example;
 mod properties;
+mod readme;
 mod recorded;
 mod schemas;
 mod sources;
