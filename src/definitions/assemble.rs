@@ -16,8 +16,8 @@ use super::template::has_placeholder;
 pub struct FileEntry {
     /// Path in the source, with `/`.
     pub path: Arc<str>,
-    /// What it says; shared with the cache.
-    pub definitions: Arc<FileDefinitions>,
+    /// What it says.
+    pub definitions: FileDefinitions,
 }
 
 /// The config's say on findings.
@@ -72,7 +72,7 @@ pub struct Assembled {
 /// Puts files together. `findings` and `incomplete` are what reading the source itself brought up.
 pub fn assemble(
     revision: Revision,
-    files: &[FileEntry],
+    files: Vec<FileEntry>,
     findings: Vec<Diagnostic>,
     incomplete: Vec<Ignorance>,
     ruling: &Ruling,
@@ -85,48 +85,48 @@ pub fn assemble(
         .filter_map(|finding| judge.judge(finding, &mut out.waived))
         .collect();
 
-    let twice = duplicates(files);
+    let twice = duplicates(&files);
+    let built: BTreeSet<TagId> = files.iter().flat_map(|file| file.definitions.built.clone()).collect();
     for file in files {
-        let definitions = &*file.definitions;
+        let FileEntry { path, definitions } = file;
         out.counts.documents += definitions.counts.documents;
         out.counts.passed_over += definitions.counts.passed_over;
         let judged: Vec<Option<Diagnostic>> = definitions
             .findings
             .iter()
-            .map(|finding| judge.judge(finding.clone().in_file(&file.path), &mut out.waived))
+            .map(|finding| judge.judge(finding.clone().in_file(&path), &mut out.waived))
             .collect();
         if !definitions.complete {
             let error = judged.iter().flatten().find(|finding| finding.severity == Severity::Error);
             out.desired.incomplete.push(Ignorance {
-                asked: inert(&file.path, 200),
+                asked: inert(&path, 200),
                 cause: Cause::Unreadable,
                 detail: error.map_or_else(String::new, |finding| finding.message.clone()),
             });
         }
-        for found in &definitions.streams {
+        for found in definitions.streams {
             out.found.0 += 1;
             out.found.1 += found.tags.len();
             let errors = judged[found.findings.clone()].iter().flatten();
             let error = errors
                 .filter(|finding| finding.severity == Severity::Error)
                 .min_by_key(|finding| finding.place.clone());
-            place_stream(&mut out, file, found, error, &twice, &mut judge);
+            place_stream(&mut out, &path, found, error, &twice, &mut judge);
         }
-        for workload in &definitions.workloads {
-            let mut workload = workload.clone();
-            workload.origin.path = Arc::clone(&file.path);
+        for mut workload in definitions.workloads {
+            workload.origin.path = Arc::clone(&path);
             out.desired.workloads.push(workload);
         }
         out.findings.extend(judged.into_iter().flatten());
     }
-    trigger_targets(&mut out, files, &mut judge);
+    trigger_targets(&mut out, &built, &mut judge);
     judge.leftover_waivers(&mut out.findings);
     out.findings.sort_by(|a, b| (&a.place, a.code, &a.message).cmp(&(&b.place, b.code, &b.message)));
     out
 }
 
 /// Where each stream that is defined more than once is defined.
-fn duplicates(files: &[FileEntry]) -> BTreeMap<&StreamId, Vec<Origin>> {
+fn duplicates(files: &[FileEntry]) -> BTreeMap<StreamId, Vec<Origin>> {
     let mut places: BTreeMap<&StreamId, Vec<Origin>> = BTreeMap::new();
     for file in files {
         for found in &file.definitions.streams {
@@ -134,16 +134,15 @@ fn duplicates(files: &[FileEntry]) -> BTreeMap<&StreamId, Vec<Origin>> {
             if let Some(id) =
                 found.id.as_ref().filter(|id| !has_placeholder(&id.name) && !has_placeholder(&id.namespace))
             {
-                places.entry(id).or_default().push(at(&found.header.origin, file));
+                places.entry(id).or_default().push(at(&found.header.origin, &file.path));
             }
         }
     }
-    places.retain(|_, places| places.len() > 1);
-    places
+    places.into_iter().filter(|(_, places)| places.len() > 1).map(|(id, places)| (id.clone(), places)).collect()
 }
 
-fn at(origin: &Origin, file: &FileEntry) -> Origin {
-    Origin { path: Arc::clone(&file.path), ..origin.clone() }
+fn at(origin: &Origin, path: &Arc<str>) -> Origin {
+    Origin { path: Arc::clone(path), ..origin.clone() }
 }
 
 fn place_of(origin: &Origin) -> Place {
@@ -152,25 +151,26 @@ fn place_of(origin: &Origin) -> Place {
 
 fn place_stream(
     out: &mut Assembled,
-    file: &FileEntry,
-    found: &FoundStream,
+    path: &Arc<str>,
+    found: FoundStream,
     error: Option<&Diagnostic>,
-    twice: &BTreeMap<&StreamId, Vec<Origin>>,
+    twice: &BTreeMap<StreamId, Vec<Origin>>,
     judge: &mut Judge<'_>,
 ) {
-    let Some(id) = &found.id else {
+    let FoundStream { id, header, tags, findings: _ } = found;
+    let Some(id) = id else {
         // Nobody knows which stream was meant: it may be one that is there.
         let detail = "a stream without a name".to_owned();
-        out.desired.incomplete.push(Ignorance { asked: inert(&file.path, 200), cause: Cause::Unreadable, detail });
+        out.desired.incomplete.push(Ignorance { asked: inert(path, 200), cause: Cause::Unreadable, detail });
         return;
     };
-    let origin = at(&found.header.origin, file);
+    let origin = at(&header.origin, path);
     let mut held = error.map(|error| Held {
         rule: error.code.id().to_owned(),
         detail: error.message.clone(),
         origin: origin.clone(),
     });
-    if let Some(places) = twice.get(id) {
+    if let Some(places) = twice.get(&id) {
         let mut finding = Diagnostic::new(
             Code::DuplicateStream,
             place_of(&origin),
@@ -188,25 +188,23 @@ fn place_stream(
     }
     if has_placeholder(&id.name) || has_placeholder(&id.namespace) {
         let detail = format!("the name of the stream `{}` is not known", inert(&id.name, 80));
-        out.desired.incomplete.push(Ignorance { asked: inert(&file.path, 200), cause: Cause::Unreadable, detail });
+        out.desired.incomplete.push(Ignorance { asked: inert(path, 200), cause: Cause::Unreadable, detail });
         return;
     }
     if let Some(held) = held {
-        out.desired.held.insert(id.clone(), held);
+        out.desired.held.insert(id, held);
         return;
     }
-    let tags = found.tags.iter().map(|tag| {
-        let mut tag = tag.clone();
-        tag.origin = at(&tag.origin, file);
+    let tags = tags.into_iter().map(|mut tag| {
+        tag.origin.path = Arc::clone(path);
         (tag.reference.name.clone(), tag)
     });
-    let stream = DesiredStream { tags: tags.collect(), origin, ..found.header.clone() };
-    out.desired.streams.insert(id.clone(), stream);
+    let stream = DesiredStream { tags: tags.collect(), origin, ..header };
+    out.desired.streams.insert(id, stream);
 }
 
 /// Triggers on tags of streams that are defined here without that tag.
-fn trigger_targets(out: &mut Assembled, files: &[FileEntry], judge: &mut Judge<'_>) {
-    let built: BTreeSet<&TagId> = files.iter().flat_map(|file| &file.definitions.built).collect();
+fn trigger_targets(out: &mut Assembled, built: &BTreeSet<TagId>, judge: &mut Judge<'_>) {
     let mut findings = Vec::new();
     for workload in &out.desired.workloads {
         for trigger in &workload.triggers {

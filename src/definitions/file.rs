@@ -237,6 +237,10 @@ impl Lowering<'_> {
         for (key, value) in &context.labels {
             stream.header.labels.entry(key.clone()).or_insert_with(|| value.clone());
         }
+        if !context.labels.is_empty() {
+            // The template's labels are part of it.
+            stream.header.content.push_str(&format!("{:?}", context.labels));
+        }
         stream.findings = first..self.reader.findings.len();
         self.out.streams.push(stream);
     }

@@ -50,7 +50,21 @@ pub(super) fn read(lowering: &mut Lowering<'_>, node: &Node) -> FoundStream {
             aliases::check(reader, id, &tags, spec);
         }
     }
+    tags.shrink_to_fit();
+    header.content = content(&header, &tags);
     FoundStream { id, header, tags, findings: 0..0 }
+}
+
+/// Identifies what a stream says, wherever it stands.
+fn content(header: &DesiredStream, tags: &[DesiredTag]) -> String {
+    let DesiredStream { labels, annotations, lookup_policy, docker_image_repository, tags: _, origin: _, content: _ } =
+        header;
+    let references: Vec<&TagReference> = tags.iter().map(|tag| &tag.reference).collect();
+    // Serialised rather than field by field: a new field is part of it by itself.
+    let parts = (labels, annotations, lookup_policy, docker_image_repository, references);
+    let bytes = serde_json::to_vec(&parts).unwrap_or_default();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn identity(reader: &mut Reader<'_>, node: &Node, metadata: &Node, default_namespace: String) -> Option<StreamId> {

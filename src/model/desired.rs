@@ -53,6 +53,9 @@ pub struct DesiredStream {
     pub tags: BTreeMap<String, DesiredTag>,
     /// Where it is defined.
     pub origin: Origin,
+    /// Hash of all of this but where it stands: equal content, equal definition. Empty where nobody has computed it.
+    #[serde(default)]
+    pub content: String,
 }
 
 /// A wanted tag.
@@ -79,6 +82,7 @@ pub struct Held {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Origin {
     /// Path in the source.
+    #[serde(default = "no_path", skip_serializing_if = "is_no_path")]
     #[serde(serialize_with = "path_out", deserialize_with = "path_in")]
     #[schemars(with = "String")]
     pub path: Arc<str>,
@@ -97,6 +101,14 @@ impl DesiredTag {
 
 fn path_out<S: serde::Serializer>(path: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(path)
+}
+
+fn no_path() -> Arc<str> {
+    Arc::from("")
+}
+
+fn is_no_path(path: &Arc<str>) -> bool {
+    path.is_empty()
 }
 
 fn path_in<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {

@@ -65,7 +65,8 @@ pub(super) fn set_tag(id: &StreamId, live: &ImageStream, wanted: &TagReference) 
 }
 
 fn header(stream: &DesiredStream) -> StreamHeader {
-    let DesiredStream { labels, annotations, lookup_policy, docker_image_repository, tags: _, origin: _ } = stream;
+    let DesiredStream { labels, annotations, lookup_policy, docker_image_repository, tags: _, origin: _, content: _ } =
+        stream;
     StreamHeader {
         labels: labels.clone(),
         annotations: annotations.clone(),

@@ -8,6 +8,9 @@ use crate::model::{Question, StreamId, Upstream};
 
 /// Remembers. Failing to is never an error: the next run asks again.
 pub trait Memory: Sync {
+    /// Whether anything is kept at all: otherwise nothing needs to be prepared for it.
+    fn keeps(&self) -> bool;
+
     /// Definitions of files by a key of content and options, as `reconcile` has encoded them.
     fn definitions(&self, keys: &[[u8; 32]]) -> BTreeMap<[u8; 32], Vec<u8>>;
 
@@ -20,11 +23,11 @@ pub trait Memory: Sync {
     /// Remembers answers.
     fn keep_upstream(&self, answers: &BTreeMap<Question, Upstream>);
 
-    /// Streams for which the last plan found nothing to do.
-    fn settled(&self, target: &str) -> BTreeMap<StreamId, Settled>;
+    /// Streams for which the last plan found nothing to do, under the same rules: target, policy, program.
+    fn settled(&self, rules: &str) -> BTreeMap<StreamId, Settled>;
 
     /// Remembers for which streams there was nothing to do.
-    fn keep_settled(&self, target: &str, settled: &BTreeMap<StreamId, Settled>);
+    fn keep_settled(&self, rules: &str, settled: &BTreeMap<StreamId, Settled>);
 }
 
 /// A stream for which there was nothing to do.
@@ -32,8 +35,8 @@ pub trait Memory: Sync {
 pub struct Settled {
     /// Its version on the target.
     pub version: String,
-    /// Hash of its definition and of the policy.
-    pub definition: [u8; 16],
+    /// Hash of its definition.
+    pub definition: String,
     /// From when on there may be something to do again.
     pub due: Option<Timestamp>,
 }
@@ -43,6 +46,10 @@ pub struct Settled {
 pub struct NoMemory;
 
 impl Memory for NoMemory {
+    fn keeps(&self) -> bool {
+        false
+    }
+
     fn definitions(&self, _: &[[u8; 32]]) -> BTreeMap<[u8; 32], Vec<u8>> {
         BTreeMap::new()
     }

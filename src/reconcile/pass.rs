@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use ring::digest::{Context, SHA256};
 
-use crate::model::{Desired, DesiredStream, Live, Plan, Policy, StreamId};
+use crate::model::{Desired, Live, Plan, Policy, StreamId};
 use crate::observe;
 use crate::planner::{self, PlanInput};
 use crate::ports::{LiveState, Memory, PortError, Progress, Registry, Settled};
@@ -46,30 +45,26 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
     /// When the target as a whole cannot be read.
     pub async fn plan(&self, desired: &Desired, now: Timestamp) -> Result<Planned, PortError> {
         let target = self.live.identity();
-        let hashes: BTreeMap<&StreamId, [u8; 16]> =
-            desired.streams.iter().map(|(id, stream)| (id, self.hash(stream))).collect();
-        let settled = self.settled(desired, &target, &hashes, now);
+        let rules = self.rules(&target);
+        let settled = self.settled(desired, &rules, now);
         let Self { live, registry, memory, progress, policy, server, tool } = *self;
         let sources = observe::Sources { live, registry, memory, progress };
         let live = observe::collect(sources, desired, &settled, policy, now).await?;
         let plan = planner::plan(&PlanInput { desired, live: &live, policy, server, target: &target, tool });
-        self.remember(desired, &target, &hashes, &live, &plan);
+        self.remember(desired, &rules, &live, &plan);
         Ok(Planned { plan, live })
     }
 
     /// Streams for which this definition left nothing to do, which is still so unless the target has changed since.
-    fn settled(
-        &self,
-        desired: &Desired,
-        target: &str,
-        hashes: &BTreeMap<&StreamId, [u8; 16]>,
-        now: Timestamp,
-    ) -> BTreeMap<StreamId, String> {
+    fn settled(&self, desired: &Desired, rules: &str, now: Timestamp) -> BTreeMap<StreamId, String> {
         if self.policy.refresh != crate::model::Refresh::None {
             return BTreeMap::new();
         }
-        let mut settled = self.memory.settled(target);
-        settled.retain(|id, known| hashes.get(id) == Some(&known.definition) && known.due.is_none_or(|due| now < due));
+        let mut settled = self.memory.settled(rules);
+        settled.retain(|id, known| {
+            let same = desired.streams.get(id).is_some_and(|stream| stream.content == known.definition);
+            same && known.due.is_none_or(|due| now < due)
+        });
         // A stream whose tags copy another one's must be looked at together with it.
         let mut open: Vec<(StreamId, StreamId)> = Vec::new();
         for (id, sources) in planner::sources(desired) {
@@ -91,14 +86,7 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
     }
 
     /// Remembers the streams that nothing is to be done for.
-    fn remember(
-        &self,
-        desired: &Desired,
-        target: &str,
-        hashes: &BTreeMap<&StreamId, [u8; 16]>,
-        live: &Live,
-        plan: &Plan,
-    ) {
+    fn remember(&self, desired: &Desired, rules: &str, live: &Live, plan: &Plan) {
         let busy: BTreeSet<&StreamId> = plan
             .steps
             .iter()
@@ -106,30 +94,23 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
             .chain(plan.deferred.iter().map(|deferred| &deferred.stream))
             .collect();
         let mut settled = BTreeMap::new();
-        for (id, stream) in desired.streams.iter().filter(|(id, _)| !busy.contains(id)) {
+        for (id, stream) in
+            desired.streams.iter().filter(|(id, stream)| !busy.contains(id) && !stream.content.is_empty())
+        {
             let Some(seen) = live.streams.get(id) else { continue };
             let Some(version) = seen.stream.metadata.resource_version.clone() else { continue };
             let due = planner::due(stream, live, self.policy);
-            settled.insert(id.clone(), Settled { version, definition: hashes[id], due });
+            settled.insert(id.clone(), Settled { version, definition: stream.content.clone(), due });
         }
         if !settled.is_empty() {
-            self.memory.keep_settled(target, &settled);
+            self.memory.keep_settled(rules, &settled);
         }
     }
 
-    /// Identifies a definition together with the policy it was judged by. Where it stands in which file does not matter.
-    fn hash(&self, stream: &DesiredStream) -> [u8; 16] {
+    /// Identifies the policy that definitions were judged by: what was settled under another one is not settled.
+    fn rules(&self, target: &str) -> String {
         let Self { policy, server, tool, .. } = self;
-        let DesiredStream { labels, annotations, lookup_policy, docker_image_repository, tags, origin: _ } = stream;
-        let references: Vec<_> = tags.values().map(|tag| &tag.reference).collect();
-        let parts = (labels, annotations, lookup_policy, docker_image_repository, references);
-        let mut context = Context::new(&SHA256);
-        context.update(tool.as_bytes());
-        context.update(format!("{:?} {:?} {server:?}", policy.schedule_interval, policy.check_interval).as_bytes());
-        // Serialised rather than hashed field by field: a new field is part of it by itself.
-        context.update(&serde_json::to_vec(&parts).unwrap_or_default());
-        let mut hash = [0; 16];
-        hash.copy_from_slice(&context.finish().as_ref()[..16]);
-        hash
+        let intervals = (policy.schedule_interval, policy.check_interval);
+        format!("{target} {tool} {intervals:?} {server:?} {}", policy.repository_tags)
     }
 }

@@ -84,7 +84,7 @@ pub struct ReadSource {
 
 /// What became of one file.
 enum Read {
-    Definitions(Arc<FileDefinitions>),
+    Definitions(Box<FileDefinitions>),
     /// Nothing in it is ours.
     PassedOver,
     Finding(Code, String),
@@ -142,7 +142,9 @@ pub fn definitions(
     let mut files = Vec::new();
     for (entry, read) in listing.entries.iter().zip(read) {
         match read {
-            Read::Definitions(definitions) => files.push(FileEntry { path: Arc::clone(&entry.path), definitions }),
+            Read::Definitions(definitions) => {
+                files.push(FileEntry { path: Arc::clone(&entry.path), definitions: *definitions })
+            }
             Read::PassedOver => {
                 unread.insert(entry.path.to_string());
             }
@@ -153,7 +155,7 @@ pub fn definitions(
             }
         }
     }
-    let mut assembled = assemble(listing.revision, &files, findings, incomplete, ruling);
+    let mut assembled = assemble(listing.revision, files, findings, incomplete, ruling);
     assembled.desired.unread = unread;
     assembled.desired.scope = selection.scope(&listing.folder, &options.namespace);
     Ok(ReadSource { assembled, entries: listing.entries })
@@ -253,7 +255,7 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
         if let Some(id) = &entry.id {
             let key = self.key(&entry.path, id);
             if let Some(definitions) = remembered.get(&key).and_then(|bytes| serde_json::from_slice(bytes).ok()) {
-                let read = Read::Definitions(Arc::new(definitions));
+                let read = Read::Definitions(Box::new(definitions));
                 return Keyed { key, id: id.clone(), read, fresh: None, dirty: false };
             }
         }
@@ -289,8 +291,8 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
             }
         };
         let definitions = definitions::read(&SourceText::new(text), self.options);
-        let encoded = serde_json::to_vec(&definitions).ok();
-        (Read::Definitions(Arc::new(definitions)), encoded)
+        let encoded = self.memory.keeps().then(|| serde_json::to_vec(&definitions).ok()).flatten();
+        (Read::Definitions(Box::new(definitions)), encoded)
     }
 
     /// Everything that what a file says depends on: its content, how it is read, and whether its name makes it a candidate.

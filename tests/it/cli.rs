@@ -280,7 +280,7 @@ fn tags_follow_refresh_and_stay_behind_as_told() {
     images(folder.path(), 1);
     assert!(plan(folder.path(), &[]).1.contains("nothing to do"), "what was asked a moment ago is not asked again");
     // An hour later, as the cache sees it.
-    let connection = rusqlite::Connection::open(folder.path().join("source/.streamkeeper/cache-1.db")).unwrap();
+    let connection = rusqlite::Connection::open(folder.path().join("source/.streamkeeper/cache-2.db")).unwrap();
     connection.execute("UPDATE upstream SET checked_at = '2020-01-01T00:00:00Z'", []).unwrap();
     connection.execute("UPDATE settled SET due = '2020-01-01T00:00:00Z'", []).unwrap();
     let (code, out) = plan(folder.path(), &["--exit-code"]);

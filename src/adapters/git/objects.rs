@@ -34,7 +34,9 @@ pub(super) fn discover(path: &Path) -> Option<gix::Repository> {
 }
 
 pub(super) fn open_repository(git: &Path) -> Result<gix::Repository, SourceError> {
-    let options = gix::open::Options::isolated().open_path_as_is(true).bail_if_untrusted(false);
+    // Each blob is read once, so what is kept of packs to read others is kept small.
+    let small = ["core.deltaBaseCacheLimit=2m"];
+    let options = gix::open::Options::isolated().open_path_as_is(true).bail_if_untrusted(false).config_overrides(small);
     options
         .open(git)
         .map(Into::into)
@@ -117,8 +119,7 @@ impl Source for Objects {
     }
 
     fn reader(&self) -> Result<Box<dyn BlobReader + '_>, SourceError> {
-        let mut repository = self.repository.to_thread_local();
-        repository.object_cache_size_if_unset(8 * 1024 * 1024);
+        let repository = self.repository.to_thread_local();
         Ok(Box::new(ObjectReader { repository }))
     }
 }

@@ -13,7 +13,7 @@ use crate::model::{Digest, Observed, Question, Resolution, StreamId, Upstream};
 use crate::ports::{Memory, Settled};
 
 /// Another layout is another file: old ones are simply no longer read.
-const FILE: &str = "cache-1.db";
+const FILE: &str = "cache-2.db";
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS definitions (key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -23,8 +23,8 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS manifests (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, bytes BLOB NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS settled (
-        target TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, definition BLOB NOT NULL, due TEXT,
-        PRIMARY KEY (target, namespace, name)
+        rules TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, definition TEXT NOT NULL, due TEXT,
+        PRIMARY KEY (rules, namespace, name)
     ) STRICT, WITHOUT ROWID;
 ";
 
@@ -77,9 +77,15 @@ impl Cache {
 }
 
 impl Memory for Cache {
+    fn keeps(&self) -> bool {
+        self.folder.is_dir()
+    }
+
     fn definitions(&self, keys: &[[u8; 32]]) -> BTreeMap<[u8; 32], Vec<u8>> {
         self.with(|connection| {
-            let mut statement = connection.prepare_cached("SELECT value FROM definitions WHERE key = ?1")?;
+            // One transaction: thousands of look-ups must not take a lock each.
+            let transaction = connection.transaction()?;
+            let mut statement = transaction.prepare_cached("SELECT value FROM definitions WHERE key = ?1")?;
             let mut found = BTreeMap::new();
             for key in keys {
                 if let Some(value) = statement.query_row([key], |row| row.get(0)).optional()? {
@@ -104,7 +110,8 @@ impl Memory for Cache {
     fn upstream(&self, questions: &[Question]) -> BTreeMap<Question, Upstream> {
         self.with(|connection| {
             let sql = "SELECT checked_at, resolution FROM upstream WHERE reference = ?1 AND insecure = ?2";
-            let mut statement = connection.prepare_cached(sql)?;
+            let transaction = connection.transaction()?;
+            let mut statement = transaction.prepare_cached(sql)?;
             let mut found = BTreeMap::new();
             for question in questions {
                 let row: Option<(String, String)> = statement
@@ -149,11 +156,11 @@ impl Memory for Cache {
         });
     }
 
-    fn settled(&self, target: &str) -> BTreeMap<StreamId, Settled> {
+    fn settled(&self, rules: &str) -> BTreeMap<StreamId, Settled> {
         self.with(|connection| {
-            let sql = "SELECT namespace, name, version, definition, due FROM settled WHERE target = ?1";
+            let sql = "SELECT namespace, name, version, definition, due FROM settled WHERE rules = ?1";
             let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query([target])?;
+            let mut rows = statement.query([rules])?;
             let mut found = BTreeMap::new();
             while let Some(row) = rows.next()? {
                 let due: Option<String> = row.get(4)?;
@@ -169,13 +176,13 @@ impl Memory for Cache {
         .unwrap_or_default()
     }
 
-    fn keep_settled(&self, target: &str, settled: &BTreeMap<StreamId, Settled>) {
+    fn keep_settled(&self, rules: &str, settled: &BTreeMap<StreamId, Settled>) {
         self.write(|transaction| {
             let mut statement =
                 transaction.prepare_cached("INSERT OR REPLACE INTO settled VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
             for (id, Settled { version, definition, due }) in settled {
                 let due = due.map(|due| due.to_string());
-                statement.execute(params![target, id.namespace, id.name, version, definition, due])?;
+                statement.execute(params![rules, id.namespace, id.name, version, definition, due])?;
             }
             Ok(())
         });

@@ -127,7 +127,7 @@ impl Reader {
             let sql = if settled.is_empty() {
                 "SELECT namespace, name, version, owned_tags, object, owned FROM streams"
             } else {
-                "SELECT namespace, name, version, owned_tags, NULL, NULL FROM streams"
+                "SELECT namespace, name, version, owned_tags, NULL, NULL FROM streams INDEXED BY streams_by_version"
             };
             let mut one =
                 transaction.prepare_cached("SELECT object, owned FROM streams WHERE namespace = ?1 AND name = ?2")?;

@@ -32,6 +32,9 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (namespace, name)
     ) STRICT, WITHOUT ROWID;
 
+    -- Says which streams are there, at which version, without touching the objects.
+    CREATE INDEX streams_by_version ON streams (namespace, name, version, owned_tags);
+
     -- Who changed what, when, and because of which commit. `tag` is empty for the stream itself; `before` and `after` are
     -- pull specs.
     CREATE TABLE changes (
@@ -138,6 +141,7 @@ pub(super) fn open_to_read(folder: &Path) -> Result<Option<Connection>, PortErro
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "mmap_size", 1024 * 1024 * 1024)?;
     connection.pragma_update(None, "cache_size", -16_000)
 }
 
