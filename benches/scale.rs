@@ -228,7 +228,14 @@ fn from_registry(rows: &mut Vec<Row>, folder: &Path) {
             "---\napiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata:\n  name: s{stream}\nspec:\n  tags:\n"
         );
         for tag in 0..4 {
-            let (digest, _) = registry.image(&repository, "amd64", &format!("{stream} {tag}"));
+            // Every fourth tag is a list of two platforms.
+            let image = |architecture: &str| {
+                registry.image(&repository, architecture, &format!("{stream} {tag} {architecture}"))
+            };
+            let digest = match tag {
+                3 => registry.list(&repository, &[("amd64", image("amd64")), ("arm64", image("arm64"))]),
+                _ => image("amd64").0,
+            };
             registry.tag(&repository, &format!("1.{tag}"), &digest);
             let _ = writeln!(
                 sources,
@@ -282,7 +289,7 @@ fn peer(host: &str, streams: usize) -> Duration {
 
 fn ask(stream: &mut std::net::TcpStream, method: &str, host: &str, path: &str) {
     use std::io::Read;
-    let accept = "application/vnd.docker.distribution.manifest.v2+json";
+    let accept = "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];

@@ -6,3 +6,8 @@
 pub mod git;
 pub mod registry;
 pub mod store;
+
+/// Makes ring the provider of TLS, before the first client is made. Once is enough; more often changes nothing.
+fn use_ring() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -30,8 +30,6 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         }
     };
     let console = Console::new(args.color, args.quiet);
-    // The one TLS provider; a second call, as in tests, changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match args.command {
         Command::Validate(ref command) => commands::validate::run(&args, command, &console),
         Command::Plan(ref command) => commands::plan::run(&args, command, &console),

@@ -10,7 +10,7 @@ use crate::support::{outcome, program};
 /// How often the program is killed.
 const KILLS: usize = 200;
 /// Streams in the source: enough for a run of some dozen commits.
-const STREAMS: usize = 300;
+const STREAMS: usize = 120;
 
 fn source(folder: &Path, version: usize) {
     std::fs::create_dir_all(folder.join("source")).unwrap();
@@ -113,7 +113,7 @@ fn killed_two_hundred_times_the_end_is_the_same() {
                     None => killed += 1,
                 }
                 // Not for ever on one version: the last run of each is let through.
-                if killed.is_multiple_of(25) {
+                if killed.is_multiple_of(20) {
                     let (code, _, err) = outcome(program(folder.path()).args(arguments(&disturbed)).output().unwrap());
                     assert_eq!(code, 0, "{err}");
                     break;

@@ -93,6 +93,7 @@ impl<E: Into<BoxError>> From<E> for Fetch {
 }
 
 fn fetch(mirror: &Path, url: &str, revision: Option<&str>) -> Result<ObjectId, Fetch> {
+    crate::adapters::use_ring();
     let repository = gix::open(mirror)?;
     let specs = match revision {
         None => vec!["+HEAD:refs/streamkeeper/head".to_owned()],

@@ -74,6 +74,7 @@ struct Failure {
 
 impl Http {
     pub(super) fn new(credentials: Credentials) -> Result<Self, PortError> {
+        crate::adapters::use_ring();
         let builder = || {
             Client::builder()
                 .user_agent(concat!("streamkeeper/", env!("CARGO_PKG_VERSION")))
