@@ -6,6 +6,10 @@ use std::path::Path;
 
 use crate::ports::PortError;
 
+/// Tries before a taken lock is called taken, and the time between them.
+const PATIENCE: u32 = 10;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// Holds the store for writing. The system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Lock {
@@ -19,7 +23,19 @@ impl Lock {
         let failed = |error| PortError::failed(format!("lock the store `{}`", folder.display()), error);
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-        match file.try_lock() {
+        // A moment of patience: a writer that is just ending, or a process that another part of this program is just starting
+        // and that has not let go of what it inherited.
+        let mut patience = PATIENCE;
+        let locked = loop {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) if patience > 0 => {
+                    patience -= 1;
+                    std::thread::sleep(PAUSE);
+                }
+                result => break result,
+            }
+        };
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
