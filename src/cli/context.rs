@@ -13,7 +13,7 @@ use crate::config::{Config, FILE_NAME};
 use crate::definitions::{ReadOptions, Ruling, SeverityRule, Waiver};
 use crate::model::{Policy, Refresh, RemovalLimit, StreamId};
 use crate::ports::{BlobReader, Entry, Source};
-use crate::reconcile::{self, Limits, ReadSource, Selection};
+use crate::reconcile::{self, Limits, ReadSource, Reading, Selection};
 use crate::rules::Server;
 
 use super::args::{Args, Planning};
@@ -30,6 +30,13 @@ pub(super) struct Context {
     include: Vec<String>,
     exclude: Vec<String>,
     parameters: BTreeMap<String, String>,
+}
+
+/// What reading a source takes.
+pub(super) struct Parts {
+    pub(super) selection: Selection,
+    pub(super) options: ReadOptions,
+    pub(super) ruling: Ruling,
 }
 
 /// Name and version, as plans carry them.
@@ -96,14 +103,8 @@ impl Context {
         Ok(Self { config, config_path, namespace, store, include, exclude, parameters })
     }
 
-    /// Reads what the source defines.
-    pub(super) fn read(
-        &self,
-        source: &dyn Source,
-        named: BTreeSet<String>,
-        cache: &Cache,
-        console: &Console,
-    ) -> Result<ReadSource, Failure> {
+    /// How the source is read.
+    pub(super) fn reading(&self, named: BTreeSet<String>) -> Result<Parts, Failure> {
         let selection = Selection {
             named,
             include: globs(&self.include)?,
@@ -112,8 +113,21 @@ impl Context {
             excluded: self.exclude.clone(),
         };
         let options = ReadOptions { namespace: self.namespace.clone(), parameters: self.parameters.clone() };
-        let ruling = self.ruling()?;
-        Ok(reconcile::definitions(source, &selection, self.limits(), &options, &ruling, cache, console)?)
+        Ok(Parts { selection, options, ruling: self.ruling()? })
+    }
+
+    /// Reads what the source defines.
+    pub(super) fn read(
+        &self,
+        source: &dyn Source,
+        parts: &Parts,
+        list: reconcile::List,
+        cache: &Cache,
+        console: &Console,
+    ) -> Result<ReadSource, Failure> {
+        let Parts { selection, options, ruling } = parts;
+        let reading = Reading { selection, limits: self.limits(), options, ruling };
+        Ok(reconcile::definitions(source, list, &reading, cache, console)?)
     }
 
     pub(super) fn limits(&self) -> Limits {

@@ -11,6 +11,9 @@ pub trait LiveState: Sync {
     /// What identifies the target in plans, such as `store 5b0c…`.
     fn identity(&self) -> String;
 
+    /// Something that differs whenever anything in the target differs; none where the target has no such thing.
+    fn version(&self) -> Option<String>;
+
     /// The streams of these namespaces and of all others that hold something of ours. Of the streams in `settled`, which
     /// are still at the version given there, only their existence is said.
     ///

@@ -4,7 +4,9 @@
 //! Tests: `tests/it/reconcile.rs`, `tests/it/properties.rs`.
 
 mod pass;
+mod quiet;
 mod read;
 
 pub use pass::{Pass, Planned};
-pub use read::{Limits, ReadSource, Selection, definitions};
+pub use quiet::{Inputs, Quiet, recall, remember};
+pub use read::{Limits, List, ReadSource, Reading, Selection, definitions, list};

@@ -35,6 +35,8 @@ pub struct Planned {
     pub plan: Plan,
     /// What was known.
     pub live: Live,
+    /// From when on there may be something to do although nothing changes.
+    pub due: Option<Timestamp>,
 }
 
 impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
@@ -46,19 +48,25 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
     pub async fn plan(&self, desired: &Desired, now: Timestamp) -> Result<Planned, PortError> {
         let target = self.live.identity();
         let rules = self.rules(&target);
-        let settled = self.settled(desired, &rules, now);
+        let (settled, before) = self.settled(desired, &rules, now);
         let Self { live, registry, memory, progress, policy, server, tool } = *self;
         let sources = observe::Sources { live, registry, memory, progress };
         let live = observe::collect(sources, desired, &settled, policy, now).await?;
         let plan = planner::plan(&PlanInput { desired, live: &live, policy, server, target: &target, tool });
-        self.remember(desired, &rules, &live, &plan);
-        Ok(Planned { plan, live })
+        let due = self.remember(desired, &rules, &live, &plan, before);
+        Ok(Planned { plan, live, due })
     }
 
-    /// Streams for which this definition left nothing to do, which is still so unless the target has changed since.
-    fn settled(&self, desired: &Desired, rules: &str, now: Timestamp) -> BTreeMap<StreamId, String> {
+    /// Streams for which this definition left nothing to do, which is still so unless the target has changed since; and when
+    /// the first of them is due again.
+    fn settled(
+        &self,
+        desired: &Desired,
+        rules: &str,
+        now: Timestamp,
+    ) -> (BTreeMap<StreamId, String>, Option<Timestamp>) {
         if self.policy.refresh != crate::model::Refresh::None {
-            return BTreeMap::new();
+            return (BTreeMap::new(), None);
         }
         let mut settled = self.memory.settled(rules);
         settled.retain(|id, known| {
@@ -82,11 +90,20 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
                 break;
             }
         }
-        settled.into_iter().map(|(id, known)| (id, known.version)).collect()
+        let due = settled.values().filter_map(|known| known.due).min();
+        (settled.into_iter().map(|(id, known)| (id, known.version)).collect(), due)
     }
 
-    /// Remembers the streams that nothing is to be done for.
-    fn remember(&self, desired: &Desired, rules: &str, live: &Live, plan: &Plan) {
+    /// Remembers the streams that nothing is to be done for. Gives when the first of all is due, `before` being those that
+    /// were settled already.
+    fn remember(
+        &self,
+        desired: &Desired,
+        rules: &str,
+        live: &Live,
+        plan: &Plan,
+        before: Option<Timestamp>,
+    ) -> Option<Timestamp> {
         let busy: BTreeSet<&StreamId> = plan
             .steps
             .iter()
@@ -105,6 +122,7 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
         if !settled.is_empty() {
             self.memory.keep_settled(rules, &settled);
         }
+        settled.values().filter_map(|settled| settled.due).chain(before).min()
     }
 
     /// Identifies the policy that definitions were judged by: what was settled under another one is not settled.

@@ -8,7 +8,7 @@ use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
 use crate::definitions::{self, Assembled, Candidate, FileDefinitions, FileEntry, ReadOptions, Ruling, assemble};
 use crate::model::{Cause, Ignorance};
-use crate::ports::{BlobReader, Entry, Memory, Progress, Refused, Source, SourceError};
+use crate::ports::{BlobReader, Entry, Listing, Memory, Progress, Refused, Source, SourceError};
 use crate::text::{Code, Diagnostic, Place, SourceText, inert};
 
 /// Raised whenever reading the same bytes gives something else: what was remembered is then read anew.
@@ -90,20 +90,34 @@ enum Read {
     Finding(Code, String),
 }
 
-/// Reads everything that a source defines.
+/// How a source is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// Which files are looked at.
+    pub selection: &'a Selection,
+    /// How much is read.
+    pub limits: Limits,
+    /// What reading a file depends on besides its content.
+    pub options: &'a ReadOptions,
+    /// The config's say on findings.
+    pub ruling: &'a Ruling,
+}
+
+/// The files of a source, and which were left out by patterns.
+#[derive(Debug)]
+pub struct List {
+    /// The files.
+    pub listing: Listing,
+    /// What is there and not looked into.
+    unread: BTreeSet<String>,
+}
+
+/// Lists a source.
 ///
 /// # Errors
 ///
-/// When the source as a whole cannot be read. What is wrong with single files are findings.
-pub fn definitions(
-    source: &dyn Source,
-    selection: &Selection,
-    limits: Limits,
-    options: &ReadOptions,
-    ruling: &Ruling,
-    memory: &impl Memory,
-    progress: &impl Progress,
-) -> Result<ReadSource, SourceError> {
+/// When the source as a whole cannot be read.
+pub fn list(source: &dyn Source, selection: &Selection, limits: Limits) -> Result<List, SourceError> {
     let filtered = Mutex::new(BTreeSet::new());
     let wanted = |path: &str| {
         let wanted = selection.candidate(path) != Candidate::No;
@@ -118,14 +132,29 @@ pub fn definitions(
     unread.extend(listing.refused.iter().map(|entry| entry.path.clone()));
     // Links to whatever is no definition by its name are nobody's trouble.
     listing.refused.retain(|entry| entry.kind != Refused::Link || wanted(&entry.path));
+    Ok(List { listing, unread })
+}
+
+/// Reads everything that the files of a source define.
+///
+/// # Errors
+///
+/// When the source as a whole can no longer be read. What is wrong with single files are findings.
+pub fn definitions(
+    source: &dyn Source,
+    list: List,
+    reading: &Reading<'_>,
+    memory: &impl Memory,
+    progress: &impl Progress,
+) -> Result<ReadSource, SourceError> {
+    let Reading { selection, limits, options, ruling } = *reading;
+    let List { mut listing, mut unread } = list;
     let mut findings = refused(&listing.refused);
     let mut incomplete = Vec::new();
     if listing.truncated {
         let message = format!("more than {} files could be definitions; the rest is not read", limits.files);
-        findings.push(
-            Diagnostic::new(Code::TooManyFiles, Place::default(), message)
-                .help("narrow the source with `include` and `exclude`, or raise `limits.files`"),
-        );
+        let finding = Diagnostic::new(Code::TooManyFiles, Place::default(), message);
+        findings.push(finding.help("narrow the source with `include` and `exclude`, or raise `limits.files`"));
         incomplete.push(Ignorance {
             asked: listing.revision.source.clone(),
             cause: Cause::Unreadable,

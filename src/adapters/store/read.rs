@@ -177,6 +177,19 @@ impl LiveState for Reader {
         self.id.clone()
     }
 
+    fn version(&self) -> Option<String> {
+        self.with(|connection| {
+            let value = connection.query_row(
+                "SELECT group_concat(value) FROM meta WHERE key IN ('version', 'scope')",
+                [],
+                |row| row.get(0),
+            );
+            value.map(Some)
+        })
+        .ok()
+        .flatten()
+    }
+
     async fn observe(
         &self,
         namespaces: &BTreeSet<String>,

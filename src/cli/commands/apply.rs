@@ -12,6 +12,7 @@ use crate::cli::failure::{Exit, Failure};
 use crate::executor;
 use crate::model::{FORMAT_VERSION, Outcome, Plan, Report};
 use crate::ports::LiveState;
+use crate::reconcile;
 use crate::render;
 
 use super::plan::{make, read, runtime};
@@ -31,12 +32,15 @@ pub(in crate::cli) fn run(args: &Args, command: &Apply, console: &Console) -> Re
 fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failure> {
     let (context, source) = Context::open(args)?;
     // The definitions first: what is wrong with them is said even when the store is taken.
-    let read = read(&context, &*source, &Cache::new(&context.store), &command.planning, console)?;
+    let parts = context.reading(std::collections::BTreeSet::new())?;
+    let list = reconcile::list(&*source, &parts.selection, context.limits())?;
+    let cache = Cache::new(&context.store);
+    let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
     let writer = Writer::open(&context.store)?;
     let reader = context.reader()?;
     let cache = Arc::new(Cache::new(&context.store));
     let runtime = runtime()?;
-    let plan = runtime.block_on(make(&context, &command.planning, &reader, &cache, &read, console))?;
+    let plan = runtime.block_on(make(&context, &command.planning, &reader, &cache, &read, console))?.plan;
     if plan.is_empty() {
         if command.format == ReportFormat::Text || !plan.deferred.is_empty() {
             console.say(render::plan_text(&plan, console.err_paint()).trim_end());

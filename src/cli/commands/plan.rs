@@ -1,5 +1,6 @@
 //! `plan`: look and compare. Writes nothing but what is remembered, and the file it is told to.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,12 +8,12 @@ use std::sync::Arc;
 use crate::adapters::store::{Cache, Reader};
 use crate::cli::args::{Args, Plan, PlanFormat, Planning};
 use crate::cli::console::Console;
-use crate::cli::context::{Context, TOOL, now};
+use crate::cli::context::{Context, Parts, TOOL, now};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::lines::Files;
 use crate::model;
 use crate::ports::Source;
-use crate::reconcile::{Pass, ReadSource};
+use crate::reconcile::{self, Inputs, List, Pass, Planned, ReadSource};
 use crate::render;
 
 use super::{pretty, stops};
@@ -21,8 +22,30 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
     let (context, source) = Context::open(args)?;
     let reader = context.reader()?;
     let cache = Arc::new(Cache::new(&context.store));
-    let read = read(&context, &*source, &cache, &command.planning, console)?;
-    let plan = runtime()?.block_on(make(&context, &command.planning, &reader, &cache, &read, console))?;
+    let parts = context.reading(BTreeSet::new())?;
+    let list = reconcile::list(&*source, &parts.selection, context.limits())?;
+    let (policy, server) = (context.policy(&command.planning)?, context.server());
+    let Parts { selection, options, ruling } = &parts;
+    let inputs =
+        Inputs { listing: &list.listing, selection, options, ruling, policy: &policy, server: &server, tool: TOOL };
+    let key = inputs.key(&reader);
+    let quiet = key.and_then(|key| reconcile::recall(&*cache, key, &list.listing, now()));
+    let (plan, stopped) = match quiet {
+        Some(plan) => (plan, false),
+        None => {
+            let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
+            let planned = runtime()?.block_on(make(&context, &command.planning, &reader, &cache, &read, console))?;
+            if let Some(key) = key {
+                reconcile::remember(&*cache, key, &read, &planned);
+            }
+            let stopped = stops(&read.assembled.findings, command.planning.strict);
+            // The process ends with this plan: giving back thousands of streams one by one would only take time.
+            std::mem::forget(read);
+            let Planned { plan, live, .. } = planned;
+            std::mem::forget(live);
+            (plan, stopped)
+        }
+    };
     if let Some(path) = &command.out {
         save(path, &plan)?;
         console.say(&format!("saved to {}; `streamkeeper apply {}` does exactly this", path.display(), path.display()));
@@ -32,7 +55,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
         PlanFormat::Markdown => console.out(&render::plan_markdown(&plan)),
         PlanFormat::Json => console.out(&pretty(&plan)?),
     }
-    Ok(if stops(&read.assembled.findings, command.planning.strict) {
+    Ok(if stopped {
         Exit::Refused
     } else if command.exit_code && !plan.is_empty() {
         Exit::Pending
@@ -45,11 +68,13 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
 pub(super) fn read(
     context: &Context,
     source: &dyn Source,
+    parts: &Parts,
+    list: List,
     cache: &Cache,
     planning: &Planning,
     console: &Console,
 ) -> Result<ReadSource, Failure> {
-    let read = context.read(source, std::collections::BTreeSet::new(), cache, console)?;
+    let read = context.read(source, parts, list, cache, console)?;
     let findings = &read.assembled.findings;
     let mut lines = Files::new(source, &read.entries, context.limits().file_bytes);
     // Notes are for `validate`: a plan is read for what changes.
@@ -79,7 +104,7 @@ pub(super) async fn make(
     cache: &Arc<Cache>,
     read: &ReadSource,
     console: &Console,
-) -> Result<model::Plan, Failure> {
+) -> Result<Planned, Failure> {
     let registries = context.registries(Arc::clone(cache))?;
     let policy = context.policy(planning)?;
     let server = context.server();
@@ -92,7 +117,7 @@ pub(super) async fn make(
         server: &server,
         tool: TOOL,
     };
-    Ok(pass.plan(&read.assembled.desired, now()).await?.plan)
+    Ok(pass.plan(&read.assembled.desired, now()).await?)
 }
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

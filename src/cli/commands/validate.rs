@@ -10,6 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::lines::Files;
 use crate::ports::Source;
+use crate::reconcile;
 use crate::render;
 
 use super::{pretty, stops};
@@ -24,7 +25,9 @@ pub(in crate::cli) fn run(args: &Args, command: &Validate, console: &Console) ->
         command.paths.iter().filter(|path| path.is_file()).map(|path| path.display().to_string()).collect();
     // Read afresh when files are named: nothing is kept for a look at a file.
     let cache = Cache::new(&context.store);
-    let read = context.read(&*source, named, &cache, console)?;
+    let parts = context.reading(named)?;
+    let list = reconcile::list(&*source, &parts.selection, context.limits())?;
+    let read = context.read(&*source, &parts, list, &cache, console)?;
     let findings = &read.assembled.findings;
     match command.format {
         FindingsFormat::Text => {
