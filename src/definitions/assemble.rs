@@ -197,7 +197,7 @@ fn place_stream(
     }
     let tags = tags.into_iter().map(|mut tag| {
         tag.origin.path = Arc::clone(path);
-        (tag.reference.name.clone(), tag)
+        (tag.reference.name.clone(), Box::new(tag))
     });
     let stream = DesiredStream { tags: tags.collect(), origin, ..header };
     out.desired.streams.insert(id, stream);

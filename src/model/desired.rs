@@ -48,9 +48,9 @@ pub struct DesiredStream {
     /// Deprecated: import a whole repository. Empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub docker_image_repository: String,
-    /// The tags.
+    /// The tags. Boxed, as a map's nodes have room for eleven and most streams have one or two.
     #[serde(default)]
-    pub tags: BTreeMap<String, DesiredTag>,
+    pub tags: BTreeMap<String, Box<DesiredTag>>,
     /// Where it is defined.
     pub origin: Origin,
     /// Hash of all of this but where it stands: equal content, equal definition. Empty where nobody has computed it.

@@ -16,7 +16,7 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
     let copied: Vec<(&StreamId, &DesiredTag)> = desired
         .streams
         .iter()
-        .flat_map(|(id, stream)| stream.tags.values().filter(|tag| is_copied(id, tag)).map(move |tag| (id, tag)))
+        .flat_map(|(id, stream)| stream.tags.values().filter(|tag| is_copied(id, tag)).map(move |tag| (id, &**tag)))
         .collect();
     let order = in_order(&desired.streams, &copied);
     for &(id, tag) in &order {

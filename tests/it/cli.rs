@@ -507,3 +507,52 @@ fn secrets_are_nowhere() {
         }
     }
 }
+
+#[test]
+fn what_is_said_again_without_looking_is_never_out_of_date() {
+    let folder = site();
+    let source = folder.path().join("source");
+    define(folder.path(), "a.yaml", "a", &[("1", "1")]);
+    git(&source, &["init", "-q"]);
+    std::fs::write(source.join(".gitignore"), ".streamkeeper\n").unwrap();
+    let commit = |message: &str| {
+        git(&source, &["add", "-A"]);
+        git(&source, &["commit", "-qm", message]);
+    };
+    // From Git objects, where nothing has to be read to know that nothing changed.
+    let config = ["--config", "source/streamkeeper.yaml", "--revision", "HEAD"];
+    commit("first");
+    let (code, out, err) = sk(folder.path(), &[&["apply", "--yes"], &config[..]].concat());
+    assert_eq!(code, 0, "{out}{err}");
+    let quiet = |more: &[&str]| plan(folder.path(), &[&["--exit-code"], &config[..], more].concat()).0;
+    assert_eq!((quiet(&[]), quiet(&[])), (0, 0));
+    // Another definition.
+    define(folder.path(), "a.yaml", "a", &[("1", "2")]);
+    assert_eq!(quiet(&[]), 0, "not committed");
+    commit("second");
+    assert_eq!(quiet(&[]), 2);
+    git(&source, &["reset", "-q", "--hard", "HEAD^"]);
+    assert_eq!((quiet(&[]), quiet(&[])), (0, 0));
+    // Another state of the store, by another source.
+    define(folder.path(), "a.yaml", "a", &[("1", "3")]);
+    let (code, out, err) = sk(folder.path(), &["apply", "--yes"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(quiet(&[]), 2, "the store has changed");
+    git(&source, &["checkout", "-q", "."]);
+    assert_eq!(sk(folder.path(), &[&["apply", "--yes"], &config[..]].concat()).0, 0);
+    assert_eq!((quiet(&[]), quiet(&[])), (0, 0));
+    // Asked for, another namespace, another policy.
+    images(folder.path(), 1);
+    assert_eq!(quiet(&["--refresh"]), 2);
+    assert_eq!(quiet(&["--namespace", "other"]), 2);
+    // A while later: what upstream has is looked at again, and shown.
+    let connection = rusqlite::Connection::open(source.join(".streamkeeper/cache-2.db")).unwrap();
+    connection.execute("UPDATE upstream SET checked_at = '2020-01-01T00:00:00Z'", []).unwrap();
+    connection.execute("UPDATE settled SET due = '2020-01-01T00:00:00Z'", []).unwrap();
+    connection.execute("DELETE FROM definitions", []).unwrap();
+    let (code, out) = plan(folder.path(), &config);
+    assert!(code == 0 && out.contains("1 behind upstream"), "{out}");
+    // A cache that is broken or gone is no loss.
+    std::fs::write(source.join(".streamkeeper/cache-2.db"), "nonsense").unwrap();
+    assert_eq!(quiet(&[]), 0);
+}

@@ -82,7 +82,7 @@ impl World {
             let tags = tags.iter().map(|(tag, want)| {
                 let name = format!("t{tag}");
                 let reference = tag_reference(&name, want);
-                (name, DesiredTag { reference, origin: Origin::default() })
+                (name, Box::new(DesiredTag { reference, origin: Origin::default() }))
             });
             let labels = self.labels.get(number).map(|value| ("team".to_owned(), value.to_string()));
             let stream = DesiredStream {
