@@ -11,6 +11,7 @@ mod corpus;
 mod crash;
 mod definitions;
 mod example;
+mod https;
 mod properties;
 mod readme;
 mod real_registry;
