@@ -17,7 +17,7 @@ pub struct Args {
     pub color: Color,
 
     /// Say only what was asked for, and errors.
-    #[arg(long, short, global = true, env = "STREAMKEEPER_QUIET")]
+    #[arg(long, short, global = true, env = "STREAMKEEPER_QUIET", value_parser = clap::builder::FalseyValueParser::new())]
     pub quiet: bool,
 
     /// Config file; by default `streamkeeper.yaml` at the root of the source.
@@ -75,7 +75,7 @@ pub enum Command {
     Apply(Apply),
     /// List streams or tags.
     Get(Get),
-    /// Show a stream in full.
+    /// Show a stream, or the image of a tag, in full.
     Describe(Describe),
     /// Show who changed a stream or tag, when, because of which commit.
     History(History),
@@ -228,7 +228,7 @@ pub enum Output {
 /// `describe`
 #[derive(Debug, ClapArgs)]
 pub struct Describe {
-    /// `STREAM` or `NAMESPACE/STREAM`, as many as wanted.
+    /// `STREAM`, or `STREAM:TAG` for its image; either with `NAMESPACE/` before it.
     #[arg(required = true)]
     pub names: Vec<String>,
 }

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,6 +21,7 @@ pub(super) struct Console {
     quiet: bool,
     bar: Mutex<Option<Bar>>,
     done: AtomicUsize,
+    lost: AtomicBool,
 }
 
 enum Bar {
@@ -35,7 +36,7 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Console {
     pub(super) fn new(color: Color, quiet: bool) -> Self {
-        Self { color, quiet, bar: Mutex::new(None), done: AtomicUsize::new(0) }
+        Self { color, quiet, bar: Mutex::new(None), done: AtomicUsize::new(0), lost: AtomicBool::new(false) }
     }
 
     fn paint_for(&self, is_terminal: bool) -> Paint {
@@ -62,7 +63,18 @@ impl Console {
     /// What was asked for. A reader that has gone away, as `head` does, is no error.
     pub(super) fn out(&self, text: &str) {
         let mut stdout = std::io::stdout().lock();
-        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        if let Err(error) =
+            written.or_else(|error| if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+        {
+            eprintln!("error: failed to write the output: {error}");
+            self.lost.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Something that was asked for could not be written.
+    pub(super) fn has_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// What is said about it.

@@ -98,6 +98,12 @@ impl Context {
         let store = args.store.clone().or_else(|| config.store.clone()).unwrap_or_else(beside);
         let namespace =
             args.namespace.clone().or_else(|| config.namespace.clone()).unwrap_or_else(|| "default".to_owned());
+        if !crate::model::is_namespace(&namespace) {
+            let message = format!("`{}` is not a namespace", crate::text::inert(&namespace, 80));
+            return Err(
+                Failure::usage(message).hint("a namespace is lower-case letters, digits and `-`, at most 63 of them")
+            );
+        }
         let include = if args.include.is_empty() { config.include.clone() } else { args.include.clone() };
         let exclude = config.exclude.iter().chain(&args.exclude).cloned().collect();
         Ok(Self { config, config_path, namespace, store, include, exclude, parameters })

@@ -43,6 +43,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         Command::Man(ref command) => commands::generate::man(command, &console),
     };
     match result {
+        Ok(_) if console.has_lost() => Exit::Failed,
         Ok(exit) => exit,
         Err(Failure { exit, error, hint }) => {
             console.error(&*error, hint.as_deref());

@@ -138,7 +138,7 @@ impl Reader<'_> {
                             let written = self.as_written(&entry.key, name);
                             // A part of the stream that is written in another case is not there: what it holds must not be
                             // taken for gone.
-                            let hides = is_miswritten(Some(key), name) && matches!(name, "metadata" | "spec" | "tags");
+                            let hides = matches!(name, "metadata" | "spec" | "tags") && node.get(name).is_none();
                             let finding = if hides { finding.raised() } else { finding };
                             finding.help(format!("did you mean `{name}`?")).fix(entry.key.span, written)
                         }

@@ -6,7 +6,9 @@ use crate::api::{
     DOCKER_IMAGE, IMAGE_STREAM_IMAGE, IMAGE_STREAM_TAG, INSECURE_REPOSITORY_ANNOTATION, ImportMode, ObjectReference,
     REPOSITORY_CHECK_ANNOTATION, ReferencePolicyType, TagImportPolicy, TagReference, TagReferencePolicy,
 };
-use crate::model::{DesiredStream, DesiredTag, Digest, ImageReference, InvalidReference, StreamId, is_tag_name};
+use crate::model::{
+    DesiredStream, DesiredTag, Digest, ImageReference, InvalidReference, StreamId, is_namespace, is_tag_name,
+};
 use crate::text::{Code, Node, ScalarKind, Span, Value, inert};
 
 use super::fields::{self, nearest};
@@ -71,8 +73,14 @@ fn identity(reader: &mut Reader<'_>, node: &Node, metadata: &Node, default_names
     reader.check_fields(metadata, &fields::METADATA);
     let namespace = metadata.get("namespace").and_then(|namespace| reader.text(namespace, "metadata.namespace"));
     let namespace = namespace.filter(|namespace| !namespace.is_empty()).unwrap_or(default_namespace);
-    if let Some(at) = metadata.get("namespace").filter(|_| has_placeholder(&namespace)) {
-        placeholder(reader, at, &namespace, "the namespace");
+    if let Some(at) = metadata.get("namespace") {
+        if has_placeholder(&namespace) {
+            placeholder(reader, at, &namespace, "the namespace");
+        } else if !is_namespace(&namespace) {
+            let message = format!("`{}` is not a namespace", inert(&namespace, 80));
+            let help = "a namespace is lower-case letters, digits and `-`, at most 63 of them";
+            reader.report(reader.finding(Code::StreamName, at, message).help(help));
+        }
     }
     let name = metadata.get("name").and_then(|name| reader.text(name, "metadata.name")).filter(|name| !name.is_empty());
     let Some(name) = name else {

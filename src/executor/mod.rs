@@ -40,7 +40,8 @@ pub async fn execute(
             let Some(step) = walk.next() else { break };
             let requires = walk.requires(step);
             let reason = reason(step);
-            let now = clock();
+            // Image streams keep time to the second.
+            let now = Timestamp::from_second(clock().as_second()).unwrap_or_default();
             under_way.push(async move {
                 let path = step.origin.as_ref().map_or("", |origin| &origin.path);
                 let provenance = Provenance { run, step: step.id, revision: &plan.revision, path, reason: &reason };

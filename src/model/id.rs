@@ -63,3 +63,9 @@ impl FromStr for StreamId {
         }
     }
 }
+
+/// Whether Kubernetes takes it for the name of a namespace (RFC 1123 label).
+pub fn is_namespace(name: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(good) && !name.starts_with('-') && !name.ends_with('-')
+}

@@ -15,7 +15,7 @@ mod tag_order;
 mod workload;
 
 pub use desired::{Desired, DesiredStream, DesiredTag, Held, Origin};
-pub use id::{StreamId, TagId};
+pub use id::{StreamId, TagId, is_namespace};
 pub use image_reference::{Digest, ImageReference, InvalidReference, is_tag_name};
 pub use live::{Cause, Ignorance, Live, LiveStream, Observed, Owned, PlatformImage, Question, Resolution, Upstream};
 pub use plan::{

@@ -7,6 +7,7 @@
 mod describe;
 mod findings;
 mod history;
+mod image;
 mod markdown;
 mod names;
 mod paint;
@@ -19,6 +20,7 @@ mod time;
 pub use describe::describe;
 pub use findings::{FindingsJson, SourceLines, findings_github, findings_json, findings_text, summary};
 pub use history::{HistoryRow, history};
+pub use image::describe_image;
 pub use markdown::plan_markdown;
 pub use names::{reason, wait};
 pub use paint::Paint;

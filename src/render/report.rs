@@ -27,10 +27,16 @@ pub fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
                 ("failed", format!("{}{next}", inert(error, 500)))
             }
             Outcome::Skipped { behind: Some(behind) } => ("skipped", format!("it needs step {behind}")),
-            Outcome::Skipped { behind: None } => ("skipped", "the run was stopped".to_owned()),
+            // Said once, below: a run that is stopped early leaves thousands.
+            Outcome::Skipped { behind: None } => continue,
         };
         let _ = writeln!(out, "{} {} {}", paint.red(word), step.id, subject(step));
         let _ = writeln!(out, "    {}", fold(&why, paint.width.map(|width| width.saturating_sub(4)), 6));
+    }
+    let stopped = report.count(|outcome| matches!(outcome, Outcome::Skipped { behind: None }));
+    if stopped > 0 {
+        let steps = count(stopped, "step was", "steps were");
+        let _ = writeln!(out, "{} the run was stopped before {steps} begun; run again to go on", paint.red("stopped"));
     }
     let _ = writeln!(out, "{}", paint.bold(&report_line(report)));
     out

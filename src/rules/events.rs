@@ -128,13 +128,16 @@ pub(super) fn copied(
     if !tag.reference && !own {
         move_repository(state, &source_id, &mut event);
     }
-    // The server edits the source's own head in place: it takes the new generation (statement 29, and recorded).
-    if own
-        && from.kind == IMAGE_STREAM_TAG
-        && let Some(list) = stream.status.tags.iter_mut().find(|list| list.tag == version)
-        && let Some(head) = list.items.first_mut()
-    {
-        head.generation = generation;
+    // The server edits the source's own head in place: it takes the new generation (statement 29, and recorded). Not where
+    // the source has an import before it: that head would then look like the image that is still to come.
+    if own && from.kind == IMAGE_STREAM_TAG {
+        let wished = stream.spec_tag(version).and_then(|tag| tag.generation);
+        let list = stream.status.tags.iter_mut().find(|list| list.tag == version);
+        if let Some(head) = list.and_then(|list| list.items.first_mut())
+            && wished.is_none_or(|wished| wished <= head.generation)
+        {
+            head.generation = generation;
+        }
     }
     Ok(Some(event))
 }

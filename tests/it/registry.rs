@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use streamkeeper::adapters::registry::{Credentials, HostConfig, ManifestCache, Registries};
+use streamkeeper::adapters::registry::{ContentCache, Credentials, HostConfig, Registries};
 use streamkeeper::model::{Cause, Digest, ImageReference, Observed, Question, Resolution};
 use streamkeeper::ports::Registry;
 
@@ -17,7 +17,7 @@ use crate::support::{digest, outcome, program, run};
 #[derive(Default)]
 struct Kept(Mutex<BTreeMap<Digest, (String, Vec<u8>)>>);
 
-impl ManifestCache for Kept {
+impl ContentCache for Kept {
     fn get(&self, digest: &Digest) -> Option<(String, Vec<u8>)> {
         self.0.lock().unwrap().get(digest).cloned()
     }
@@ -383,12 +383,12 @@ fn each_question_is_asked_once() {
     assert_eq!(code, 0, "{out}{err}");
     let seen = liar.seen();
     assert_eq!(
-        (seen.matches("HEAD ").count(), seen.matches("GET ").count()),
-        (1, 1),
-        "forty tags, one question:\n{seen}"
+        (seen.matches("HEAD ").count(), seen.matches("GET /v2/app/manifests").count(), seen.matches("GET ").count()),
+        (1, 1, 2),
+        "forty tags, one question, and the image's configuration:\n{seen}"
     );
     let (code, ..) =
         outcome(program(folder.path()).args(["apply", "-s", "source", "--yes", "-q", "--refresh"]).output().unwrap());
     assert_eq!(code, 0);
-    assert_eq!(liar.seen().matches("GET ").count(), 1, "a digest that is known is not fetched again");
+    assert_eq!(liar.seen().matches("GET /v2/app/manifests").count(), 1, "a digest that is known is not fetched again");
 }

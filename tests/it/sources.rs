@@ -273,8 +273,8 @@ fn a_corrupt_pack_and_a_missing_object_are_told() {
     assert_eq!(code, 3, "{out}");
     finds(&err, Code::UnreadableFile);
     // Nothing is removed because of it, although the stream is in the store.
-    std::fs::remove_dir_all(folder.path().join("store/cache-2.db")).unwrap_or_default();
-    let _ = std::fs::remove_file(folder.path().join("store/cache-2.db"));
+    std::fs::remove_dir_all(folder.path().join("store/cache-3.db")).unwrap_or_default();
+    let _ = std::fs::remove_file(folder.path().join("store/cache-3.db"));
     let (_, out, _) = run(folder.path(), &["plan", "--revision", "HEAD", "--store", "store"]);
     assert!(out.contains("nothing to do") && out.contains("waiting") || !out.contains("remove stream"), "{out}");
     std::fs::write(&loose, kept).unwrap();

@@ -18,7 +18,7 @@ const PACKS: usize = 50;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The URL without user and password, safe to show.
-pub(super) fn without_credentials(url: &str) -> String {
+pub fn without_credentials(url: &str) -> String {
     let shown = match url.split_once("://") {
         Some((scheme, rest)) => {
             // Tokens also travel in queries; and a password may hold any character, a slash among them.

@@ -10,6 +10,8 @@ mod mirror;
 mod objects;
 mod paths;
 
+pub use mirror::without_credentials;
+
 use std::path::{Path, PathBuf};
 
 use crate::ports::{Source, SourceError};

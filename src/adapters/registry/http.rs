@@ -128,6 +128,16 @@ impl Http {
         .await
     }
 
+    /// The bytes of a blob, up to the size of a manifest; none if they cannot be had.
+    pub(super) async fn blob(&self, reference: &ImageReference, host: &HostConfig, digest: &Digest) -> Option<Vec<u8>> {
+        let path = format!("{}/blobs/{digest}", reference.path());
+        let response = self.send(Method::GET, reference, host, &path).await.ok()?;
+        if !response.status().is_success() {
+            return None;
+        }
+        body(response, wire::MANIFEST_LIMIT).await.ok()
+    }
+
     /// All tags of a repository: every page, or `Unknown`. A listing cut short is not a listing.
     pub(super) async fn tags(&self, reference: &ImageReference, host: &HostConfig) -> Observed<Vec<String>> {
         let first = format!("{}/tags/list?n=1000", reference.path());

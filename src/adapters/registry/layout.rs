@@ -68,6 +68,12 @@ impl Layouts {
     }
 }
 
+/// The bytes of a blob, if the folder has it.
+pub(super) fn blob(folder: &Path, reference: &ImageReference, digest: &Digest) -> Option<Vec<u8>> {
+    let layout = Layout::find(folder, reference).ok()?;
+    layout.blob(digest, Some(String::new())).ok().flatten().map(|blob| blob.bytes)
+}
+
 fn read_index(folder: &Path) -> Result<Names, String> {
     let path = folder.join("index.json");
     let bytes = std::fs::read(&path).map_err(|error| format!("failed to read `{}`: {error}", path.display()))?;

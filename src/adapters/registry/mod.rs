@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::{Cause, Digest, Ignorance, Observed, Question, Resolution};
+use crate::model::{Cause, Digest, Ignorance, ImageReference, Observed, Question, Resolution};
 use crate::ports::{PortError, Registry};
 
 pub use auth::Credentials;
@@ -34,8 +34,8 @@ pub struct HostConfig {
     pub token_service: Option<String>,
 }
 
-/// Keeps manifests by digest. What comes out is checked again.
-pub trait ManifestCache: Send + Sync {
+/// Keeps manifests and image configs by digest. What comes out is checked again.
+pub trait ContentCache: Send + Sync {
     /// Media type and bytes.
     fn get(&self, digest: &Digest) -> Option<(String, Vec<u8>)>;
 
@@ -48,7 +48,7 @@ pub struct Registries {
     hosts: BTreeMap<String, HostConfig>,
     http: http::Http,
     layouts: layout::Layouts,
-    cache: Arc<dyn ManifestCache>,
+    cache: Arc<dyn ContentCache>,
 }
 
 impl Registries {
@@ -60,7 +60,7 @@ impl Registries {
     pub fn new(
         hosts: BTreeMap<String, HostConfig>,
         credentials: Credentials,
-        cache: Arc<dyn ManifestCache>,
+        cache: Arc<dyn ContentCache>,
     ) -> Result<Self, PortError> {
         Ok(Self { hosts, http: http::Http::new(credentials)?, layouts: layout::Layouts::default(), cache })
     }
@@ -80,6 +80,22 @@ impl Registries {
         wire::resolution(digest.clone(), &media_type, &bytes).ok()
     }
 
+    /// Keeps the config of a new image as well: what `describe` shows of it. The manifest is what counts, so a config that
+    /// cannot be had is asked for again with the next image of that digest, and nobody is told.
+    async fn learn_config(&self, reference: &ImageReference, host: &HostConfig, manifest: &wire::Manifest) {
+        let Some((digest, media_type)) = wire::config_of(&manifest.bytes) else { return };
+        if self.cache.get(&digest).is_some() {
+            return;
+        }
+        let bytes = match &host.layout {
+            Some(folder) => layout::blob(folder, reference, &digest),
+            None => self.http.blob(reference, host, &digest).await,
+        };
+        if let Some(bytes) = bytes.filter(|bytes| wire::digest_of(bytes) == digest) {
+            self.cache.put(&digest, &media_type, &bytes);
+        }
+    }
+
     fn learn(&self, asked: &str, manifest: &wire::Manifest) -> Observed<Resolution> {
         match wire::resolution(manifest.digest.clone(), &manifest.media_type, &manifest.bytes) {
             Ok(resolution) => {
@@ -97,7 +113,10 @@ impl Registry for Registries {
         let host = self.host(question);
         if let Some(folder) = &host.layout {
             return match self.layouts.manifest(folder, &question.reference) {
-                Ok(Some(manifest)) => self.learn(&asked, &manifest),
+                Ok(Some(manifest)) => {
+                    self.learn_config(&question.reference, &host, &manifest).await;
+                    self.learn(&asked, &manifest)
+                }
                 Ok(None) => Observed::Absent,
                 Err(detail) => Observed::Unknown(Ignorance { asked, cause: Cause::Unreadable, detail }),
             };
@@ -112,7 +131,10 @@ impl Registry for Registries {
             return Observed::Known(known);
         }
         match self.http.get(&question.reference, &host).await {
-            Observed::Known(manifest) => self.learn(&asked, &manifest),
+            Observed::Known(manifest) => {
+                self.learn_config(&question.reference, &host, &manifest).await;
+                self.learn(&asked, &manifest)
+            }
             Observed::Absent => Observed::Absent,
             Observed::Unknown(ignorance) => Observed::Unknown(ignorance),
         }

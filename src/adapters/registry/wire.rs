@@ -93,6 +93,12 @@ fn platforms(digest: &Digest, index: OciImageIndex) -> Result<Vec<PlatformImage>
     index.manifests.into_iter().map(platform).collect()
 }
 
+/// Digest and media type of an image's config; none for lists.
+pub(super) fn config_of(bytes: &[u8]) -> Option<(Digest, String)> {
+    let manifest: OciImageManifest = serde_json::from_slice(bytes).ok()?;
+    Some((Digest::parse(&manifest.config.digest)?, manifest.config.media_type))
+}
+
 /// The media type of a document that does not come with one, as in a layout folder.
 pub(super) fn guess_media_type(bytes: &[u8]) -> Option<String> {
     let declared: Declared = serde_json::from_slice(bytes).ok()?;

@@ -8,12 +8,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::adapters::registry::ManifestCache;
+use crate::adapters::registry::ContentCache;
 use crate::model::{Digest, Observed, Question, Resolution, StreamId, Upstream};
 use crate::ports::{Memory, Settled};
 
 /// Another layout is another file: old ones are simply no longer read.
-const FILE: &str = "cache-2.db";
+const FILE: &str = "cache-3.db";
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS definitions (key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -21,7 +21,7 @@ const SCHEMA: &str = "
         reference TEXT NOT NULL, insecure INTEGER NOT NULL, checked_at TEXT NOT NULL, resolution TEXT NOT NULL,
         PRIMARY KEY (reference, insecure)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS manifests (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, bytes BLOB NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS content (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, bytes BLOB NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS settled (
         rules TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, definition TEXT NOT NULL, due TEXT,
         PRIMARY KEY (rules, namespace, name)
@@ -189,11 +189,10 @@ impl Memory for Cache {
     }
 }
 
-impl ManifestCache for Cache {
+impl ContentCache for Cache {
     fn get(&self, digest: &Digest) -> Option<(String, Vec<u8>)> {
         self.with(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT media_type, bytes FROM manifests WHERE digest = ?1")?;
+            let mut statement = connection.prepare_cached("SELECT media_type, bytes FROM content WHERE digest = ?1")?;
             statement.query_row([digest.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()
         })
         .flatten()
@@ -201,7 +200,7 @@ impl ManifestCache for Cache {
 
     fn put(&self, digest: &Digest, media_type: &str, bytes: &[u8]) {
         self.with(|connection| {
-            let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO manifests VALUES (?1, ?2, ?3)")?;
+            let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO content VALUES (?1, ?2, ?3)")?;
             statement.execute(params![digest.as_str(), media_type, bytes])
         });
     }

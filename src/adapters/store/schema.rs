@@ -116,6 +116,10 @@ pub(super) fn open_to_write(folder: &Path) -> Result<Connection, PortError> {
 /// Opens the database to read; none when there is none.
 pub(super) fn open_to_read(folder: &Path) -> Result<Option<Connection>, PortError> {
     let path = database(folder);
+    if folder.symlink_metadata().is_ok() && !folder.is_dir() {
+        let why = "it is not a folder".to_owned();
+        return Err(PortError::Unusable { what: format!("the store `{}`", folder.display()), why });
+    }
     if !path.exists() {
         return Ok(None);
     }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Savepoint, Transaction, Transactio
 use tokio::sync::oneshot;
 
 use crate::api::{DOCKER_IMAGE, ImageStream};
-use crate::model::{Action, LiveStream, Move, Owned, Plan, Precondition, Report, StreamId};
+use crate::model::{Action, ImportResult, LiveStream, Move, Owned, Plan, Precondition, Report, StreamId};
 use crate::ports::{Command, Performed, PortError, Target};
 use crate::rules::{self, Server, State};
 
@@ -59,6 +59,12 @@ impl Writer {
     pub fn open(folder: &Path) -> Result<Self, PortError> {
         let make = |error| PortError::failed(format!("make the folder `{}`", folder.display()), error);
         std::fs::create_dir_all(folder).map_err(make)?;
+        // What is kept here is nobody's source: Git is to pass it over.
+        let ignore = folder.join(".gitignore");
+        if !ignore.exists() {
+            let failed = |error| PortError::failed(format!("write `{}`", ignore.display()), error);
+            std::fs::write(&ignore, "*\n").map_err(failed)?;
+        }
         let lock = Lock::take(folder)?;
         let connection = schema::open_to_write(folder)?;
         let (jobs, inbox) = mpsc::channel();
@@ -476,11 +482,21 @@ fn record(
     if let Some(tag) = subject.filter(|subject| rows.iter().all(|row| row.tag != *subject)) {
         rows.insert(0, Move { tag, before: None, after: None });
     }
+    let rows = rows.into_iter().map(|row| (action, row));
+    let failed = match &request.action {
+        Action::Import { images, .. } => {
+            images.iter().filter(|item| matches!(item.result, ImportResult::Failure(_))).collect()
+        }
+        _ => Vec::new(),
+    };
+    let failed =
+        failed.into_iter().map(|item| ("import failed", Move { tag: item.tag.clone(), before: None, after: None }));
+    let rows: Vec<(&str, Move)> = rows.chain(failed).collect();
     let mut insert = connection.prepare_cached(
         "INSERT INTO changes (namespace, name, tag, at, run, step, revision, dirty, path, action, reason, before, after)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?;
-    for Move { tag, before, after } in rows {
+    for (action, Move { tag, before, after }) in rows {
         insert.execute(params![
             id.namespace,
             id.name,

@@ -19,9 +19,6 @@ use super::plan::{make, read, runtime};
 use super::{pretty, stops};
 
 pub(in crate::cli) fn run(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failure> {
-    if !command.yes && command.plan.is_none() && !console.can_ask() {
-        return Err(Failure::usage("there is no terminal to ask on").hint("give `--yes` to apply without asking"));
-    }
     match &command.plan {
         Some(path) => saved(args, command, path, console),
         None => fresh(args, command, console),
@@ -47,6 +44,9 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
         }
     } else {
         console.say(render::plan_text(&plan, console.err_paint()).trim_end());
+        if !command.yes && !console.can_ask() {
+            return Err(Failure::usage("there is no terminal to ask on").hint("give `--yes` to apply without asking"));
+        }
         if !command.yes && !console.ask("Carry it out?") {
             console.say("Nothing was changed.");
             return Ok(Exit::Refused);
@@ -61,7 +61,7 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
 fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result<Exit, Failure> {
     let plan = load(path)?;
     let context = Context::load(args)?;
-    let writer = Writer::open(&context.store)?;
+    // Looked at before it is opened to write: a plan for another store leaves nothing behind in this one.
     let reader: Reader = context.reader()?;
     let identity = reader.identity();
     // A plan made before there was a store relies on there being no streams, which its steps check themselves.
@@ -69,6 +69,7 @@ fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result
         let message = format!("the plan is for `{}`, and this is `{identity}`", crate::text::inert(&plan.target, 80));
         return Err(Failure::new(Exit::Refused, message).hint("name the store it was made for with `--store`"));
     }
+    let writer = Writer::open(&context.store)?;
     carry_out(&runtime()?, &plan, &writer, command, console)
 }
 
@@ -113,7 +114,7 @@ fn carry_out(
         let stop = Arc::new(AtomicBool::new(false));
         runtime.spawn(stop_on_signal(Arc::clone(&stop)));
         let reason = |step: &crate::model::Step| render::reason(&step.reason);
-        runtime.block_on(executor::execute(plan, writer, reason, now, &stop, console))?
+        runtime.block_on(executor::execute(plan, writer, reason, jiff::Timestamp::now, &stop, console))?
     };
     match command.format {
         ReportFormat::Json => console.out(&pretty(&report)?),
@@ -141,6 +142,20 @@ async fn stop_on_signal(stop: Arc<AtomicBool>) {
     }
 }
 
+/// Whether a step writes down that an import failed.
+fn fails(action: &crate::model::Action) -> bool {
+    use crate::model::{Action, ImportResult};
+    match action {
+        Action::Import { images, .. } => images.iter().any(|item| matches!(item.result, ImportResult::Failure(_))),
+        Action::CreateStream { .. }
+        | Action::UpdateStream { .. }
+        | Action::SetTag { .. }
+        | Action::Follow { .. }
+        | Action::DeleteTag { .. }
+        | Action::DeleteStream { .. } => false,
+    }
+}
+
 fn exit(plan: &Plan, report: &Report) -> Exit {
     let total = report.outcomes.len();
     let good = report.count(Outcome::is_success);
@@ -150,7 +165,7 @@ fn exit(plan: &Plan, report: &Report) -> Exit {
         Exit::Stale
     } else if total > 0 && good == 0 && report.count(|outcome| matches!(outcome, Outcome::Failed { .. })) > 0 {
         Exit::Failed
-    } else if good < total || !plan.is_complete() {
+    } else if good < total || !plan.is_complete() || plan.steps.iter().any(|step| fails(&step.action)) {
         Exit::Partial
     } else {
         Exit::Done

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::adapters::registry::ContentCache;
+use crate::adapters::store::Cache;
 use crate::cli::args::{Args, Describe};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, now};
 use crate::cli::failure::{Exit, Failure};
+use crate::model::Digest;
 use crate::render;
 
 use super::get::commit_of;
@@ -13,23 +16,35 @@ use super::get::commit_of;
 pub(in crate::cli) fn run(args: &Args, command: &Describe, console: &Console) -> Result<Exit, Failure> {
     let context = Context::load(args)?;
     let reader = context.reader()?;
-    let mut streams = reader.streams()?;
+    let streams = reader.streams()?;
+    let cache = Cache::new(&context.store);
     for (at, name) in command.names.iter().enumerate() {
-        let (id, _) = context.name(name)?;
-        let Some(live) = streams.remove(&id) else {
+        let (id, tag) = context.name(name)?;
+        let Some(live) = streams.get(&id) else {
             return Err(
                 Failure::new(Exit::Failed, format!("there is no stream `{id}`")).hint("`streamkeeper get` lists them")
             );
         };
+        if at > 0 {
+            console.out("\n\n");
+        }
+        if let Some(tag) = tag {
+            let Some(head) = live.stream.head(&tag) else {
+                let message = format!("the tag `{id}:{tag}` has no image");
+                return Err(Failure::new(Exit::Failed, message).hint("`streamkeeper explain` says why"));
+            };
+            let content =
+                |digest: &str| Digest::parse(digest).and_then(|digest| cache.get(&digest)).map(|(_, bytes)| bytes);
+            let seen = reader.first_seen(&head.image)?;
+            console.out(&render::describe_image(&id, &tag, head, seen, content));
+            continue;
+        }
         let mut behind: BTreeMap<String, String> = BTreeMap::new();
         // Newest first: the first that names a tag is the one it is at.
         for change in reader.changes(&id, None, usize::MAX)? {
             let file = if change.path.is_empty() { String::new() } else { format!(", {}", change.path) };
             let line = format!("by commit {} ({}, {}{file})", commit_of(&change), change.action, change.reason);
             behind.entry(change.tag).or_insert(line);
-        }
-        if at > 0 {
-            console.out("\n\n");
         }
         console.out(&render::describe(&id, &live.stream, &behind, now()));
     }

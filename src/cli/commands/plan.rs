@@ -5,13 +5,14 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::adapters::git::without_credentials;
 use crate::adapters::store::{Cache, Reader};
 use crate::cli::args::{Args, Plan, PlanFormat, Planning};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, Parts, TOOL, now};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::lines::Files;
-use crate::model;
+use crate::model::{self, Refresh, StreamId};
 use crate::ports::Source;
 use crate::reconcile::{self, Inputs, List, Pass, Planned, ReadSource};
 use crate::render;
@@ -48,7 +49,15 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
     };
     if let Some(path) = &command.out {
         save(path, &plan)?;
-        console.say(&format!("saved to {}; `streamkeeper apply {}` does exactly this", path.display(), path.display()));
+        let mut again = format!("streamkeeper apply {}", path.display());
+        if args.source != "." {
+            // The line is for reading and for logs: whoever gave a login gives it again.
+            again.push_str(&format!(" --source {}", without_credentials(&args.source)));
+        }
+        if let Some(store) = &args.store {
+            again.push_str(&format!(" --store {}", store.display()));
+        }
+        console.say(&format!("saved to {}; `{again}` does exactly this", path.display()));
     }
     match command.format {
         PlanFormat::Text => console.out(&render::plan_text(&plan, console.out_paint())),
@@ -107,6 +116,20 @@ pub(super) async fn make(
 ) -> Result<Planned, Failure> {
     let registries = context.registries(Arc::clone(cache))?;
     let policy = context.policy(planning)?;
+    let streams = &read.assembled.desired.streams;
+    if let Refresh::Some(names) = &policy.refresh {
+        let unknown = |(id, tag): &&(StreamId, Option<String>)| {
+            let stream = streams.get(id);
+            stream.is_none_or(|stream| tag.as_ref().is_some_and(|tag| !stream.tags.contains_key(tag)))
+        };
+        if let Some((id, tag)) = names.iter().find(unknown) {
+            let tag = tag.as_ref().map_or(String::new(), |tag| format!(":{tag}"));
+            return Err(Failure::usage(format!("`--refresh {id}{tag}` names nothing that is defined")));
+        }
+    }
+    if read.assembled.found.0 == 0 {
+        console.say(&format!("no ImageStream is defined in {}", read.assembled.desired.revision.source));
+    }
     let server = context.server();
     let pass = Pass {
         live: reader,
