@@ -36,14 +36,14 @@ pub fn open(location: &Location) -> Result<Box<dyn Source>, SourceError> {
     let Location { given, revision, cache } = location;
     if given.starts_with('-') || given.contains(['\n', '\r', '\0']) {
         let why = "it begins with `-` or has a line break in it".to_owned();
-        return Err(SourceError::NotUnderstood { given: mirror::without_credentials(given.trim()), why });
+        return Err(SourceError::NotUnderstood { given: without_credentials(given.trim()), why });
     }
     match given.split_once("://") {
         Some(("file", path)) => Ok(Box::new(objects::open(Path::new(path), revision.as_deref())?)),
         Some(("https" | "ssh", _)) => Ok(Box::new(mirror::open(given, revision.as_deref(), cache)?)),
         Some((scheme, _)) => {
             let why = format!("a source is a path, or a URL with `https`, `ssh` or `file`, not `{scheme}`");
-            Err(SourceError::NotUnderstood { given: mirror::without_credentials(given), why })
+            Err(SourceError::NotUnderstood { given: without_credentials(given), why })
         }
         None => open_path(Path::new(given), revision.as_deref()),
     }
