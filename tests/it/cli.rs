@@ -251,6 +251,18 @@ fn another_part_of_the_source_removes_nothing_unasked() {
 }
 
 #[test]
+fn git_passes_over_a_store_that_was_made_and_keeps_its_rules_for_a_folder_that_was_there() {
+    let folder = site();
+    define(folder.path(), "a.yaml", "a", &[("1", "1")]);
+    apply(folder.path());
+    assert_eq!(std::fs::read_to_string(folder.path().join("source/.streamkeeper/.gitignore")).unwrap(), "*\n");
+    std::fs::create_dir(folder.path().join("kept")).unwrap();
+    let (code, out, err) = sk(folder.path(), &["apply", "--yes", "--store", "kept"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(folder.path().join("kept/store.db").exists() && !folder.path().join("kept/.gitignore").exists());
+}
+
+#[test]
 fn removals_are_ours_only_and_capped() {
     let folder = site();
     for at in 0..8 {

@@ -58,10 +58,11 @@ impl Writer {
     /// When somebody else is writing, or the folder has something in it that is no store of ours.
     pub fn open(folder: &Path) -> Result<Self, PortError> {
         let make = |error| PortError::failed(format!("make the folder `{}`", folder.display()), error);
+        let is_new = !folder.exists();
         std::fs::create_dir_all(folder).map_err(make)?;
-        // What is kept here is nobody's source: Git is to pass it over.
-        let ignore = folder.join(".gitignore");
-        if !ignore.exists() {
+        // What is kept here is nobody's source: Git is to pass it over. A folder that was there may hold what is.
+        if is_new {
+            let ignore = folder.join(".gitignore");
             let failed = |error| PortError::failed(format!("write `{}`", ignore.display()), error);
             std::fs::write(&ignore, "*\n").map_err(failed)?;
         }
