@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Prints the table of the benchmarks, and nothing else.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo bench --quiet --bench scale 2>/dev/null | grep '^|'
