@@ -50,15 +50,17 @@ fn definition(stream: usize, change: &str) -> String {
     text + change
 }
 
+/// `git fast-import` into the repository; what it is to write goes to its standard input.
+fn fast_import(folder: &Path) -> std::process::Child {
+    let mut command = Command::new("git");
+    command.current_dir(folder.join("repo.git")).args(["fast-import", "--quiet"]).stdin(Stdio::piped());
+    command.spawn().unwrap()
+}
+
 /// A bare repository with a file a stream, written by `git fast-import`.
 fn repository(folder: &Path, count: usize) -> usize {
     git(folder, &["init", "-q", "--bare", "repo.git"]);
-    let mut child = Command::new("git")
-        .current_dir(folder.join("repo.git"))
-        .args(["fast-import", "--quiet"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = fast_import(folder);
     let mut bytes = 0;
     let mut input = std::io::BufWriter::new(child.stdin.take().unwrap());
     write!(input, "commit refs/heads/master\ncommitter Bench <bench@example.com> 1790000000 +0000\ndata 5\nfirst\n")
@@ -77,12 +79,7 @@ fn repository(folder: &Path, count: usize) -> usize {
 
 fn change_one(folder: &Path, round: usize) {
     let text = definition(7, &format!("    - name: new-{round}\n"));
-    let mut child = Command::new("git")
-        .current_dir(folder.join("repo.git"))
-        .args(["fast-import", "--quiet"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = fast_import(folder);
     let mut input = child.stdin.take().unwrap();
     write!(
         input,

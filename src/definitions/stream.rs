@@ -9,7 +9,7 @@ use crate::api::{
 use crate::model::{
     DesiredStream, DesiredTag, Digest, ImageReference, InvalidReference, StreamId, is_namespace, is_tag_name,
 };
-use crate::text::{Code, Node, ScalarKind, Span, Value, inert};
+use crate::text::{Code, Node, ScalarKind, Span, Value, hex, inert};
 
 use super::fields::{self, nearest};
 use super::file::{FoundStream, Lowering};
@@ -66,7 +66,7 @@ fn content(header: &DesiredStream, tags: &[DesiredTag]) -> String {
     let parts = (labels, annotations, lookup_policy, docker_image_repository, references);
     let bytes = serde_json::to_vec(&parts).unwrap_or_default();
     let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-    digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest.as_ref()[..16])
 }
 
 fn identity(reader: &mut Reader<'_>, node: &Node, metadata: &Node, default_namespace: String) -> Option<StreamId> {

@@ -2,7 +2,7 @@
 //!
 //! Walks the steps in the order of their dependencies, checks what each relies on, makes one request a step and records
 //! what became of it. Decides nothing: it never looks at a reason. May name `api`, `model` and `ports`.
-//! Tests: `tests/it/properties.rs` (interrupted after any step), `tests/it/reconcile.rs`.
+//! Tests: `tests/it/properties.rs` (interrupted after any step), `tests/it/crash.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};

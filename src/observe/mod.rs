@@ -2,7 +2,7 @@
 //!
 //! [`questions`] is pure: it decides what to ask. [`collect`] asks, each question once, a bounded number at a time, and
 //! folds nothing: what nobody could say is `Unknown`. May name `api`, `model` and `ports`.
-//! Tests: beside the code, `tests/it/reconcile.rs`.
+//! Tests: beside the code, `tests/it/properties.rs`, `tests/it/registry.rs`.
 
 mod collect;
 mod questions;

@@ -1,7 +1,7 @@
 //! One pass: read, observe, plan; and carry out.
 //!
 //! The one code path of `plan`, `apply`, the daemon and the tests. It joins the rooms and decides nothing of its own.
-//! Tests: `tests/it/reconcile.rs`, `tests/it/properties.rs`.
+//! Tests: `tests/it/cli.rs`, `tests/it/properties.rs`.
 
 mod pass;
 mod quiet;

@@ -9,7 +9,7 @@ use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use crate::definitions::{self, Assembled, Candidate, FileDefinitions, FileEntry, ReadOptions, Ruling, assemble};
 use crate::model::{Cause, Ignorance};
 use crate::ports::{BlobReader, Entry, Listing, Memory, Progress, Refused, Source, SourceError};
-use crate::text::{Code, Diagnostic, Place, SourceText, inert};
+use crate::text::{Code, Diagnostic, Place, SourceText, chain, hex, inert};
 
 /// Raised whenever reading the same bytes gives something else: what was remembered is then read anew.
 const READER_VERSION: u32 = 2;
@@ -345,14 +345,7 @@ fn explain(error: SourceError) -> (Code, String) {
     if let SourceError::TooLarge { size, limit } = error {
         return (Code::TooLarge, format!("the file has {size} bytes, the limit is {limit}"));
     }
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        message.push_str(": ");
-        message.push_str(&error.to_string());
-        cause = error.source();
-    }
-    (Code::UnreadableFile, inert(&message, 300))
+    (Code::UnreadableFile, inert(&chain(&error), 300))
 }
 
 /// The id that Git gives a blob of these bytes, so that a file on disk and the same file in a commit are one to the memory.
@@ -361,10 +354,6 @@ fn blob_id(bytes: &[u8]) -> String {
     context.update(format!("blob {}\0", bytes.len()).as_bytes());
     context.update(bytes);
     hex(context.finish().as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Pure: gets values, gives strings, and everything that comes from outside is made inert on the way. Colour only repeats
 //! what words and signs say. May name `api`, `text`, `model` and `review`.
-//! Tests: beside the code, `tests/it/render.rs`, the outputs kept under `tests/`.
+//! Tests: beside the code, `tests/it/cli.rs`, the outputs kept under `tests/`.
 
 mod describe;
 mod findings;

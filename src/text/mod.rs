@@ -10,6 +10,7 @@ mod diagnostic;
 mod node;
 mod parse;
 mod scalar;
+mod shown;
 mod source;
 
 pub use code::{Code, Severity, UnknownCode};
@@ -17,4 +18,5 @@ pub use diagnostic::{Diagnostic, Fix, Place, Related};
 pub use node::{Entry, Node, Scalar, Value};
 pub use parse::{Limits, Parsed, parse};
 pub use scalar::ScalarKind;
+pub use shown::{chain, hex};
 pub use source::{SourceText, Span, inert};

@@ -117,6 +117,10 @@ fn every_room_is_in_the_table_and_says_what_it_is_for() {
     for (name, may) in LAYERS {
         let page = fs::read_to_string(manifest_folder().join("src").join(name).join("mod.rs")).unwrap();
         assert!(page.starts_with("//! "), "{name} says what it is for");
+        for (at, _) in page.match_indices("`tests/it/") {
+            let path = page[at + 1..].split('`').next().unwrap();
+            assert!(manifest_folder().join(path).exists(), "{name} names {path}, which is not there");
+        }
         let row = lib.lines().find(|line| line.starts_with(&format!("//! | [`{name}`]"))).unwrap_or_default();
         let last = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default().trim();
         let shown = may.iter().map(|room| format!("`{room}`")).collect::<Vec<_>>().join(", ");

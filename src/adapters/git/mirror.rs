@@ -8,7 +8,7 @@ use gix::ObjectId;
 use gix::remote::{Direction, fetch};
 
 use crate::ports::SourceError;
-use crate::text::inert;
+use crate::text::{chain, hex, inert};
 
 use super::objects::{self, Objects};
 
@@ -35,7 +35,7 @@ pub(super) fn open(url: &str, revision: Option<&str>, cache: &Path) -> Result<Ob
     let shown = without_credentials(url);
     let failed = |action: &str, error: BoxError| SourceError::failed(format!("{action} `{shown}`"), error);
     let digest = ring::digest::digest(&ring::digest::SHA256, shown.as_bytes());
-    let name: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let name = hex(&digest.as_ref()[..16]);
     let folder = cache.join("git");
     fs::create_dir_all(&folder).map_err(|error| failed("make the mirror of", error.into()))?;
     // Two processes must not fetch into one mirror. The lock goes with the file handle.
@@ -64,13 +64,7 @@ pub(super) fn open(url: &str, revision: Option<&str>, cache: &Path) -> Result<Ob
 
 /// Errors of the transport may repeat the URL as it was given.
 fn redact(url: &str, shown: &str, error: BoxError) -> BoxError {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
+    let text = chain(&*error);
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
     let secret = rest.rsplit_once('@').map_or("", |(user, _)| user);
     let query = rest.split_once(['?', '#']).map_or("", |(_, query)| query);

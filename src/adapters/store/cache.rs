@@ -1,4 +1,4 @@
-//! `cache.db`: what is remembered to ask and read less. Whatever goes wrong here, the answer is "not remembered".
+//! `cache-N.db`: what is remembered to ask and read less. Whatever goes wrong here, the answer is "not remembered".
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,11 @@
 //! The embedded target: SQLite in a folder, acting by `rules`.
 //!
 //! Two files. `store.db` is the state: streams with spec, status and history, whose each tag is and from which commit, the
-//! journal of plans and reports. `cache.db` is what is remembered to ask and read less; it may be deleted at any time.
+//! journal of plans and reports. `cache-N.db` is what is remembered to ask and read less; it may be deleted at any time.
 //! A step is durable before it is reported done; steps of many streams share a commit. Readers work while a writer works;
 //! writers are kept apart by a lock file, since SQLite would let them interleave.
 //! SQLite (`rusqlite`, compiled in) saves us crash safety, concurrent readers and queries.
-//! Tests: `tests/it/store.rs`, `tests/it/properties.rs`.
+//! Tests: `tests/it/cli.rs`, `tests/it/crash.rs`, `tests/it/properties.rs`.
 
 mod cache;
 mod lock;

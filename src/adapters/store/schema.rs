@@ -203,5 +203,5 @@ pub(super) fn random_hex(bytes: usize) -> Result<String, PortError> {
     let generator = ring::rand::SystemRandom::new();
     ring::rand::SecureRandom::fill(&generator, &mut random)
         .map_err(|_| PortError::failed("get random bytes", std::io::Error::other("the system has none")))?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(crate::text::hex(&random))
 }
