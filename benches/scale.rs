@@ -1,7 +1,7 @@
 //! How long the main job takes at the size of a large platform, with a limit or a peer beside each number.
 //!
 //! `cargo bench` prints the table. Whole runs of the program are measured, median of several; machines are shared and noisy,
-//! so read ratios. Set `STREAMS` for another size than 10,000.
+//! so read ratios. `cargo bench -- git registry resolving` names the parts; `STREAMS` sets another size than 10,000.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,13 +13,19 @@
 #[path = "../tests/it/real_registry.rs"]
 mod real_registry;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use real_registry::RealRegistry;
+use streamkeeper::adapters::registry::{Credentials, HostConfig, Registries, RegistryMemory, Settings};
+use streamkeeper::model::{Digest, ImageReference, Observed, Question};
+use streamkeeper::ports::Registry;
 
 const TAGS: usize = 5;
 
@@ -131,8 +137,7 @@ fn streamkeeper(folder: &Path, arguments: &[&str]) -> Command {
 /// An OCI layout folder with the images that the definitions name.
 fn layout(folder: &Path) {
     let put = |bytes: &[u8]| {
-        let digest = streamkeeper::model::Digest::sha256(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
-            .to_string();
+        let digest = Digest::sha256(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref()).to_string();
         let path = folder.join("images/blobs").join(digest.replace(':', "/"));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
@@ -141,11 +146,11 @@ fn layout(folder: &Path) {
     let mut entries = Vec::new();
     for app in 0..50 {
         for tag in 0..TAGS {
-            let config =
-                put(format!("{{\"architecture\":\"amd64\",\"os\":\"linux\",\"v\":\"{app} {tag}\"}}").as_bytes());
+            let config = format!("{{\"architecture\":\"amd64\",\"os\":\"linux\",\"v\":\"{app} {tag}\"}}");
+            let (size, config) = (config.len(), put(config.as_bytes()));
             let media_type = "application/vnd.oci.image.manifest.v1+json";
             let manifest = format!(
-                "{{\"schemaVersion\":2,\"mediaType\":\"{media_type}\",\"config\":{{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"{config}\",\"size\":1}},\"layers\":[]}}"
+                "{{\"schemaVersion\":2,\"mediaType\":\"{media_type}\",\"config\":{{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"{config}\",\"size\":{size}}},\"layers\":[]}}"
             );
             let digest = put(manifest.as_bytes());
             entries.push(format!(
@@ -243,6 +248,8 @@ fn from_registry(rows: &mut Vec<Row>, folder: &Path) {
     }
     std::fs::create_dir_all(folder.join("source")).unwrap();
     std::fs::write(folder.join("source/streams.yaml"), sources).unwrap();
+    let config = format!("registries: [{{host: '{}', private: true}}]\n", registry.host);
+    std::fs::write(folder.join("source/streamkeeper.yaml"), config).unwrap();
     // The same questions, asked as fast as one connection a core asks them: what the registry needs by itself.
     let alone = peer(&registry.host, STREAMS);
     let (time, memory) = median(3, |round| {
@@ -261,6 +268,142 @@ fn from_registry(rows: &mut Vec<Row>, folder: &Path) {
             alone.as_secs_f64()
         ),
     });
+}
+
+/// What 1,000 tags are, asked through the library; beside it the same HEAD requests without anything around them.
+fn resolving(rows: &mut Vec<Row>, folder: &Path) {
+    const TAGS: usize = 1000;
+    const AT_ONCE: usize = 16;
+    let Some(registry) = RealRegistry::start(folder, "") else { return };
+    eprintln!("resolving …");
+    for tag in 0..TAGS {
+        let (digest, _) = registry.image(&format!("lab/app{}", tag % 20), "amd64", &tag.to_string());
+        registry.tag(&format!("lab/app{}", tag % 20), &format!("t{tag}"), &digest);
+    }
+    let references: Vec<String> =
+        (0..TAGS).map(|tag| format!("{}/lab/app{}:t{tag}", registry.host, tag % 20)).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let bare = || runtime.block_on(bare(&registry.host, &references, AT_ONCE));
+    let memory: Arc<Remembers> = Arc::default();
+    let asked = |references: &[String], memory: Arc<Remembers>| {
+        let config = HostConfig { private: true, ..HostConfig::default() };
+        let settings = Settings { hosts: [(registry.host.clone(), config)].into(), ..Settings::default() };
+        let registries = Registries::new(settings, Credentials::default(), memory);
+        let started = Instant::now();
+        let known = runtime.block_on(
+            futures::stream::iter(references)
+                .map(|reference| async {
+                    let reference: ImageReference = reference.parse().unwrap();
+                    let question = Question { reference: reference.with_defaults(), insecure: true };
+                    let digest = registries.resolve(&question).await.known().map(|it| it.digest.clone()).unwrap();
+                    let reference = ImageReference { tag: String::new(), digest: Some(digest), ..question.reference };
+                    Question { reference, insecure: true }
+                })
+                .buffer_unordered(64)
+                .collect::<Vec<_>>(),
+        );
+        let time = started.elapsed();
+        let read = runtime.block_on(
+            futures::stream::iter(&known)
+                .map(|image| async { assert_eq!(registries.fetch(image).await, Observed::Known(())) })
+                .buffer_unordered(64)
+                .count(),
+        );
+        assert_eq!(read, references.len());
+        (time, registries.tally())
+    };
+    // In turns, so that both see the same weather.
+    bare();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..7 {
+        theirs.push(bare());
+        ours.push(asked(&references, Arc::default()).0);
+    }
+    ours.sort();
+    theirs.sort();
+    let (ours, theirs) = (ours[3], theirs[3]);
+    let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
+    rows.push(Row {
+        what: format!("(d) resolve {TAGS} distinct tags, cold, loopback registry"),
+        time: ours,
+        memory: 0,
+        beside: format!(
+            "bare HEAD requests, {AT_ONCE} at once: {:.3} s; ratio {ratio:.2} (limit 1.3)",
+            theirs.as_secs_f64()
+        ),
+    });
+    asked(&references, Arc::clone(&memory));
+    let (time, tally) = asked(&references, memory);
+    rows.push(Row {
+        what: "(d) the same, warm, nothing new".to_owned(),
+        time,
+        memory: 0,
+        beside: format!("{} requests, {} of them GET (limit 0)", tally.requests, tally.charged),
+    });
+    if let Some(time) = skopeo(&references[..50]) {
+        rows.push(Row {
+            what: "(d) `skopeo inspect --raw` in a loop, for 50 of them".to_owned(),
+            time,
+            memory: 0,
+            beside: format!("{TAGS} would take {:.1} s", time.as_secs_f64() * 20.0),
+        });
+    }
+}
+
+/// The same HEAD requests over a client that keeps connections alive.
+async fn bare(host: &str, references: &[String], at_once: usize) -> Duration {
+    let accept = "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+    let client = reqwest::Client::builder().build().unwrap();
+    let started = Instant::now();
+    futures::stream::iter(references)
+        .map(|reference| {
+            let (repository, tag) = reference.strip_prefix(&format!("{host}/")).unwrap().split_once(':').unwrap();
+            let request =
+                client.head(format!("http://{host}/v2/{repository}/manifests/{tag}")).header("accept", accept);
+            async { assert!(request.send().await.unwrap().headers().contains_key("docker-content-digest")) }
+        })
+        .buffer_unordered(at_once)
+        .count()
+        .await;
+    started.elapsed()
+}
+
+fn skopeo(references: &[String]) -> Option<Duration> {
+    let run = |reference: &String| {
+        let mut command = Command::new("skopeo");
+        command.args(["inspect", "--raw", "--tls-verify=false", &format!("docker://{reference}")]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().ok().filter(|status| status.success())
+    };
+    let started = Instant::now();
+    references.iter().map(run).collect::<Option<Vec<_>>>()?;
+    Some(started.elapsed())
+}
+
+/// Remembers while the process lives.
+#[derive(Default)]
+struct Remembers(Mutex<BTreeMap<Digest, (String, Vec<u8>)>>);
+
+impl RegistryMemory for Remembers {
+    fn content(&self, digest: &Digest) -> Option<(String, Vec<u8>)> {
+        self.0.lock().unwrap().get(digest).cloned()
+    }
+
+    fn keep_content(&self, digest: &Digest, media_type: &str, bytes: &[u8]) {
+        self.0.lock().unwrap().insert(digest.clone(), (media_type.to_owned(), bytes.to_vec()));
+    }
+
+    fn listing(&self, _: &str) -> Option<BTreeSet<String>> {
+        None
+    }
+
+    fn keep_listing(&self, _: &str, _: &BTreeSet<String>) {}
+
+    fn pause(&self, _: &str) -> Option<jiff::Timestamp> {
+        None
+    }
+
+    fn keep_pause(&self, _: &str, _: jiff::Timestamp) {}
 }
 
 /// HEAD and GET for every tag over plain sockets, two at a time.
@@ -311,14 +454,22 @@ fn main() {
     }
     let folder = std::env::temp_dir().join(format!("streamkeeper-bench-{}", std::process::id()));
     let mut rows = Vec::new();
-    std::fs::create_dir_all(folder.join("git")).unwrap();
-    from_git(&mut rows, &folder.join("git"), streams());
-    std::fs::create_dir_all(folder.join("registry")).unwrap();
-    from_registry(&mut rows, &folder.join("registry"));
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let mut part = |name: &str, run: &dyn Fn(&mut Vec<Row>, &Path)| {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            let folder = folder.join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            run(&mut rows, &folder);
+        }
+    };
+    part("git", &|rows, folder| from_git(rows, folder, streams()));
+    part("registry", &from_registry);
+    part("resolving", &resolving);
     println!("| what | median | most memory | beside it |");
     println!("| --- | ---: | ---: | --- |");
     for Row { what, time, memory, beside } in rows {
-        println!("| {what} | {:.3} s | {} MiB | {beside} |", time.as_secs_f64(), memory / 1024);
+        let memory = if memory == 0 { "–".to_owned() } else { format!("{} MiB", memory / 1024) };
+        println!("| {what} | {:.3} s | {memory} | {beside} |", time.as_secs_f64());
     }
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -2,4 +2,4 @@
 # Prints the table of the benchmarks, and nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo bench --quiet --bench scale 2>/dev/null | grep '^|'
+cargo bench --quiet --bench scale | grep '^|'

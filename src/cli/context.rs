@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::adapters::git::{self, Location};
-use crate::adapters::registry::{Credentials, HostConfig, Registries};
+use crate::adapters::registry::Registries;
 use crate::adapters::store::{Cache, Reader};
 use crate::config::{Config, FILE_NAME};
 use crate::definitions::{ReadOptions, Ruling, SeverityRule, Waiver};
@@ -19,6 +19,7 @@ use crate::rules::Server;
 use super::args::{Args, Planning};
 use super::console::Console;
 use super::failure::{Exit, Failure};
+use super::registries;
 
 /// Config and flags, brought together.
 pub(super) struct Context {
@@ -73,14 +74,10 @@ impl Context {
         }
         let Some(text) = config_of_revision(&*source)? else { return Ok((Self::load(args)?, source)) };
         let config = Config::parse(&text, FILE_NAME, Path::new(""))?;
-        // A config that strangers can propose must not choose folders of this machine.
-        let reaches = |registry: &crate::config::RegistryConfig| {
-            registry.layout.is_some() || registry.insecure || registry.token_service.is_some()
-        };
-        if config.store.is_some() || config.registries.iter().any(reaches) {
-            let message = format!(
-                "`{FILE_NAME}` in the revision has `store`, `layout`, `insecure` or `tokenService`, which only a config on disk may"
-            );
+        let reaching = registries::reaching(&config);
+        if let Some((field, _)) = reaching.iter().find(|(_, reaches)| **reaches) {
+            let of = if *field == "registries" { " with files, `private`, `insecure` or `tokenService`" } else { "" };
+            let message = format!("`{FILE_NAME}` in the revision has `{field}`{of}, which only a config on disk may");
             return Err(Failure::new(Exit::Refused, message).hint("name a config with `--config FILE`"));
         }
         Ok((Self::with_config(args, config, FILE_NAME.to_owned())?, source))
@@ -205,22 +202,9 @@ impl Context {
         Server { platform: self.config.platform().unwrap_or(defaults.platform.clone()), ..defaults }
     }
 
-    pub(super) fn registries(&self, cache: Arc<Cache>) -> Result<Registries, Failure> {
-        let mut hosts = BTreeMap::new();
-        for registry in &self.config.registries {
-            let host = HostConfig {
-                layout: registry.layout.clone(),
-                insecure: registry.insecure,
-                insecure_by_config: registry.insecure,
-                token_service: registry.token_service.clone(),
-            };
-            hosts.insert(registry.host.clone(), host);
-        }
-        let credentials = match docker_config() {
-            Some(path) => Credentials::from_docker_config(&path)?,
-            None => Credentials::default(),
-        };
-        Ok(Registries::new(hosts, credentials, cache)?)
+    /// The registries; `person_waits` for what they say.
+    pub(super) fn registries(&self, cache: Arc<Cache>, person_waits: bool) -> Result<Registries, Failure> {
+        registries::open(&self.config, cache, person_waits)
     }
 
     pub(super) fn reader(&self) -> Result<Reader, Failure> {
@@ -276,12 +260,4 @@ fn cache_folder() -> PathBuf {
         .or_else(|| of("XDG_CACHE_HOME").map(|cache| cache.join("streamkeeper")))
         .or_else(|| of("HOME").map(|home| home.join(".cache/streamkeeper")))
         .unwrap_or_else(|| std::env::temp_dir().join("streamkeeper-cache"))
-}
-
-/// The Docker config file of this user.
-fn docker_config() -> Option<PathBuf> {
-    let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    of("DOCKER_CONFIG")
-        .map(|folder| folder.join("config.json"))
-        .or_else(|| of("HOME").map(|home| home.join(".docker/config.json")))
 }

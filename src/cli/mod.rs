@@ -9,6 +9,7 @@ mod console;
 mod context;
 mod failure;
 mod lines;
+mod registries;
 
 use clap::Parser;
 

@@ -12,6 +12,7 @@ use crate::model::{Policy, RemovalLimit};
 use crate::text::{Place, Severity, inert};
 
 use super::Interval;
+use super::registries::{AllowedRegistryConfig, MirrorConfig, RegistryConfig};
 
 /// Configuration of Streamkeeper.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -33,6 +34,13 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// How hosts are treated.
     pub registries: Vec<RegistryConfig>,
+    /// Who answers in a registry's place.
+    pub mirrors: Vec<MirrorConfig>,
+    /// Files that say more of mirrors, relative to this file: `registries.conf` (version 2), ImageDigestMirrorSet,
+    /// ImageTagMirrorSet, ImageContentSourcePolicy.
+    pub mirror_files: Vec<PathBuf>,
+    /// Files with logins, relative to this file, asked before the user's own: Docker or podman configs, pull secrets.
+    pub credentials: Vec<PathBuf>,
     /// Folder of the embedded store, relative to this file; `.streamkeeper` beside the source when it is not given.
     pub store: Option<PathBuf>,
     /// Platform that `Legacy` imports take from manifest lists, as `os/architecture`; `linux/amd64` when it is not given.
@@ -101,29 +109,18 @@ pub struct PolicyConfig {
     pub max_removals: Option<MaxRemovals>,
     /// An empty source may remove everything.
     pub allow_empty: bool,
+    /// Registries that images may be imported from; all, when it is not given.
+    pub allowed_registries_for_import: Vec<AllowedRegistryConfig>,
+    /// Hosts that nothing is imported from.
+    pub blocked_registries: Vec<String>,
+    /// Tags that `dockerImageRepository` imports; 50 when it is not given, as on OpenShift.
+    pub max_images_bulk_imported_per_repository: Option<usize>,
 }
 
 /// How many removals one run may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct MaxRemovals(pub usize);
-
-/// How a host is treated.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RegistryConfig {
-    /// `host[:port]` as it stands in image references.
-    pub host: String,
-    /// OCI layout folder to read in its place, relative to this file.
-    #[serde(default)]
-    pub layout: Option<PathBuf>,
-    /// TLS need not be verified, plain http is a fallback.
-    #[serde(default)]
-    pub insecure: bool,
-    /// Host of the token service that may be given this registry's login, if it is another one.
-    #[serde(default)]
-    pub token_service: Option<String>,
-}
 
 /// A config has a mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -155,7 +152,11 @@ impl Config {
         })?;
         config.store = config.store.map(|store| folder.join(store));
         for registry in &mut config.registries {
-            registry.layout = registry.layout.take().map(|layout| folder.join(layout));
+            registry.place(folder);
+            registry.check().map_err(|message| wrong("", message))?;
+        }
+        for path in config.mirror_files.iter_mut().chain(&mut config.credentials) {
+            *path = folder.join(&*path);
         }
         let platform = config.platform.as_deref();
         if platform.is_some_and(|platform| platform.split('/').filter(|part| !part.is_empty()).count() != 2) {
@@ -177,13 +178,16 @@ impl Config {
 
     /// The planner's policy.
     pub fn policy(&self) -> Policy {
-        let PolicyConfig { schedule_interval, check_interval, max_removals, allow_empty } = &self.policy;
+        let PolicyConfig { schedule_interval, check_interval, max_removals, allow_empty, .. } = &self.policy;
         let mut policy = Policy { allow_empty: *allow_empty, ..Policy::default() };
         if let Some(interval) = schedule_interval {
             policy.schedule_interval = interval.duration();
         }
         if let Some(interval) = check_interval {
             policy.check_interval = interval.duration();
+        }
+        if let Some(count) = self.policy.max_images_bulk_imported_per_repository {
+            policy.repository_tags = count;
         }
         if let Some(MaxRemovals(count)) = max_removals {
             policy.removals = RemovalLimit::Count(*count);

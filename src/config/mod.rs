@@ -6,12 +6,13 @@
 
 mod duration;
 mod file;
+mod registries;
 
 pub use duration::Interval;
 pub use file::{
-    Config, ConfigError, FindingRules, FindingSeverity, LimitConfig, MaxRemovals, PolicyConfig, RegistryConfig,
-    WaiverConfig,
+    Config, ConfigError, FindingRules, FindingSeverity, LimitConfig, MaxRemovals, PolicyConfig, WaiverConfig,
 };
+pub use registries::{AllowedRegistryConfig, MirrorConfig, MirrorSourcePolicy, PullConfig, RegistryConfig};
 
 /// Name of the config file at the root of a source.
 pub const FILE_NAME: &str = "streamkeeper.yaml";

@@ -98,11 +98,8 @@ pub fn assemble(
             .collect();
         if !definitions.complete {
             let error = judged.iter().flatten().find(|finding| finding.severity == Severity::Error);
-            out.desired.incomplete.push(Ignorance {
-                asked: inert(&path, 200),
-                cause: Cause::Unreadable,
-                detail: error.map_or_else(String::new, |finding| finding.message.clone()),
-            });
+            let detail = error.map_or_else(String::new, |finding| finding.message.clone());
+            out.desired.incomplete.push(Ignorance::new(inert(&path, 200), Cause::Unreadable, detail));
         }
         for found in definitions.streams {
             out.found.0 += 1;
@@ -161,7 +158,7 @@ fn place_stream(
     let Some(id) = id else {
         // Nobody knows which stream was meant: it may be one that is there.
         let detail = "a stream without a name".to_owned();
-        out.desired.incomplete.push(Ignorance { asked: inert(path, 200), cause: Cause::Unreadable, detail });
+        out.desired.incomplete.push(Ignorance::new(inert(path, 200), Cause::Unreadable, detail));
         return;
     };
     let origin = at(&header.origin, path);
@@ -188,7 +185,7 @@ fn place_stream(
     }
     if has_placeholder(&id.name) || has_placeholder(&id.namespace) {
         let detail = format!("the name of the stream `{}` is not known", inert(&id.name, 80));
-        out.desired.incomplete.push(Ignorance { asked: inert(path, 200), cause: Cause::Unreadable, detail });
+        out.desired.incomplete.push(Ignorance::new(inert(path, 200), Cause::Unreadable, detail));
         return;
     }
     if let Some(held) = held {

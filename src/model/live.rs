@@ -33,6 +33,9 @@ pub struct Ignorance {
     pub cause: Cause,
     /// The answer or error in words, made inert.
     pub detail: String,
+    /// Not before then will it be asked again, where somebody has to be left alone; otherwise the next pass asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Timestamp>,
 }
 
 /// Kinds of ignorance: they differ in what helps.
@@ -52,11 +55,13 @@ pub enum Cause {
     /// The other side says it is broken.
     ServerError,
     /// The answer cannot be believed or understood.
-    BadAnswer,
+    Malformed,
+    /// The answer lacks a part: a list of tags that is shorter than it was. It is good for nothing that takes away.
+    Incomplete,
     /// It could not be read.
     Unreadable,
     /// Our own policy forbids to ask.
-    NotAllowed,
+    Refused,
 }
 
 impl fmt::Display for Cause {
@@ -68,16 +73,29 @@ impl fmt::Display for Cause {
             Self::Forbidden => "forbidden",
             Self::RateLimited => "rate limited",
             Self::ServerError => "server error",
-            Self::BadAnswer => "bad answer",
+            Self::Malformed => "malformed answer",
+            Self::Incomplete => "incomplete answer",
             Self::Unreadable => "unreadable",
-            Self::NotAllowed => "not allowed",
+            Self::Refused => "refused by policy",
         })
     }
 }
 
 impl fmt::Display for Ignorance {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: {}: {}", self.asked, self.cause, self.detail)
+        let Self { asked, cause, detail, again } = self;
+        write!(out, "{asked}: {cause}: {detail}")?;
+        match again {
+            Some(again) => write!(out, "; not asked again before {again}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Ignorance {
+    /// The next pass asks again.
+    pub fn new(asked: impl Into<String>, cause: Cause, detail: impl Into<String>) -> Self {
+        Self { asked: asked.into(), cause, detail: detail.into(), again: None }
     }
 }
 
@@ -94,6 +112,8 @@ pub struct Live {
     pub upstream: BTreeMap<Question, Upstream>,
     /// Tags of repositories that are imported whole, by repository.
     pub listings: BTreeMap<String, Observed<Vec<String>>>,
+    /// Manifest lists that tags have now, where something of them is remembered.
+    pub lists: BTreeMap<Digest, Resolution>,
     /// Streams that are as they were when the same definition left nothing to do. They are not in `streams`.
     pub settled: BTreeSet<StreamId>,
     /// Tags of ours in settled streams.
@@ -197,11 +217,10 @@ impl Live {
             (Some(stream), _) => Observed::Known(stream),
             (None, Some(Observed::Known(()) | Observed::Absent)) => Observed::Absent,
             (None, Some(Observed::Unknown(ignorance))) => Observed::Unknown(ignorance.clone()),
-            (None, None) => Observed::Unknown(Ignorance {
-                asked: format!("namespace {}", id.namespace),
-                cause: Cause::Unreadable,
-                detail: "it was not listed".to_owned(),
-            }),
+            (None, None) => {
+                let asked = format!("namespace {}", id.namespace);
+                Observed::Unknown(Ignorance::new(asked, Cause::Unreadable, "it was not listed"))
+            }
         }
     }
 }

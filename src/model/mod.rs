@@ -12,6 +12,7 @@ mod policy;
 mod report;
 mod revision;
 mod tag_order;
+mod tally;
 mod workload;
 
 pub use desired::{Desired, DesiredStream, DesiredTag, Held, Origin};
@@ -26,6 +27,7 @@ pub use policy::{Policy, Refresh, RemovalLimit};
 pub use report::{Outcome, Report};
 pub use revision::Revision;
 pub use tag_order::import_order;
+pub use tally::Tally;
 pub use workload::{Container, FieldPath, Workload, WorkloadId, WorkloadTrigger};
 
 /// Version of the formats of saved plans and reports.

@@ -219,6 +219,12 @@ pub enum Reason {
     },
     /// A followed upstream tag has another image.
     UpstreamMoved,
+    /// A followed upstream tag has another list of images, in which the image for this platform is the same: nothing that
+    /// runs there changes.
+    ListMoved {
+        /// `os/architecture`.
+        platform: String,
+    },
     /// It was asked for with `--refresh`.
     Asked,
     /// The last import failed.

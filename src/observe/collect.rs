@@ -1,11 +1,13 @@
 //! Asking, with bounded concurrency.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use futures::StreamExt;
 use jiff::Timestamp;
 
-use crate::model::{Desired, ImageReference, Live, Observed, Policy, Question, StreamId, Upstream, import_order};
+use crate::model::{
+    Desired, Digest, ImageReference, Live, Observed, Policy, Question, Resolution, StreamId, Upstream, import_order,
+};
 use crate::ports::{LiveState, Memory, PortError, Progress, Registry};
 
 use super::questions::{Questions, questions};
@@ -82,14 +84,41 @@ pub async fn collect(
     let answers: BTreeMap<Question, Upstream> = answers.into_iter().collect();
     memory.keep_upstream(&answers);
     observed.upstream.extend(answers);
+    observed.lists = lists(&observed, registry);
     Ok(observed)
 }
 
-async fn ask<A>(questions: BTreeSet<Question>, one: impl Fn(Question) -> A) -> Vec<A::Output>
+/// Asks all questions, a bounded number at a time, in turns over the registries: one that is slow does not hold up the rest.
+pub(super) async fn ask<A>(questions: impl IntoIterator<Item = Question>, one: impl Fn(Question) -> A) -> Vec<A::Output>
 where
     A: Future,
 {
-    futures::stream::iter(questions).map(one).buffer_unordered(CONCURRENCY).collect().await
+    let mut hosts: BTreeMap<String, VecDeque<Question>> = BTreeMap::new();
+    for question in questions {
+        hosts.entry(question.reference.registry.clone()).or_default().push_back(question);
+    }
+    let mut turns = Vec::new();
+    while !hosts.is_empty() {
+        turns.extend(hosts.values_mut().filter_map(VecDeque::pop_front));
+        hosts.retain(|_, left| !left.is_empty());
+    }
+    futures::stream::iter(turns).map(one).buffer_unordered(CONCURRENCY).collect().await
+}
+
+/// What is known of the lists that tags have now: with it, a list that moved is told apart from an image that did.
+fn lists(live: &Live, registry: &impl Registry) -> BTreeMap<Digest, Resolution> {
+    let heads = live.streams.values().flat_map(|live| &live.stream.status.tags).filter_map(|tag| tag.items.first());
+    let digests: BTreeSet<Digest> = heads.filter_map(|head| Digest::parse(&head.image)).collect();
+    let moved = |digest: &Digest| {
+        let is_now = |upstream: &Upstream| upstream.answer.known().is_some_and(|now| now.digest == *digest);
+        !live.upstream.values().any(is_now)
+    };
+    // Only where some list was read at all is there anything to compare with.
+    if !live.upstream.values().any(|upstream| upstream.answer.known().is_some_and(|now| !now.platforms.is_empty())) {
+        return BTreeMap::new();
+    }
+    let known = digests.into_iter().filter(moved).filter_map(|digest| registry.known(&digest));
+    known.filter(|list| !list.platforms.is_empty()).map(|list| (list.digest.clone(), list)).collect()
 }
 
 /// Questions for the tags that a repository import brings in: the first in the server's order (semantics 3.4).

@@ -3,9 +3,9 @@
 use crate::api::{ImageStream, TagReference};
 use crate::model::{
     Action, DeferredAction, DesiredStream, Digest, ImageReference, ImportFailure, ImportItem, ImportResult, Observed,
-    Origin, Question, Reason, Resolution, StreamId, Wait, import_order,
+    Origin, PlatformImage, Question, Reason, Resolution, StreamId, Wait, import_order,
 };
-use crate::rules::{choose_image, is_imported};
+use crate::rules::{choose_image, is_imported, platform};
 
 use super::builder::Builder;
 
@@ -96,7 +96,8 @@ fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference) -> Verdi
             },
             (Some(digest), Some(head)) if head.image != digest.as_str() && question.reference.digest.is_none() => {
                 if tag.import_policy.scheduled {
-                    Verdict::Import(Reason::UpstreamMoved, item(tag, ImportResult::Image { digest }))
+                    let reason = moved(builder, tag, answer, &head.image);
+                    Verdict::Import(reason, item(tag, ImportResult::Image { digest }))
                 } else {
                     Verdict::Wait(Wait::Behind { upstream: digest, current: head.docker_image_reference.clone() })
                 }
@@ -157,6 +158,23 @@ fn item(tag: &TagReference, result: ImportResult) -> ImportItem {
         import_policy: tag.import_policy,
         reference_policy: tag.reference_policy,
         result,
+    }
+}
+
+/// Whether the image itself moved, or only the list that a tag preserves: attestations come and go, other platforms are built.
+fn moved(builder: &Builder<'_>, tag: &TagReference, answer: Option<&Observed<Resolution>>, head: &str) -> Reason {
+    let before = Digest::parse(head).and_then(|digest| builder.input.live.lists.get(&digest));
+    let (Some(before), Some(after)) = (before, answer.and_then(Observed::known)) else { return Reason::UpstreamMoved };
+    let (os, architecture) = platform(tag, builder.input.server);
+    let image = |list: &Resolution| {
+        let is_ours = |image: &&PlatformImage| image.os == os && image.architecture == architecture;
+        list.platforms.iter().find(is_ours).map(|image| image.digest.clone())
+    };
+    match (image(before), image(after)) {
+        (Some(before), Some(after)) if before == after => {
+            Reason::ListMoved { platform: format!("{os}/{architecture}") }
+        }
+        _ => Reason::UpstreamMoved,
     }
 }
 

@@ -105,8 +105,8 @@ fn unread(builder: &Builder<'_>, removal: &Removal<'_>) -> Option<Wait> {
         unread.contains(*path) || folders.into_iter().any(|folder| unread.contains(folder))
     };
     let path = removal.paths.iter().find(hides)?;
-    let detail = "it was defined there; the file is there and was not read".to_owned();
-    Some(Wait::Unknown(Ignorance { asked: path.clone(), cause: Cause::Unreadable, detail }))
+    let detail = "it was defined there; the file is there and was not read";
+    Some(Wait::Unknown(Ignorance::new(path, Cause::Unreadable, detail)))
 }
 
 /// Tags of a stream that are ours and no longer defined.

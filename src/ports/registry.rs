@@ -1,12 +1,22 @@
 //! What is asked of registries.
 
-use crate::model::{Observed, Question, Resolution};
+use crate::model::{Digest, Observed, Question, Resolution, Tally};
 
 /// Answers what references are now. Never an error: what cannot be said is `Unknown`, with the reason.
 pub trait Registry: Sync {
-    /// What a reference resolves to.
+    /// What a reference resolves to, as the registry says. Of an image that nobody has fetched this is the registry's word;
+    /// lists were read.
     fn resolve(&self, question: &Question) -> impl Future<Output = Observed<Resolution>> + Send;
 
-    /// The tags of a repository, all pages of them.
+    /// Sees the bytes of an image that is named by its digest: they are there, and are what the digest says.
+    fn fetch(&self, image: &Question) -> impl Future<Output = Observed<()>> + Send;
+
+    /// What a digest resolves to, if its bytes were seen before. Asks nobody.
+    fn known(&self, digest: &Digest) -> Option<Resolution>;
+
+    /// The tags of a repository, all pages of them. A list that may lack some is `Unknown`.
     fn tags(&self, repository: &Question) -> impl Future<Output = Observed<Vec<String>>> + Send;
+
+    /// What it took so far.
+    fn tally(&self) -> Tally;
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::model::{Desired, Live, Plan, Policy, StreamId};
+use crate::model::{Desired, Live, Observed, Plan, Policy, StreamId, Upstream};
 use crate::observe;
 use crate::planner::{self, PlanInput};
 use crate::ports::{LiveState, Memory, PortError, Progress, Registry, Settled};
@@ -51,8 +51,19 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
         let (settled, before) = self.settled(desired, &rules, now);
         let Self { live, registry, memory, progress, policy, server, tool } = *self;
         let sources = observe::Sources { live, registry, memory, progress };
-        let live = observe::collect(sources, desired, &settled, policy, now).await?;
-        let plan = planner::plan(&PlanInput { desired, live: &live, policy, server, target: &target, tool });
+        let mut live = observe::collect(sources, desired, &settled, policy, now).await?;
+        let plan = loop {
+            let plan = planner::plan(&PlanInput { desired, live: &live, policy, server, target: &target, tool });
+            // A registry's word for a digest is enough to compare with. Before one is planned, its bytes were seen; an image
+            // that cannot be had is not known, and the plan is made again without it: each round knows less, so this ends.
+            let unseen = observe::unseen(&plan, registry, progress).await;
+            if unseen.is_empty() {
+                break plan;
+            }
+            for (question, ignorance) in unseen {
+                live.upstream.insert(question, Upstream { answer: Observed::Unknown(ignorance), checked_at: now });
+            }
+        };
         let due = self.remember(desired, &rules, &live, &plan, before);
         Ok(Planned { plan, live, due })
     }

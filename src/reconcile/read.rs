@@ -155,11 +155,8 @@ pub fn definitions(
         let message = format!("more than {} files could be definitions; the rest is not read", limits.files);
         let finding = Diagnostic::new(Code::TooManyFiles, Place::default(), message);
         findings.push(finding.help("narrow the source with `include` and `exclude`, or raise `limits.files`"));
-        incomplete.push(Ignorance {
-            asked: listing.revision.source.clone(),
-            cause: Cause::Unreadable,
-            detail: format!("it has more than {} files", limits.files),
-        });
+        let detail = format!("it has more than {} files", limits.files);
+        incomplete.push(Ignorance::new(&listing.revision.source, Cause::Unreadable, detail));
     }
 
     progress.begin("reading definitions", listing.entries.len());
@@ -179,7 +176,7 @@ pub fn definitions(
             }
             Read::Finding(code, message) => {
                 let asked = inert(&entry.path, 200);
-                incomplete.push(Ignorance { asked, cause: Cause::Unreadable, detail: message.clone() });
+                incomplete.push(Ignorance::new(asked, Cause::Unreadable, &message));
                 findings.push(Diagnostic::new(code, Place::file(&entry.path), message));
             }
         }

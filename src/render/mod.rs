@@ -22,7 +22,7 @@ pub use findings::{FindingsJson, SourceLines, findings_github, findings_json, fi
 pub use history::{HistoryRow, history};
 pub use image::describe_image;
 pub use markdown::plan_markdown;
-pub use names::{reason, wait};
+pub use names::{reason, tally, wait};
 pub use paint::Paint;
 pub use plan::{plan_line, plan_text};
 pub use report::{report_line, report_text};

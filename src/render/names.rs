@@ -1,6 +1,6 @@
 //! Reasons and waits in words.
 
-use crate::model::{Reason, Wait};
+use crate::model::{Cause, Ignorance, Reason, Tally, Wait};
 use crate::text::inert;
 
 /// Why a step is in a plan, in a few words.
@@ -9,6 +9,9 @@ pub fn reason(reason: &Reason) -> String {
         Reason::Missing => "new".to_owned(),
         Reason::Changed { fields } => format!("changed: {}", fields.join(", ")),
         Reason::UpstreamMoved => "upstream moved".to_owned(),
+        Reason::ListMoved { platform } => {
+            format!("the upstream list moved, its image for {} did not", inert(platform, 60))
+        }
         Reason::Asked => "asked for".to_owned(),
         Reason::ImportFailed { since: Some(since) } => format!("failed since {since}"),
         Reason::ImportFailed { since: None } => "failed before".to_owned(),
@@ -22,7 +25,10 @@ pub fn reason(reason: &Reason) -> String {
 /// For what a step waits, in a sentence.
 pub fn wait(wait: &Wait) -> String {
     match wait {
-        Wait::Unknown(ignorance) => inert(&ignorance.to_string(), 400),
+        Wait::Unknown(ignorance) => {
+            let next = if next_pass_helps(ignorance) { "; the next run asks again" } else { "" };
+            format!("{}{next}", inert(&ignorance.to_string(), 500))
+        }
         Wait::Held { by } => format!("held by {}", inert(by, 300)),
         Wait::OverLimit { removals, limit } => format!(
             "{removals} {} in one run, the limit is {limit}; raise it with --max-removals {removals}",
@@ -34,6 +40,30 @@ pub fn wait(wait: &Wait) -> String {
         }
         Wait::Refused { rule } => inert(rule, 400),
     }
+}
+
+/// Whether all that is needed is to ask once more, and no time was given for it.
+fn next_pass_helps(ignorance: &Ignorance) -> bool {
+    let may = match ignorance.cause {
+        Cause::Unreachable
+        | Cause::TimedOut
+        | Cause::RateLimited
+        | Cause::ServerError
+        | Cause::Malformed
+        | Cause::Incomplete => true,
+        Cause::Unauthorized | Cause::Forbidden | Cause::Unreadable | Cause::Refused => false,
+    };
+    may && ignorance.again.is_none()
+}
+
+/// What asking registries took, on one line.
+pub fn tally(tally: &Tally) -> String {
+    let Tally { asked, cached, charged, refused, requests, milliseconds } = tally;
+    format!(
+        "registries: {asked} asked, {cached} answered from cache, {charged} charged, {refused} refused, {requests} requests, {}.{} s",
+        milliseconds / 1000,
+        milliseconds % 1000 / 100
+    )
 }
 
 /// The part of a pull spec that tells images apart: its digest, cut, or all of it.

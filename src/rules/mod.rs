@@ -29,7 +29,7 @@ pub use import::check_import;
 pub use moves::moves;
 pub use perform::perform;
 pub use refusal::{Cause, Refusal, RefusalReason};
-pub use resolve::{choose_image, is_imported, resolve, source_changed};
+pub use resolve::{choose_image, is_imported, platform, resolve, source_changed};
 pub use satisfied::{is_same, is_satisfied};
 
 /// What a request is answered from.

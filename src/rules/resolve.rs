@@ -42,6 +42,16 @@ pub fn source_changed(before: &TagReference, after: &TagReference, namespace: &s
         || before.import_policy.import_mode != after.import_policy.import_mode
 }
 
+/// Operating system and architecture that a tag wants (semantics 3.6).
+pub fn platform<'a>(tag: &'a TagReference, server: &'a Server) -> (&'a str, &'a str) {
+    // The annotations steer imports by tag only (statement 97).
+    let by_tag = tag.from.as_ref().is_some_and(|from| !from.name.contains('@'));
+    let wish = |annotation: &str| tag.annotations.get(annotation).filter(|_| by_tag);
+    let os = wish(PREFER_OS_ANNOTATION).unwrap_or(&server.platform.0);
+    let architecture = wish(PREFER_ARCH_ANNOTATION).unwrap_or(&server.platform.1);
+    (os, architecture)
+}
+
 /// The image an import takes from what a reference resolves to (semantics 3.6). `None` for a list with no images.
 pub fn choose_image<'a>(tag: &TagReference, resolution: &'a Resolution, server: &Server) -> Option<&'a Digest> {
     if resolution.platforms.is_empty() {
@@ -51,11 +61,7 @@ pub fn choose_image<'a>(tag: &TagReference, resolution: &'a Resolution, server: 
     if tag.import_policy.import_mode == ImportMode::PreserveOriginal {
         return Some(&resolution.digest);
     }
-    // The annotations steer imports by tag only (statement 97).
-    let by_tag = tag.from.as_ref().is_some_and(|from| !from.name.contains('@'));
-    let wish = |annotation: &str| tag.annotations.get(annotation).filter(|_| by_tag);
-    let os = wish(PREFER_OS_ANNOTATION).unwrap_or(&server.platform.0);
-    let architecture = wish(PREFER_ARCH_ANNOTATION).unwrap_or(&server.platform.1);
+    let (os, architecture) = platform(tag, server);
     let find = |os: &str, architecture: &str| {
         resolution.platforms.iter().find(|image: &&PlatformImage| image.os == os && image.architecture == architecture)
     };

@@ -11,7 +11,8 @@ use streamkeeper::definitions::{self, FileDefinitions, ReadOptions};
 use streamkeeper::model::ImageReference;
 use streamkeeper::text::{Code, Severity, SourceText};
 
-use crate::example::LayoutFiles;
+use crate::real_registry::RealRegistry;
+use crate::sim::registry::{Content, Registry};
 use crate::support::run;
 
 /// A line of the corpus' index.
@@ -250,15 +251,14 @@ fn every_real_file_is_read_and_its_counts_are_the_indexs() {
     }
 }
 
-/// Each repository of the corpus as a source: applied, then planned again. Every image that a definition names is in an
-/// OCI layout folder that stands in for all its hosts.
+/// Each repository of the corpus as a source: applied, then planned again. Every image that a definition names is in a
+/// registry that mirrors all its hosts: the real one where it is installed.
 #[test]
 fn apply_then_plan_is_empty_for_every_repository() {
     let Some(folder) = corpus() else { return };
     let work = tempfile::tempdir().unwrap();
-    let mut layout = LayoutFiles::default();
     let mut hosts = BTreeSet::new();
-    let mut names = BTreeSet::new();
+    let mut references = BTreeSet::new();
     for row in rows(&folder).iter().filter(|row| row.path.starts_with("streams/")) {
         let read = read(&folder, &row.path);
         let tags = read.streams.iter().flat_map(|stream| &stream.tags);
@@ -270,23 +270,41 @@ fn apply_then_plan_is_empty_for_every_repository() {
         for reference in questions.chain(repositories.map(|reference| reference.with_defaults())) {
             if reference.digest.is_none() && !reference.name.is_empty() {
                 hosts.insert(reference.registry.clone());
-                names.insert(reference.to_string());
+                references.insert(reference);
             }
         }
     }
-    assert!(names.len() > 500, "{} references", names.len());
-    for (at, name) in names.iter().enumerate() {
-        let image = if at % 4 == 0 { layout.list(name, &["amd64", "arm64"]) } else { layout.image(name, "amd64") };
-        layout.tag(image, name);
+    assert!(references.len() > 500, "{} references", references.len());
+    // A port is no part of a repository's name: hosts have numbers here.
+    let hosts: Vec<String> = hosts.into_iter().collect();
+    let repository = |reference: &ImageReference| {
+        let at = hosts.iter().position(|host| *host == reference.registry).unwrap();
+        format!("m{at}/{}", reference.path())
+    };
+    let real = RealRegistry::start(work.path(), "");
+    let mut content = Content::default();
+    for (at, reference) in references.iter().enumerate() {
+        let (repository, text) = (repository(reference), reference.to_string());
+        let platforms: &[&str] = if at % 4 == 0 { &["amd64", "arm64"] } else { &["amd64"] };
+        match &real {
+            Some(real) => {
+                let images: Vec<_> = platforms.iter().map(|it| (*it, real.image(&repository, it, &text))).collect();
+                let digest = if images.len() == 1 { images[0].1.0.clone() } else { real.list(&repository, &images) };
+                real.tag(&repository, &reference.tag, &digest);
+            }
+            None => {
+                let images: Vec<_> = platforms.iter().map(|it| (*it, content.image(&repository, it, &text))).collect();
+                let named: Vec<(&str, &str)> = images.iter().map(|(it, digest)| (*it, digest.as_str())).collect();
+                let digest = if images.len() == 1 { images[0].1.clone() } else { content.list(&repository, &named) };
+                content.tag(&repository, &reference.tag, &digest);
+            }
+        }
     }
-    for (path, bytes) in layout.finish() {
-        let path = work.path().join("images").join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    }
-    let mut config = "registries:\n".to_owned();
-    for host in hosts {
-        config += &format!("  - {{host: '{host}', layout: images}}\n");
+    let mirror = real.as_ref().map_or_else(|| Registry::start(content).server.host, |real| real.host.clone());
+    let mut config = format!("registries: [{{host: '{mirror}', private: true, insecure: true}}]\nmirrors:\n");
+    for (at, host) in hosts.iter().enumerate() {
+        config +=
+            &format!("  - {{source: '{host}', mirrors: ['{mirror}/m{at}'], mirrorSourcePolicy: NeverContactSource}}\n");
     }
     std::fs::write(work.path().join("config.yaml"), config).unwrap();
 
@@ -312,5 +330,5 @@ fn apply_then_plan_is_empty_for_every_repository() {
         streams += plan["streams"].as_u64().unwrap();
         repositories += 1;
     }
-    eprintln!("{repositories} repositories, {streams} streams, {steps} steps, {} images", names.len());
+    eprintln!("{repositories} repositories, {streams} streams, {steps} steps, {} images", references.len());
 }

@@ -6,12 +6,19 @@
     reason = "a test that cannot go on should panic, and says what it skips"
 )]
 
+#[path = "../sim/mod.rs"]
+mod sim;
+
 mod cli;
 mod corpus;
 mod crash;
 mod definitions;
 mod example;
+mod hostile_registry;
 mod https;
+mod logins;
+mod manners;
+mod mirrors;
 mod properties;
 mod readme;
 mod real_registry;

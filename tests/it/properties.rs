@@ -17,7 +17,7 @@ use streamkeeper::api::{
 use streamkeeper::executor;
 use streamkeeper::model::{
     Action, Cause, Desired, DesiredStream, DesiredTag, Digest, Ignorance, Observed, Origin, Outcome, Plan, Policy,
-    Question, RemovalLimit, Report, Resolution, StreamId, Wait,
+    Question, RemovalLimit, Report, Resolution, StreamId, Tally, Wait,
 };
 use streamkeeper::ports::{Command, NoMemory, NoProgress, Performed, PortError, Registry, Target};
 use streamkeeper::reconcile::Pass;
@@ -132,8 +132,7 @@ impl Registry for Registries<'_> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let image: usize = question.reference.name.trim_start_matches("app").parse().unwrap();
         if self.silent.contains(&image) {
-            let (asked, detail) = (question.reference.to_string(), "down".to_owned());
-            return Observed::Unknown(Ignorance { asked, cause: Cause::Unreachable, detail });
+            return Observed::Unknown(Ignorance::new(question.reference.to_string(), Cause::Unreachable, "down"));
         }
         match self.images[image] {
             None => Observed::Absent,
@@ -151,6 +150,18 @@ impl Registry for Registries<'_> {
                     .collect(),
             }),
         }
+    }
+
+    async fn fetch(&self, _: &Question) -> Observed<()> {
+        Observed::Known(())
+    }
+
+    fn known(&self, _: &Digest) -> Option<Resolution> {
+        None
+    }
+
+    fn tally(&self) -> Tally {
+        Tally::default()
     }
 
     async fn tags(&self, _: &Question) -> Observed<Vec<String>> {
@@ -371,8 +382,7 @@ proptest! {
             let registry = registries(&second, &silent);
             let mut desired = second.desired();
             if unread {
-                let (asked, detail) = ("a.yaml".to_owned(), String::new());
-                desired.incomplete.push(Ignorance { asked, cause: Cause::Unreadable, detail });
+                desired.incomplete.push(Ignorance::new("a.yaml", Cause::Unreadable, ""));
             }
             let plan = plan(folder.path(), &desired, &registry, &generous(), 100).await;
             let _ = execute(folder.path(), &plan, usize::MAX, 100).await;

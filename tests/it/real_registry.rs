@@ -25,6 +25,12 @@ fn digest(bytes: &[u8]) -> String {
 impl RealRegistry {
     /// Starts one with its files in a folder; none where it is not installed. `more` is added to its configuration.
     pub fn start(folder: &Path, more: &str) -> Option<Self> {
+        Self::start_with(folder, "", more)
+    }
+
+    /// Likewise, with `http` added to that part of its configuration.
+    pub fn start_with(folder: &Path, http: &str, more: &str) -> Option<Self> {
+        let separator = if http.is_empty() { "" } else { ", " };
         let found =
             std::env::split_paths(&std::env::var_os("PATH")?).any(|path| path.join("docker-registry").is_file());
         if !found {
@@ -36,7 +42,7 @@ impl RealRegistry {
         let storage = folder.join("registry");
         std::fs::create_dir_all(&storage).ok()?;
         let config = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'}}\n{more}",
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'{separator}{http}}}\n{more}",
             storage.display()
         );
         let path = folder.join("registry.yml");
@@ -64,7 +70,7 @@ impl RealRegistry {
         let mut answer = String::new();
         stream.write_all(request.as_bytes()).is_ok()
             && stream.read_to_string(&mut answer).is_ok()
-            && answer.starts_with("HTTP/1.1")
+            && answer.starts_with("HTTP/1.")
     }
 
     fn put(&self, path: &str, bytes: &[u8]) {

@@ -147,12 +147,14 @@ fn rooms_that_decide_touch_nothing() {
 }
 
 #[test]
-fn no_process_is_started_anywhere() {
+fn no_process_is_started_but_credential_helpers() {
     let mut paths = Vec::new();
     files(&manifest_folder().join("src"), &mut paths);
     for path in paths {
         let text = fs::read_to_string(&path).unwrap();
-        assert!(!code(&text).contains("Command::new"), "{}", path.display());
+        // Credential helpers, which only the user's own files name.
+        let may = path.ends_with("adapters/registry/auth/helper.rs");
+        assert!(may || !code(&text).contains("Command::new"), "{}", path.display());
         assert!(!code(&text).contains("[allow("), "{}: write #[expect] with a reason", path.display());
     }
 }

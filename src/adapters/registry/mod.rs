@@ -1,156 +1,445 @@
 //! What references are now, asked of registries and of OCI layout folders.
 //!
-//! `wire` is pure (what is asked, how answers are read), `http` asks, `auth` knows who may be told what, `layout` reads
-//! folders that stand in for a host. Rules of the house: HEAD first, GET only for a digest never seen; every byte hashed
-//! before it is parsed; a credential reaches only the host it is for; no answer is ever taken for "no".
-//! `oci-client` gives the manifest types. Its client is not used: it hides response headers, sends a GET after a refused
-//! HEAD, keeps the first credential of a host for its whole life and reads bodies without a limit.
-//! Tests: beside the code, `tests/it/registry.rs`.
+//! In the order of a question: `settings` (may it be asked?), `mirrors` (whom?), `host` and `pace` (when?), `http` and
+//! `client` (the only way out; `address` says where to), `auth` and `token` (what may be shown), `manifests` and `listing`
+//! (what is believed), `wire` (pure: how answers are read). `layout` reads folders that stand in for a host.
+//!
+//! Rules of the house: HEAD first. What HEAD says of a tag is a hint: before a digest is planned, [`Registries::fetch`] has
+//! seen its bytes, hashed them before it parsed them, and kept them; what is known by digest is never fetched again. A
+//! credential reaches only the host it is for. No answer, and no half of an answer, is ever taken for "no".
+//!
+//! `oci-client` gives the types of manifests. Its client is not used: it hides response headers (quotas, pages), sends a GET
+//! after a refused HEAD, keeps the first credential of a host for its whole life, pages by the last tag only, and reads
+//! bodies without a limit.
+//! Tests: beside the code, `tests/it/registry.rs`, `tests/it/hostile_registry.rs`, `tests/it/manners.rs`.
+
+mod settings;
+
+mod mirrors;
+
+mod host;
+mod pace;
+
+mod address;
+mod client;
+mod failure;
+mod http;
 
 mod auth;
-mod http;
-mod layout;
+mod token;
+
+mod listing;
+mod manifests;
 mod wire;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
+mod layout;
 
-use crate::model::{Cause, Digest, Ignorance, ImageReference, Observed, Question, Resolution};
-use crate::ports::{PortError, Registry};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::model::{Cause, Digest, ImageReference, Observed, Question, Resolution, Tally};
+use crate::ports::Registry;
 
 pub use auth::Credentials;
+pub use mirrors::{Mirror, Mirrors, Pulls, Rule, read as read_mirrors};
+pub use settings::{AllowedRegistry, HostConfig, Settings};
 
-/// How the config wants a host treated.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostConfig {
-    /// Read this OCI layout folder instead of asking the host.
-    pub layout: Option<PathBuf>,
-    /// TLS need not be verified, plain http is a fallback.
-    pub insecure: bool,
-    /// The config says so, not only a definition: then credentials may travel like that.
-    pub insecure_by_config: bool,
-    /// Host of the token service that may be given this registry's credentials, besides the registry itself.
-    pub token_service: Option<String>,
-}
+use failure::Failure;
+use host::Host;
+use mirrors::Place;
+use wire::{Kind, Manifest};
 
-/// Keeps manifests and image configs by digest. What comes out is checked again.
-pub trait ContentCache: Send + Sync {
-    /// Media type and bytes.
-    fn get(&self, digest: &Digest) -> Option<(String, Vec<u8>)>;
+/// Keeps what registries said beyond the end of a process. All of it may vanish at any time; what comes out is checked
+/// again.
+pub trait RegistryMemory: Send + Sync {
+    /// Media type and bytes of a manifest or an image config.
+    fn content(&self, digest: &Digest) -> Option<(String, Vec<u8>)>;
 
     /// Keeps them.
-    fn put(&self, digest: &Digest, media_type: &str, bytes: &[u8]);
+    fn keep_content(&self, digest: &Digest, media_type: &str, bytes: &[u8]);
+
+    /// The tags that a repository had.
+    fn listing(&self, repository: &str) -> Option<BTreeSet<String>>;
+
+    /// Keeps them.
+    fn keep_listing(&self, repository: &str, tags: &BTreeSet<String>);
+
+    /// Until when a host asked to be left alone.
+    fn pause(&self, host: &str) -> Option<Timestamp>;
+
+    /// Keeps that.
+    fn keep_pause(&self, host: &str, until: Timestamp);
 }
 
-/// All registries and layout folders there are.
+/// All registries and layout folders there are, for one pass: each question is asked once.
 pub struct Registries {
-    hosts: BTreeMap<String, HostConfig>,
+    settings: Arc<Settings>,
     http: http::Http,
     layouts: layout::Layouts,
-    cache: Arc<dyn ContentCache>,
+    memory: Arc<dyn RegistryMemory>,
+    /// Manifests whose bytes were seen in this pass.
+    seen: Mutex<BTreeMap<Digest, Resolution>>,
+    /// Answers of this pass. Whoever asks first holds the place; those behind find the answer there.
+    answers: Mutex<BTreeMap<Question, Arc<tokio::sync::OnceCell<Observed<Resolution>>>>>,
+    opened: Instant,
+    asked: AtomicUsize,
+    cached: AtomicUsize,
+    charged: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+/// Who is asked: a host, or the folder in its place.
+enum Target {
+    Host(Arc<Host>),
+    Folder(std::path::PathBuf),
 }
 
 impl Registries {
-    /// Hosts as the config has them, credentials, a cache.
-    ///
-    /// # Errors
-    ///
-    /// When no HTTP client can be made, as without any root certificates.
-    pub fn new(
-        hosts: BTreeMap<String, HostConfig>,
-        credentials: Credentials,
-        cache: Arc<dyn ContentCache>,
-    ) -> Result<Self, PortError> {
-        Ok(Self { hosts, http: http::Http::new(credentials)?, layouts: layout::Layouts::default(), cache })
+    /// Registries as the config has them, with logins, and what is remembered.
+    pub fn new(settings: Settings, credentials: Credentials, memory: Arc<dyn RegistryMemory>) -> Self {
+        let settings = Arc::new(settings);
+        Self {
+            http: http::Http::new(Arc::clone(&settings), credentials, Arc::clone(&memory)),
+            settings,
+            layouts: layout::Layouts::default(),
+            memory,
+            seen: Mutex::default(),
+            answers: Mutex::default(),
+            opened: Instant::now(),
+            asked: AtomicUsize::new(0),
+            cached: AtomicUsize::new(0),
+            charged: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+        }
     }
 
-    fn host(&self, question: &Question) -> HostConfig {
-        let mut config = self.hosts.get(&question.reference.registry).cloned().unwrap_or_default();
-        config.insecure |= question.insecure;
-        config
+    fn target(&self, place: &Place) -> Target {
+        let config = self.settings.host(&place.reference.registry);
+        if let Some(folder) = config.layout {
+            return Target::Folder(folder);
+        }
+        // Docker Hub's registry is on another host than its name (semantics 2.11).
+        let name = match place.reference.registry.as_str() {
+            "docker.io" | "index.docker.io" => "registry-1.docker.io",
+            name => name,
+        };
+        Target::Host(self.http.hosts.get(name, &config, place.insecure))
     }
 
-    /// What a manifest resolves to, from the cache if it is there.
-    fn known(&self, digest: &Digest) -> Option<Resolution> {
-        let (media_type, bytes) = self.cache.get(digest)?;
-        if wire::digest_of(&bytes) != *digest {
+    /// Where a question may be asked.
+    fn places(&self, question: &Question) -> Result<Vec<Place>, Failure> {
+        let Question { reference, insecure } = question;
+        let forbidden = self.settings.forbids(&reference.registry, *insecure);
+        let blocked =
+            || self.settings.mirrors.blocks(reference).then(|| format!("`{}` is blocked", reference.repository()));
+        if let Some(rule) = forbidden.or_else(blocked) {
+            return Err(Failure::new(Cause::Refused, rule));
+        }
+        let places = self.settings.mirrors.places(reference, *insecure);
+        if places.is_empty() {
+            let rule = "the source must not be contacted, and no mirror is asked for such references";
+            return Err(Failure::new(Cause::Refused, rule));
+        }
+        Ok(places)
+    }
+
+    /// What a manifest resolves to, from this pass or the memory.
+    fn recall(&self, digest: &Digest) -> Option<Resolution> {
+        if let Some(known) = lock(&self.seen).get(digest) {
+            return Some(known.clone());
+        }
+        let (media_type, bytes) = self.memory.content(digest)?;
+        if !wire::has_digest(&bytes, digest) {
             return None;
         }
-        wire::resolution(digest.clone(), &media_type, &bytes).ok()
+        let resolution = wire::resolution(digest.clone(), &media_type, &bytes).ok()?;
+        lock(&self.seen).insert(digest.clone(), resolution.clone());
+        Some(resolution)
     }
 
-    /// Keeps the config of a new image as well: what `describe` shows of it. The manifest is what counts, so a config that
-    /// cannot be had is asked for again with the next image of that digest, and nobody is told.
-    async fn learn_config(&self, reference: &ImageReference, host: &HostConfig, manifest: &wire::Manifest) {
-        let Some((digest, media_type)) = wire::config_of(&manifest.bytes) else { return };
-        if self.cache.get(&digest).is_some() {
-            return;
-        }
-        let bytes = match &host.layout {
-            Some(folder) => layout::blob(folder, reference, &digest),
-            None => self.http.blob(reference, host, &digest).await,
-        };
-        if let Some(bytes) = bytes.filter(|bytes| wire::digest_of(bytes) == digest) {
-            self.cache.put(&digest, &media_type, &bytes);
-        }
+    /// Reads a manifest whose bytes were hashed, and keeps it.
+    fn learn(&self, manifest: &Manifest) -> Result<Resolution, Failure> {
+        let resolution = wire::resolution(manifest.digest.clone(), &manifest.media_type, &manifest.bytes)
+            .map_err(Failure::malformed)?;
+        self.memory.keep_content(&manifest.digest, &manifest.media_type, &manifest.bytes);
+        lock(&self.seen).insert(manifest.digest.clone(), resolution.clone());
+        Ok(resolution)
     }
 
-    fn learn(&self, asked: &str, manifest: &wire::Manifest) -> Observed<Resolution> {
-        match wire::resolution(manifest.digest.clone(), &manifest.media_type, &manifest.bytes) {
-            Ok(resolution) => {
-                self.cache.put(&manifest.digest, &manifest.media_type, &manifest.bytes);
-                Observed::Known(resolution)
+    /// The manifest at one place.
+    async fn get(&self, target: &Target, reference: &ImageReference) -> Result<Option<Manifest>, Failure> {
+        match target {
+            Target::Host(host) => {
+                self.charged.fetch_add(1, Ordering::Relaxed);
+                self.http.get(reference, host).await
             }
-            Err(detail) => Observed::Unknown(Ignorance { asked: asked.to_owned(), cause: Cause::BadAnswer, detail }),
+            Target::Folder(folder) => {
+                self.layouts.manifest(folder, reference).map_err(|detail| Failure::new(Cause::Unreadable, detail))
+            }
+        }
+    }
+
+    /// What a reference is at one place; none for a definite no.
+    async fn ask(&self, place: &Place) -> Result<Option<Resolution>, Failure> {
+        let reference = &place.reference;
+        let target = self.target(place);
+        let Target::Host(host) = &target else {
+            return self.get(&target, reference).await?.map(|manifest| self.learn(&manifest)).transpose();
+        };
+        let Some(hint) = self.http.head(reference, host).await? else { return Ok(None) };
+        if let (Some(asked), Some(named)) = (&reference.digest, &hint.digest)
+            && asked != named
+        {
+            return Err(Failure::malformed(format!("asked for {} and was told {}", asked.short(), named.short())));
+        }
+        let Some(digest) = reference.digest.clone().or(hint.digest) else {
+            return self.get(&target, reference).await?.map(|manifest| self.learn(&manifest)).transpose();
+        };
+        if let Some(known) = self.recall(&digest) {
+            self.cached.fetch_add(1, Ordering::Relaxed);
+            return Ok(Some(known));
+        }
+        match wire::kind(&hint.media_type) {
+            // Nothing more has to be known to compare it. Its bytes are looked at when somebody wants it (`fetch`).
+            Kind::Image => Ok(Some(Resolution { digest, media_type: hint.media_type, platforms: Vec::new() })),
+            // Which of its images a tag means can only be read in it. Some registries name no media type to HEAD.
+            Kind::List | Kind::Other if hint.media_type.is_empty() || wire::kind(&hint.media_type) == Kind::List => {
+                let pinned = ImageReference { tag: String::new(), digest: Some(digest.clone()), ..reference.clone() };
+                let manifest = self.get(&target, &pinned).await?.ok_or_else(|| gone(&digest))?;
+                self.learn(&manifest).map(Some)
+            }
+            Kind::List | Kind::Other => Err(Failure::malformed(wire::unsupported(&hint.media_type))),
+        }
+    }
+
+    /// Asks the places one after the other. A mirror that has no answer hands on to the next; only a source can say that
+    /// something does not exist.
+    async fn resolve_at(&self, places: &[Place]) -> Result<Option<Resolution>, Failure> {
+        let mut failures = Vec::new();
+        for (at, place) in places.iter().enumerate() {
+            match self.ask(place).await {
+                Ok(Some(found)) if place.is_source => return Ok(Some(found)),
+                Ok(Some(found)) => {
+                    self.compare(&places[at..], &found).await?;
+                    return Ok(Some(found));
+                }
+                Ok(None) if place.is_source => return Ok(None),
+                Ok(None) => failures.push(lacks(place)),
+                Err(failure) if place.is_source && failures.is_empty() => return Err(failure),
+                Err(failure) => failures.push(Failure {
+                    detail: format!("`{}`: {}", place.reference.repository(), failure.detail),
+                    ..failure
+                }),
+            }
+        }
+        Err(join(failures))
+    }
+
+    /// A mirror has answered for a tag: if the source answers too and says otherwise, one of them is behind, and nobody knows
+    /// which is meant.
+    async fn compare(&self, places: &[Place], found: &Resolution) -> Result<(), Failure> {
+        let (Some(mirror), Some(source)) = (places.first(), places.iter().find(|place| place.is_source)) else {
+            return Ok(());
+        };
+        if source.reference.digest.is_some() {
+            return Ok(());
+        }
+        let Target::Host(host) = self.target(source) else { return Ok(()) };
+        // A source that does not answer is what mirrors are for.
+        let Ok(Some(hint)) = self.http.head(&source.reference, &host).await else { return Ok(()) };
+        match hint.digest {
+            Some(digest) if digest != found.digest => Err(Failure::new(
+                Cause::Incomplete,
+                format!(
+                    "the mirror `{}` has {}, its source {}; the tag waits until they agree",
+                    mirror.reference.repository(),
+                    found.digest.short(),
+                    digest.short()
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sees the bytes of an image at one place: its manifest, and its config.
+    async fn fetch_at(&self, place: &Place, digest: &Digest) -> Result<(), Failure> {
+        let target = self.target(place);
+        let manifest = match self.memory.content(digest) {
+            Some((media_type, bytes)) if wire::has_digest(&bytes, digest) => {
+                Manifest { digest: digest.clone(), media_type, bytes }
+            }
+            _ => self.get(&target, &place.reference).await?.ok_or_else(|| gone(digest))?,
+        };
+        let resolution =
+            wire::resolution(digest.clone(), &manifest.media_type, &manifest.bytes).map_err(Failure::malformed)?;
+        if let Some((config, descriptor)) = wire::config_of(&manifest.bytes)
+            && self.memory.content(&config).is_none()
+        {
+            let bytes = match &target {
+                Target::Host(host) => self.http.blob(&place.reference, host, &config).await?,
+                Target::Folder(folder) => layout::blob(folder, &place.reference, &config).ok_or_else(|| {
+                    Failure::new(Cause::Unreadable, format!("it does not hold the config {}", config.short()))
+                })?,
+            };
+            let sized = i64::try_from(bytes.len()).is_ok_and(|size| size == descriptor.size);
+            if !sized || !wire::has_digest(&bytes, &config) {
+                let detail = format!("the config of {} is not {}", digest.short(), config.short());
+                return Err(Failure::malformed(detail));
+            }
+            self.memory.keep_content(&config, &descriptor.media_type, &bytes);
+        }
+        self.memory.keep_content(digest, &manifest.media_type, &manifest.bytes);
+        lock(&self.seen).insert(digest.clone(), resolution);
+        Ok(())
+    }
+
+    fn told<T>(&self, answer: Result<Option<T>, Failure>, asked: &str) -> Observed<T> {
+        match answer {
+            Ok(Some(value)) => Observed::Known(value),
+            Ok(None) => Observed::Absent,
+            Err(failure) => {
+                if matches!(failure.cause, Cause::Refused | Cause::RateLimited) {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                }
+                failure.of(asked)
+            }
+        }
+    }
+
+    /// The tags at one place, compared with what they were.
+    async fn list(&self, reference: &ImageReference, place: &Place) -> Observed<Vec<String>> {
+        let asked = reference.repository();
+        let host = match self.target(place) {
+            Target::Folder(folder) => {
+                return match self.layouts.tags(&folder, reference) {
+                    Ok(tags) => Observed::Known(tags),
+                    Err(detail) => Failure::new(Cause::Unreadable, detail).of(&asked),
+                };
+            }
+            Target::Host(host) => host,
+        };
+        let tags = match self.http.tags(&place.reference, &host).await {
+            Observed::Known(tags) => tags,
+            other => return other,
+        };
+        let before = self.memory.listing(&asked).unwrap_or_default();
+        let (known, failure) = self.http.confirm(&place.reference, &host, &tags, &before).await;
+        self.memory.keep_listing(&asked, &known);
+        match failure {
+            Some(failure) => failure.of(&asked),
+            None => Observed::Known(tags),
         }
     }
 }
 
 impl Registry for Registries {
     async fn resolve(&self, question: &Question) -> Observed<Resolution> {
-        let asked = question.reference.to_string();
-        let host = self.host(question);
-        if let Some(folder) = &host.layout {
-            return match self.layouts.manifest(folder, &question.reference) {
-                Ok(Some(manifest)) => {
-                    self.learn_config(&question.reference, &host, &manifest).await;
-                    self.learn(&asked, &manifest)
-                }
-                Ok(None) => Observed::Absent,
-                Err(detail) => Observed::Unknown(Ignorance { asked, cause: Cause::Unreadable, detail }),
+        // Spelled in one way, and asked in one way where the config has already said how: one question.
+        let reference =
+            ImageReference { registry: auth::canonical(&question.reference.registry), ..question.reference.clone() };
+        let insecure = question.insecure || self.settings.host(&reference.registry).insecure;
+        let question = Question { reference, insecure };
+        let place = Arc::clone(lock(&self.answers).entry(question.clone()).or_default());
+        let answer = place.get_or_init(|| async {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let answer = match self.places(&question) {
+                Ok(places) => self.resolve_at(&places).await,
+                Err(failure) => Err(failure),
             };
-        }
-        let head = match self.http.head(&question.reference, &host).await {
-            Observed::Known(head) => head,
-            Observed::Absent => return Observed::Absent,
-            Observed::Unknown(ignorance) => return Observed::Unknown(ignorance),
+            self.told(answer, &question.reference.to_string())
+        });
+        answer.await.clone()
+    }
+
+    async fn fetch(&self, image: &Question) -> Observed<()> {
+        let asked = image.reference.to_string();
+        let Some(digest) = &image.reference.digest else {
+            return self.told(Err(Failure::malformed("only a digest can be fetched")), &asked);
         };
-        // What HEAD says is a hint: only bytes prove a digest. That this repository has it, only HEAD can say.
-        if let Some(known) = head.and_then(|digest| self.known(&digest)) {
-            return Observed::Known(known);
+        let has_config =
+            |bytes: &[u8]| wire::config_of(bytes).is_none_or(|(config, _)| self.memory.content(&config).is_some());
+        let kept = self.memory.content(digest).filter(|(_, bytes)| wire::has_digest(bytes, digest));
+        if kept.is_some_and(|(_, bytes)| has_config(&bytes)) {
+            return Observed::Known(());
         }
-        match self.http.get(&question.reference, &host).await {
-            Observed::Known(manifest) => {
-                self.learn_config(&question.reference, &host, &manifest).await;
-                self.learn(&asked, &manifest)
+        let places = match self.places(image) {
+            Ok(places) => places,
+            Err(failure) => return self.told(Err(failure), &asked),
+        };
+        let mut failures = Vec::new();
+        for place in &places {
+            match self.fetch_at(place, digest).await {
+                Ok(()) => return Observed::Known(()),
+                Err(failure) => failures.push(failure),
             }
-            Observed::Absent => Observed::Absent,
-            Observed::Unknown(ignorance) => Observed::Unknown(ignorance),
         }
+        self.told(Err(join(failures)), &asked)
+    }
+
+    fn known(&self, digest: &Digest) -> Option<Resolution> {
+        self.recall(digest)
     }
 
     async fn tags(&self, repository: &Question) -> Observed<Vec<String>> {
-        let host = self.host(repository);
-        match &host.layout {
-            Some(folder) => match self.layouts.tags(folder, &repository.reference) {
-                Ok(tags) => Observed::Known(tags),
-                Err(detail) => {
-                    let asked = repository.reference.repository();
-                    Observed::Unknown(Ignorance { asked, cause: Cause::Unreadable, detail })
-                }
-            },
-            None => self.http.tags(&repository.reference, &host).await,
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        // A list is the source's own: mirrors hold a part of it (semantics 3.4). Where the source must not be contacted, the
+        // first mirror that has the repository stands for it.
+        let reference = &repository.reference;
+        let asked = reference.repository();
+        let places = match self.places(repository) {
+            Ok(places) => places,
+            Err(failure) => return self.told(Err(failure), &asked),
+        };
+        if let Some(source) = places.iter().find(|place| place.is_source) {
+            return self.list(reference, source).await;
+        }
+        let mut answer = self.told(Err(join(Vec::new())), &asked);
+        for place in &places {
+            answer = match self.list(reference, place).await {
+                Observed::Absent => self.told(Err(lacks(place)), &asked),
+                Observed::Known(tags) => return Observed::Known(tags),
+                unknown @ Observed::Unknown(_) => unknown,
+            };
+        }
+        answer
+    }
+
+    fn tally(&self) -> Tally {
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        Tally {
+            asked: count(&self.asked),
+            cached: count(&self.cached),
+            charged: count(&self.charged),
+            refused: count(&self.refused),
+            requests: count(&self.http.requests),
+            milliseconds: self.opened.elapsed().as_millis(),
         }
     }
+}
+
+/// The registry names a digest and does not have it.
+fn gone(digest: &Digest) -> Failure {
+    Failure::malformed(format!("the registry names {} and does not have it", digest.short()))
+}
+
+/// A mirror's "no" is not the source's.
+fn lacks(mirror: &Place) -> Failure {
+    Failure::malformed(format!("the mirror `{}` does not have it", mirror.reference.repository()))
+}
+
+/// One failure of several: the one of the source, which comes last, with what the others said.
+fn join(mut failures: Vec<Failure>) -> Failure {
+    let Some(last) = failures.pop() else {
+        return Failure::new(Cause::Refused, "nobody may be asked");
+    };
+    let others: String = failures.iter().map(|failure| format!("; {}", failure.detail)).collect();
+    Failure { detail: format!("{}{others}", last.detail), ..last }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 //! `cache-N.db`: what is remembered to ask and read less. Whatever goes wrong here, the answer is "not remembered".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::adapters::registry::ContentCache;
+use crate::adapters::registry::RegistryMemory;
 use crate::model::{Digest, Observed, Question, Resolution, StreamId, Upstream};
 use crate::ports::{Memory, Settled};
 
 /// Another layout is another file: old ones are simply no longer read.
-const FILE: &str = "cache-3.db";
+const FILE: &str = "cache-4.db";
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS definitions (key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -22,6 +22,8 @@ const SCHEMA: &str = "
         PRIMARY KEY (reference, insecure)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS content (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, bytes BLOB NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS listings (repository TEXT PRIMARY KEY, tags TEXT NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS pauses (host TEXT PRIMARY KEY, until TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS settled (
         rules TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, definition TEXT NOT NULL, due TEXT,
         PRIMARY KEY (rules, namespace, name)
@@ -189,8 +191,8 @@ impl Memory for Cache {
     }
 }
 
-impl ContentCache for Cache {
-    fn get(&self, digest: &Digest) -> Option<(String, Vec<u8>)> {
+impl RegistryMemory for Cache {
+    fn content(&self, digest: &Digest) -> Option<(String, Vec<u8>)> {
         self.with(|connection| {
             let mut statement = connection.prepare_cached("SELECT media_type, bytes FROM content WHERE digest = ?1")?;
             statement.query_row([digest.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()
@@ -198,10 +200,42 @@ impl ContentCache for Cache {
         .flatten()
     }
 
-    fn put(&self, digest: &Digest, media_type: &str, bytes: &[u8]) {
+    fn keep_content(&self, digest: &Digest, media_type: &str, bytes: &[u8]) {
         self.with(|connection| {
             let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO content VALUES (?1, ?2, ?3)")?;
             statement.execute(params![digest.as_str(), media_type, bytes])
+        });
+    }
+
+    fn listing(&self, repository: &str) -> Option<BTreeSet<String>> {
+        let tags: String = self.with(|connection| {
+            let mut statement = connection.prepare_cached("SELECT tags FROM listings WHERE repository = ?1")?;
+            statement.query_row([repository], |row| row.get(0)).optional()
+        })??;
+        Some(tags.lines().map(str::to_owned).collect())
+    }
+
+    fn keep_listing(&self, repository: &str, tags: &BTreeSet<String>) {
+        // Tags have no line breaks: whoever listed them has checked that.
+        let tags = tags.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO listings VALUES (?1, ?2)")?;
+            statement.execute(params![repository, tags])
+        });
+    }
+
+    fn pause(&self, host: &str) -> Option<Timestamp> {
+        let until: String = self.with(|connection| {
+            let mut statement = connection.prepare_cached("SELECT until FROM pauses WHERE host = ?1")?;
+            statement.query_row([host], |row| row.get(0)).optional()
+        })??;
+        until.parse().ok()
+    }
+
+    fn keep_pause(&self, host: &str, until: Timestamp) {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO pauses VALUES (?1, ?2)")?;
+            statement.execute(params![host, until.to_string()])
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::adapters::registry::ContentCache;
+use crate::adapters::registry::RegistryMemory;
 use crate::adapters::store::Cache;
 use crate::cli::args::{Args, Describe};
 use crate::cli::console::Console;
@@ -34,7 +34,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Describe, console: &Console) ->
                 return Err(Failure::new(Exit::Failed, message).hint("`streamkeeper explain` says why"));
             };
             let content =
-                |digest: &str| Digest::parse(digest).and_then(|digest| cache.get(&digest)).map(|(_, bytes)| bytes);
+                |digest: &str| Digest::parse(digest).and_then(|digest| cache.content(&digest)).map(|(_, bytes)| bytes);
             let seen = reader.first_seen(&head.image)?;
             console.out(&render::describe_image(&id, &tag, head, seen, content));
             continue;

@@ -13,7 +13,7 @@ use crate::cli::context::{Context, Parts, TOOL, now};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::lines::Files;
 use crate::model::{self, Refresh, StreamId};
-use crate::ports::Source;
+use crate::ports::{Registry, Source};
 use crate::reconcile::{self, Inputs, List, Pass, Planned, ReadSource};
 use crate::render;
 
@@ -114,7 +114,7 @@ pub(super) async fn make(
     read: &ReadSource,
     console: &Console,
 ) -> Result<Planned, Failure> {
-    let registries = context.registries(Arc::clone(cache))?;
+    let registries = context.registries(Arc::clone(cache), console.can_ask())?;
     let policy = context.policy(planning)?;
     let streams = &read.assembled.desired.streams;
     if let Refresh::Some(names) = &policy.refresh {
@@ -140,7 +140,12 @@ pub(super) async fn make(
         server: &server,
         tool: TOOL,
     };
-    Ok(pass.plan(&read.assembled.desired, now()).await?)
+    let planned = pass.plan(&read.assembled.desired, now()).await?;
+    let tally = registries.tally();
+    if tally.requests > 0 || tally.refused > 0 {
+        console.say(&render::tally(&tally));
+    }
+    Ok(planned)
 }
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -1,0 +1,296 @@
+//! Files that logins are kept in: Docker's and podman's config, `.dockercfg`, manifests of Kubernetes pull secrets.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::{Login, canonical};
+
+/// What a file says.
+#[derive(Default)]
+pub(super) struct AuthFile {
+    logins: Vec<(Key, Login)>,
+    helpers: Vec<(Key, String)>,
+    /// Helper for every host (`credsStore`).
+    pub(super) store: Option<String>,
+}
+
+/// `host[:port][/path]`, the host in lower case.
+struct Key {
+    host: String,
+    path: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DockerConfig {
+    #[serde(default)]
+    auths: BTreeMap<String, DockerAuth>,
+    #[serde(default)]
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct DockerAuth {
+    auth: Option<SecretString>,
+    username: Option<String>,
+    password: Option<SecretString>,
+    identitytoken: Option<SecretString>,
+    registrytoken: Option<SecretString>,
+}
+
+/// A Kubernetes Secret, or a list of them; of other objects nothing is read.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Object {
+    kind: String,
+    items: Vec<Object>,
+    data: BTreeMap<String, SecretString>,
+    string_data: BTreeMap<String, SecretString>,
+}
+
+/// Reads a file in any of the formats.
+///
+/// # Errors
+///
+/// What is wrong and where, without anything of the content.
+pub(super) fn parse(bytes: &[u8]) -> Result<AuthFile, String> {
+    let mut file = AuthFile::default();
+    // Only JSON is a Docker config; YAML and JSON are Secrets.
+    match serde_json::from_slice::<serde_json::Value>(bytes) {
+        Ok(value) if value.get("kind").is_none() => file.read_config(bytes)?,
+        Ok(_) => file.read_object(serde_json::from_slice(bytes).map_err(|error| json_place(&error))?)?,
+        Err(error) if bytes.trim_ascii_start().starts_with(b"{") => return Err(json_place(&error)),
+        Err(_) => {
+            let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+            let objects: Vec<Object> = serde_saphyr::from_multiple(text).map_err(|error| {
+                let place = error
+                    .location()
+                    .map_or(String::new(), |at| format!(" (line {}, column {})", at.line(), at.column()));
+                format!("it is neither a Docker config nor a Secret{place}")
+            })?;
+            for object in objects {
+                file.read_object(object)?;
+            }
+        }
+    }
+    Ok(file)
+}
+
+fn json_place(error: &serde_json::Error) -> String {
+    format!("it is not a Docker config (line {}, column {})", error.line(), error.column())
+}
+
+impl AuthFile {
+    /// `config.json`, `auth.json`, `.dockerconfigjson`; or, without `auths`, `.dockercfg`.
+    fn read_config(&mut self, bytes: &[u8]) -> Result<(), String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Has {
+            auths: Option<serde::de::IgnoredAny>,
+            cred_helpers: Option<serde::de::IgnoredAny>,
+            creds_store: Option<serde::de::IgnoredAny>,
+        }
+        let has: Has = serde_json::from_slice(bytes).map_err(|error| json_place(&error))?;
+        let is_config = has.auths.is_some() || has.cred_helpers.is_some() || has.creds_store.is_some();
+        let config = if is_config {
+            serde_json::from_slice(bytes).map_err(|error| json_place(&error))?
+        } else {
+            // Docker's config has fields of other things; a `.dockercfg` has nothing but logins.
+            let auths = serde_json::from_slice(bytes).unwrap_or_default();
+            DockerConfig { auths, cred_helpers: BTreeMap::new(), creds_store: None }
+        };
+        for (key, auth) in config.auths {
+            if let Some(login) = auth.login() {
+                self.logins.push((Key::parse(&key), login));
+            }
+        }
+        self.helpers.extend(config.cred_helpers.into_iter().map(|(key, helper)| (Key::parse(&key), helper)));
+        self.store = self.store.take().or(config.creds_store.filter(|store| !store.is_empty()));
+        Ok(())
+    }
+
+    fn read_object(&mut self, object: Object) -> Result<(), String> {
+        let Object { kind, items, data, string_data } = object;
+        for item in items {
+            self.read_object(item)?;
+        }
+        if kind != "Secret" {
+            return Ok(());
+        }
+        for key in [".dockerconfigjson", ".dockercfg"] {
+            let wrong = |why: String| format!("its Secret has a `{key}` that is not one: {why}");
+            if let Some(text) = string_data.get(key) {
+                self.read_config(text.expose_secret().as_bytes()).map_err(wrong)?;
+            } else if let Some(text) = data.get(key) {
+                let packed: String = text.expose_secret().split_ascii_whitespace().collect();
+                let bytes = STANDARD.decode(packed).map_err(|_| wrong("not base64".to_owned()))?;
+                self.read_config(&bytes).map_err(wrong)?;
+            }
+        }
+        // A pull secret names no programs.
+        self.helpers.clear();
+        self.store = None;
+        Ok(())
+    }
+
+    /// The login of the longest key that fits.
+    pub(super) fn login(&self, host: &str, repository: &str) -> Option<&Login> {
+        longest(&self.logins, host, repository)
+    }
+
+    /// The helper of the longest key that fits.
+    pub(super) fn helper(&self, host: &str, repository: &str) -> Option<&str> {
+        longest(&self.helpers, host, repository).map(String::as_str)
+    }
+}
+
+fn longest<'a, T>(entries: &'a [(Key, T)], host: &str, repository: &str) -> Option<&'a T> {
+    let fitting = entries.iter().filter(|(key, _)| key.fits(host, repository));
+    // Of equal ones, the one without `*`.
+    fitting.max_by_key(|(key, _)| (key.path.len(), !key.host.contains('*'))).map(|(_, value)| value)
+}
+
+impl Key {
+    /// Reads `https://index.docker.io/v1/`, `quay.io/team`, `*.example.com:5000`.
+    fn parse(text: &str) -> Self {
+        let rest = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let path = if matches!(path, "v1" | "v2") { "" } else { path };
+        Self { host: canonical(host), path: path.to_owned() }
+    }
+
+    fn fits(&self, host: &str, repository: &str) -> bool {
+        let in_path = match repository.strip_prefix(self.path.as_str()) {
+            Some(rest) => self.path.is_empty() || rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        };
+        in_path && fits_host(&self.host, host)
+    }
+}
+
+/// Whether a host fits a pattern: label by label, `*` for any one of them or a part of it; the ports are equal.
+pub(in super::super) fn fits_host(pattern: &str, host: &str) -> bool {
+    if !pattern.contains('*') {
+        return pattern == host;
+    }
+    let split = |text: &str| {
+        let (name, port) = text.split_once(':').map_or((text, ""), |(name, port)| (name, port));
+        (name.split('.').map(str::to_owned).collect::<Vec<_>>(), port.to_owned())
+    };
+    let ((wanted, wanted_port), (labels, port)) = (split(pattern), split(host));
+    let fits = |(pattern, label): (&String, &String)| match pattern.split_once('*') {
+        None => pattern == label,
+        Some((before, after)) => {
+            label.len() >= before.len() + after.len() && label.starts_with(before) && label.ends_with(after)
+        }
+    };
+    wanted_port == port && wanted.len() == labels.len() && wanted.iter().zip(&labels).all(fits)
+}
+
+impl DockerAuth {
+    fn login(self) -> Option<Login> {
+        let sound = |token: &SecretString| !token.expose_secret().is_empty();
+        if let Some(token) = self.registrytoken.filter(sound) {
+            return Some(Login::Bearer(token));
+        }
+        if let Some(token) = self.identitytoken.filter(sound) {
+            return Some(Login::Identity(token));
+        }
+        if let (Some(user), Some(password)) = (self.username, self.password)
+            && !user.is_empty()
+        {
+            return Some(Login::Password { user, password });
+        }
+        let decoded = STANDARD.decode(self.auth?.expose_secret().trim()).ok()?;
+        let text = String::from_utf8(decoded).ok()?;
+        let (user, password) = text.trim_end_matches('\0').split_once(':')?;
+        Some(Login::Password { user: user.to_owned(), password: password.to_owned().into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(file: &AuthFile, host: &str, repository: &str) -> Option<String> {
+        let header = file.login(&canonical(host), repository)?.header()?;
+        let encoded = header.expose_secret().strip_prefix("Basic ")?.to_owned();
+        String::from_utf8(STANDARD.decode(encoded).ok()?).ok()
+    }
+
+    fn auth(login: &str) -> String {
+        format!("{{\"auth\":\"{}\"}}", STANDARD.encode(login))
+    }
+
+    #[test]
+    fn the_longest_key_wins() {
+        let text = format!(
+            r#"{{"auths":{{"https://index.docker.io/v1/":{},"quay.io":{{"username":"u","password":"p"}},"quay.io/team":{},"quay.io/team/app":{},"*.example.com":{},"a.example.com":{},"*.example.com:5000":{},"x":{{}}}}}}"#,
+            auth("hub:pass:word"),
+            auth("team:t"),
+            auth("app:a"),
+            auth("wild:w"),
+            auth("exact:e"),
+            auth("port:p"),
+        );
+        let file = parse(text.as_bytes()).expect("a good file");
+        let table = [
+            ("registry-1.docker.io", "library/x", Some("hub:pass:word")),
+            ("docker.io", "a/b", Some("hub:pass:word")),
+            ("quay.io", "other/app", Some("u:p")),
+            ("quay.io", "team/other", Some("team:t")),
+            ("quay.io", "team", Some("team:t")),
+            ("quay.io", "teams/app", Some("u:p")),
+            ("quay.io", "team/app", Some("app:a")),
+            ("quay.io", "team/app/deep", Some("app:a")),
+            ("quay.io:443", "team/app", None),
+            ("b.example.com", "x", Some("wild:w")),
+            ("a.example.com", "x", Some("exact:e")),
+            ("a.b.example.com", "x", None),
+            ("example.com", "x", None),
+            ("b.example.com:5000", "x", Some("port:p")),
+            ("x", "x", None),
+        ];
+        for (host, repository, expected) in table {
+            assert_eq!(found(&file, host, repository).as_deref(), expected, "{host}/{repository}");
+        }
+    }
+
+    #[test]
+    fn pull_secrets_of_both_types_are_read() {
+        let config = format!("{{\"auths\":{{\"quay.io\":{}}}}}", auth("new:n"));
+        let legacy = format!("{{\"https://r.example.com\":{}}}", auth("old:o"));
+        let yaml = format!(
+            "apiVersion: v1\nkind: List\nitems:\n  - kind: Secret\n    type: kubernetes.io/dockerconfigjson\n    data:\n      .dockerconfigjson: {}\n  - kind: ConfigMap\n    data: {{.dockercfg: 'no'}}\n---\nkind: Secret\ntype: kubernetes.io/dockercfg\nstringData:\n  .dockercfg: '{legacy}'\n",
+            STANDARD.encode(&config),
+        );
+        let file = parse(yaml.as_bytes()).expect("good secrets");
+        assert_eq!(found(&file, "quay.io", "a").as_deref(), Some("new:n"));
+        assert_eq!(found(&file, "r.example.com", "a").as_deref(), Some("old:o"));
+        let mounted = parse(legacy.as_bytes()).expect("a `.dockercfg`");
+        assert_eq!(found(&mounted, "r.example.com", "a").as_deref(), Some("old:o"));
+        let evil = format!("{{\"credsStore\":\"evil\",\"auths\":{{\"quay.io\":{}}}}}", auth("u:p"));
+        let secret =
+            format!("{{\"kind\":\"Secret\",\"data\":{{\".dockerconfigjson\":\"{}\"}}}}", STANDARD.encode(evil));
+        assert!(parse(secret.as_bytes()).is_ok_and(|file| file.store.is_none()), "a pull secret starts no program");
+    }
+
+    #[test]
+    fn mistakes_have_a_place_and_no_content() {
+        for text in [
+            r#"{"auths": {"h": {"auth": {"hunter2": 5}}}}"#,
+            "{\"auths\": hunter2}",
+            "kind: [hunter2",
+            r#"{"kind":"Secret","data":{".dockercfg":"hunter2!"}}"#,
+        ] {
+            let error = parse(text.as_bytes()).err().unwrap_or_default();
+            assert!(!error.is_empty() && !error.contains("hunter2"), "{text}: {error}");
+        }
+        assert!(parse(b"{}").is_ok());
+    }
+}

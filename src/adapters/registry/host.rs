@@ -1,0 +1,238 @@
+//! What is learned of a host while the process lives: where it answers, what it wants to see, how much it takes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use tokio::sync::Notify;
+
+use crate::model::Cause;
+
+use super::failure::Failure;
+use super::pace::{Admission, Ending, Pace};
+use super::wire::{Challenge, Quota};
+use super::{HostConfig, RegistryMemory};
+
+/// Requests under way at one host: enough to hide its latency, few enough not to be taken for an attack.
+const AT_ONCE: usize = 16;
+/// A longer wait is left to the next run.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// A host, asked in one way: verified, or with the fallbacks of `insecure`. What is learned in one way is not used in the
+/// other.
+pub(super) struct Host {
+    /// `host[:port]` that is connected to.
+    pub(super) name: String,
+    pub(super) config: HostConfig,
+    /// TLS need not be verified, by the config's or a definition's word.
+    pub(super) insecure: bool,
+    /// Where it answers: set by the first request that got through.
+    pub(super) base: tokio::sync::OnceCell<Base>,
+    /// What it wanted to see last.
+    challenge: Mutex<Option<Challenge>>,
+    /// Tokens by scope; whoever asks for one holds its place, and those behind find it there.
+    tokens: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Token>>>>>,
+    gate: Arc<Gate>,
+}
+
+/// How a host is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Base {
+    pub(super) scheme: &'static str,
+    pub(super) verified: bool,
+}
+
+/// A token and until when it is good.
+pub(super) struct Token {
+    pub(super) header: SecretString,
+    pub(super) until: Instant,
+}
+
+/// Lets requests to a host through, whichever way they go.
+struct Gate {
+    name: String,
+    pace: Mutex<Pace>,
+    ended: Notify,
+    /// Why it is left alone, for those who are not let through.
+    why: Mutex<Option<Failure>>,
+    memory: Arc<dyn RegistryMemory>,
+}
+
+/// All hosts that were asked.
+pub(super) struct Hosts {
+    gates: Mutex<BTreeMap<String, Arc<Gate>>>,
+    ways: Mutex<BTreeMap<(String, bool), Arc<Host>>>,
+    memory: Arc<dyn RegistryMemory>,
+}
+
+impl Hosts {
+    pub(super) fn new(memory: Arc<dyn RegistryMemory>) -> Self {
+        Self { gates: Mutex::default(), ways: Mutex::default(), memory }
+    }
+
+    /// The host of that name; `insecure` if anybody says so.
+    pub(super) fn get(&self, name: &str, config: &HostConfig, insecure: bool) -> Arc<Host> {
+        let insecure = insecure || config.insecure;
+        let mut ways = lock(&self.ways);
+        let host = ways.entry((name.to_owned(), insecure)).or_insert_with(|| {
+            Arc::new(Host {
+                name: name.to_owned(),
+                config: config.clone(),
+                insecure,
+                base: tokio::sync::OnceCell::new(),
+                challenge: Mutex::default(),
+                tokens: Mutex::default(),
+                gate: self.gate(name, config),
+            })
+        });
+        Arc::clone(host)
+    }
+
+    fn gate(&self, name: &str, config: &HostConfig) -> Arc<Gate> {
+        let mut gates = lock(&self.gates);
+        let gate = gates.entry(name.to_owned()).or_insert_with(|| {
+            let mut pace = Pace::new(config.concurrency.unwrap_or(AT_ONCE), config.rate);
+            // What a registry asked for holds beyond the end of a process.
+            if let Some(until) = self.memory.pause(name) {
+                let wait = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+                pace.pause(Instant::now() + wait);
+            }
+            Arc::new(Gate {
+                name: name.to_owned(),
+                pace: Mutex::new(pace),
+                ended: Notify::new(),
+                why: Mutex::default(),
+                memory: Arc::clone(&self.memory),
+            })
+        });
+        Arc::clone(gate)
+    }
+}
+
+impl Host {
+    /// In which order the host is tried as long as it is not known how it answers. OpenShift's order for `insecure` is https
+    /// that nobody verifies, then http (semantics 3.5). Verified is tried first here, so that a good certificate is never
+    /// waived.
+    pub(super) fn bases(&self) -> Vec<Base> {
+        const VERIFIED: Base = Base { scheme: "https", verified: true };
+        const UNVERIFIED: Base = Base { scheme: "https", verified: false };
+        const PLAIN: Base = Base { scheme: "http", verified: false };
+        match self.base.get() {
+            Some(base) => vec![*base],
+            None if self.insecure => vec![VERIFIED, UNVERIFIED, PLAIN],
+            None => vec![VERIFIED],
+        }
+    }
+
+    /// Whether a login may travel: never over a connection that nobody verified, unless the config of this machine says that
+    /// the host is like that. A definition's `insecure` is a stranger's word.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.config.insecure || self.base.get().is_some_and(|base| base.verified)
+    }
+
+    pub(super) fn challenge(&self) -> Option<Challenge> {
+        lock(&self.challenge).clone()
+    }
+
+    pub(super) fn learn(&self, challenge: &Challenge) {
+        *lock(&self.challenge) = Some(challenge.clone());
+    }
+
+    /// The place of a scope's token.
+    pub(super) fn token(&self, scope: &str) -> Arc<tokio::sync::Mutex<Option<Token>>> {
+        Arc::clone(lock(&self.tokens).entry(scope.to_owned()).or_default())
+    }
+
+    /// Waits until a request may be sent.
+    ///
+    /// # Errors
+    ///
+    /// When it would have to wait for longer than anybody likes: why, and until when.
+    pub(super) async fn turn(&self, urgent: bool) -> Result<Turn, Failure> {
+        let gate = &self.gate;
+        loop {
+            let ended = gate.ended.notified();
+            tokio::pin!(ended);
+            // From here on no ending is missed.
+            ended.as_mut().enable();
+            let now = Instant::now();
+            let admission = lock(&gate.pace).admit(now, urgent);
+            match admission {
+                Admission::Go => return Ok(Turn { gate: Some(Arc::clone(gate)), started: now }),
+                Admission::Behind => ended.await,
+                Admission::At(until) if until.saturating_duration_since(now) <= LONGEST_WAIT => {
+                    tokio::time::sleep_until(until.into()).await;
+                }
+                Admission::At(until) => return Err(gate.refuse(until.saturating_duration_since(now))),
+            }
+        }
+    }
+}
+
+impl Gate {
+    fn refuse(&self, wait: Duration) -> Failure {
+        let down = lock(&self.why).clone().filter(|failure| failure.cause != Cause::RateLimited);
+        down.unwrap_or_else(|| {
+            let again = self.keep_pause(wait);
+            let said = lock(&self.why).as_ref().map(|failure| failure.detail.clone());
+            let detail = said.unwrap_or_else(|| "what the registry allows for now is used up".to_owned());
+            Failure { cause: Cause::RateLimited, detail, again }
+        })
+    }
+
+    /// Writes down how long the host wants to be left alone, and says until when that is, to the second.
+    fn keep_pause(&self, wait: Duration) -> Option<Timestamp> {
+        let seconds = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX).saturating_add(1);
+        let until = Timestamp::from_second(Timestamp::now().as_second().saturating_add(seconds)).ok()?;
+        self.memory.keep_pause(&self.name, until);
+        Some(until)
+    }
+}
+
+/// Leave to send one request. Dropped without an ending, it counts as never sent.
+pub(super) struct Turn {
+    gate: Option<Arc<Gate>>,
+    started: Instant,
+}
+
+impl Turn {
+    /// The request has ended. What is wrong is given to those who are not let through because of it, and gets the time from
+    /// which on the host may be asked again where it asked for that itself.
+    pub(super) fn end(mut self, ending: Ending, quota: Quota, failure: Option<&mut Failure>) {
+        let Some(gate) = self.gate.take() else { return };
+        let jitter = f64::from(random_byte()) / 255.0;
+        lock(&gate.pace).ended(Instant::now(), self.started, ending, quota, jitter);
+        if let Some(failure) = failure {
+            if let Ending::Limited(Some(wait)) = ending
+                && wait > LONGEST_WAIT
+            {
+                failure.again = gate.keep_pause(wait);
+            }
+            *lock(&gate.why) = Some(failure.clone());
+        }
+        gate.ended.notify_waiters();
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            lock(&gate.pace).abandon();
+            gate.ended.notify_waiters();
+        }
+    }
+}
+
+fn random_byte() -> u8 {
+    use ring::rand::SecureRandom;
+    let mut byte = [128];
+    // Without randomness there is no jitter, which is no harm.
+    let _ = ring::rand::SystemRandom::new().fill(&mut byte);
+    byte[0]
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

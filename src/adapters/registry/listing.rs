@@ -1,0 +1,140 @@
+//! All tags of a repository, or nothing: a list cut short is no list.
+//!
+//! Pages are followed by `Link` (RFC 8288), by `next` in the body, and, where a full page comes with neither, by asking for
+//! what follows its last tag. A list is compared with what the repository had before: what is missing is asked for by name,
+//! and only the registry's own "no" to each makes the shorter list a good one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::model::{Cause, ImageReference, Observed, is_tag_name};
+use crate::text::inert;
+
+use super::failure::Failure;
+use super::host::Host;
+use super::http::{Answer, Ask, Http};
+use super::manifests::{absent, good};
+use super::wire;
+
+/// A page of tags; the largest known repositories send about 1 MiB.
+const PAGE_LIMIT: usize = 4 * 1024 * 1024;
+/// Tags of one repository; the largest known have about fifty thousand.
+const TAGS: usize = 100_000;
+/// Pages of tags; with a hundred tags a page more than any repository has.
+const PAGES: usize = 1000;
+/// Tags asked for at once. Registries give as many or fewer.
+const PAGE: usize = 1000;
+/// Tags that are missing and asked for by name in one pass; the next one asks for more.
+const MISSING: usize = 20;
+
+enum Next {
+    Path(String),
+    End,
+}
+
+impl Http {
+    /// Every tag, in the order of the registry.
+    pub(super) async fn tags(&self, reference: &ImageReference, host: &Arc<Host>) -> Observed<Vec<String>> {
+        let asked = reference.repository();
+        let repository = reference.path();
+        let mut path = format!("{repository}/tags/list?n={PAGE}");
+        let mut tags = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut paths = BTreeSet::from([path.clone()]);
+        let incomplete = |detail: &str| Failure::new(Cause::Incomplete, detail).of(&asked);
+        for _ in 0..PAGES {
+            let ask = Ask { get: true, path: &path, repository: &repository, limit: PAGE_LIMIT };
+            let answer = match self.ask(host, ask).await {
+                Ok(answer) => answer,
+                Err(failure) => return failure.of(&asked),
+            };
+            if absent(&answer) {
+                // A repository whose second page is not there is not gone: its list is broken.
+                return if tags.is_empty() {
+                    Observed::Absent
+                } else {
+                    incomplete("a page of the list of tags is not there")
+                };
+            }
+            let page = good(answer).and_then(|answer| {
+                let page =
+                    wire::tags(&answer.bytes).ok_or_else(|| Failure::malformed("the list of tags cannot be read"))?;
+                Ok((page, answer))
+            });
+            let ((page, next), answer) = match page {
+                Ok(page) => page,
+                Err(failure) => return failure.of(&asked),
+            };
+            let full = page.len() >= PAGE;
+            let before = seen.len();
+            let last = page.last().cloned();
+            for tag in page {
+                // What is no tag cannot be asked for.
+                if is_tag_name(&tag) && seen.insert(tag.clone()) {
+                    tags.push(tag);
+                }
+            }
+            let is_new = seen.len() > before;
+            if tags.len() > TAGS {
+                return incomplete("the list of tags does not end");
+            }
+            let named =
+                answer.header(reqwest::header::LINK.as_str()).and_then(wire::next_page).map(str::to_owned).or(next);
+            let next = match named {
+                Some(_) if !is_new => return incomplete("the list of tags repeats a page"),
+                Some(next) => match same_host(&answer, &next) {
+                    Some(path) => Next::Path(path),
+                    None => return Failure::new(Cause::Refused, "the next page of tags is on another host").of(&asked),
+                },
+                // Some registries cut at `n` and do not say so. One that ignores `last` repeats itself, and has no more.
+                None => match last.filter(|tag| full && is_new && is_tag_name(tag)) {
+                    Some(last) => Next::Path(format!("{repository}/tags/list?n={PAGE}&last={last}")),
+                    None => Next::End,
+                },
+            };
+            match next {
+                Next::End => return Observed::Known(tags),
+                Next::Path(next) if paths.insert(next.clone()) => path = next,
+                Next::Path(_) => return incomplete("the list of tags goes in a circle"),
+            }
+        }
+        incomplete("the list of tags does not end")
+    }
+
+    /// Compares a list with what was there before: tags that have vanished must be gone by the registry's own word.
+    pub(super) async fn confirm(
+        &self,
+        reference: &ImageReference,
+        host: &Arc<Host>,
+        tags: &[String],
+        before: &BTreeSet<String>,
+    ) -> (BTreeSet<String>, Option<Failure>) {
+        let listed: BTreeSet<String> = tags.iter().cloned().collect();
+        let missing: Vec<&String> = before.difference(&listed).collect();
+        let mut known = listed.clone();
+        let mut unsure: Vec<&str> = Vec::new();
+        for (at, tag) in missing.iter().enumerate() {
+            let one = ImageReference { tag: (*tag).clone(), digest: None, ..reference.clone() };
+            let is_gone = at < MISSING && matches!(self.head(&one, host).await, Ok(None));
+            if !is_gone {
+                known.insert((*tag).clone());
+                unsure.push(tag);
+            }
+        }
+        let failure = (!unsure.is_empty()).then(|| {
+            let count = unsure.len();
+            let named = inert(&unsure.iter().take(3).copied().collect::<Vec<_>>().join(", "), 200);
+            let (tags, were) = if count == 1 { ("tag", "was") } else { ("tags", "were") };
+            let detail = format!("the list of tags lacks {count} {tags} that {were} there before ({named}), and the registry does not say that they are gone");
+            Failure::new(Cause::Incomplete, detail)
+        });
+        (known, failure)
+    }
+}
+
+/// The path of the next page after `/v2/`, if it is where this one came from.
+fn same_host(answer: &Answer, next: &str) -> Option<String> {
+    let next = answer.url.join(next).ok().filter(|next| next.origin() == answer.url.origin())?;
+    let path = next.path().strip_prefix("/v2/")?;
+    Some(next.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}")))
+}

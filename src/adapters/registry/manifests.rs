@@ -1,0 +1,113 @@
+//! Manifests and configs: asked for, hashed, believed.
+
+use std::sync::Arc;
+
+use reqwest::StatusCode;
+
+use crate::model::{Cause, Digest, ImageReference};
+
+use super::failure::Failure;
+use super::host::Host;
+use super::http::{Answer, Ask, Http, said_no};
+use super::wire::{self, Manifest};
+
+/// Digest of the manifest, as the registry computes it.
+const DIGEST_HEADER: &str = "docker-content-digest";
+
+/// What HEAD says: a hint, until the bytes are seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hint {
+    pub(super) digest: Option<Digest>,
+    pub(super) media_type: String,
+}
+
+impl Http {
+    /// What HEAD says of a reference; none for a "no" in the registry's own words.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer that can be used.
+    pub(super) async fn head(&self, reference: &ImageReference, host: &Arc<Host>) -> Result<Option<Hint>, Failure> {
+        let (repository, path) = paths(reference);
+        let ask = Ask { get: false, path: &path, repository: &repository, limit: 0 };
+        let answer = self.ask(host, ask).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            // An answer to HEAD has no words, so a "no" without them is asked again with GET.
+            return Ok(self
+                .get(reference, host)
+                .await?
+                .map(|manifest| Hint { digest: Some(manifest.digest), media_type: manifest.media_type }));
+        }
+        let answer = good(answer)?;
+        let digest = answer.header(DIGEST_HEADER).and_then(Digest::parse);
+        Ok(Some(Hint { digest, media_type: answer.media_type().to_owned() }))
+    }
+
+    /// The manifest, its bytes hashed; none for a "no" in the registry's own words.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer that can be used: among them one with other bytes than were asked for.
+    pub(super) async fn get(&self, reference: &ImageReference, host: &Arc<Host>) -> Result<Option<Manifest>, Failure> {
+        let (repository, path) = paths(reference);
+        let ask = Ask { get: true, path: &path, repository: &repository, limit: wire::MANIFEST_LIMIT };
+        let answer = self.ask(host, ask).await?;
+        if absent(&answer) {
+            return Ok(None);
+        }
+        let answer = good(answer)?;
+        let claimed = answer.header(DIGEST_HEADER).and_then(Digest::parse);
+        let mut expected = reference.digest.iter().chain(&claimed);
+        if let Some(expected) = expected.find(|expected| !wire::has_digest(&answer.bytes, expected)) {
+            let got = wire::digest_of(&answer.bytes);
+            return Err(Failure::malformed(format!("asked for {} and got {}", expected.short(), got.short())));
+        }
+        let digest = reference.digest.clone().unwrap_or_else(|| wire::digest_of(&answer.bytes));
+        let media_type = answer.media_type().to_owned();
+        Ok(Some(Manifest { digest, media_type, bytes: answer.bytes }))
+    }
+
+    /// The bytes of a blob, no more than a manifest may have. Nobody has hashed them yet.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such answer.
+    pub(super) async fn blob(
+        &self,
+        reference: &ImageReference,
+        host: &Arc<Host>,
+        digest: &Digest,
+    ) -> Result<Vec<u8>, Failure> {
+        let repository = reference.path();
+        let path = format!("{repository}/blobs/{digest}");
+        let ask = Ask { get: true, path: &path, repository: &repository, limit: wire::MANIFEST_LIMIT };
+        let answer = good(self.ask(host, ask).await?)?;
+        Ok(answer.bytes)
+    }
+}
+
+fn paths(reference: &ImageReference) -> (String, String) {
+    let repository = reference.path();
+    let path = format!("{repository}/manifests/{}", reference.version());
+    (repository, path)
+}
+
+/// A 404 means "no" only in a registry's own words: a proxy or a login page that answers 404 has not said anything of the
+/// image.
+pub(super) fn absent(answer: &Answer) -> bool {
+    let definite =
+        |(code, _): &(String, String)| matches!(code.as_str(), "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "NOT_FOUND");
+    answer.status == StatusCode::NOT_FOUND && wire::error_of(&answer.bytes).as_ref().is_some_and(definite)
+}
+
+/// An answer of success, or what the registry says instead.
+pub(super) fn good(answer: Answer) -> Result<Answer, Failure> {
+    if answer.status.is_success() {
+        return Ok(answer);
+    }
+    let mut failure = said_no(&answer);
+    if failure.cause == Cause::Malformed && answer.bytes.is_empty() {
+        failure.detail.push_str(" and no word why");
+    }
+    Err(failure)
+}

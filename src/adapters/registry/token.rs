@@ -1,0 +1,195 @@
+//! Showing a host what it wants to see: a login, or a token for it (distribution token specification).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::{StatusCode, Url};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::model::Cause;
+use crate::text::inert;
+
+use super::auth::{self, Login};
+use super::failure::Failure;
+use super::host::{Host, Token};
+use super::http::{Answer, Ask, Http, host_of, said_no, with};
+use super::wire::{self, Challenge};
+
+/// A token is asked for anew after an hour, whatever its service says.
+const LONGEST_LIFE: u64 = 3600;
+/// Given up a little early, so that none expires on the way.
+const EARLY: u64 = 5;
+const ANSWER_LIMIT: usize = 256 * 1024;
+
+impl Http {
+    /// Asks with what the host wanted to see last; if it wants something else, or something newer, once more with that.
+    pub(super) async fn authorized(&self, host: &Arc<Host>, ask: Ask<'_>) -> Result<Answer, Failure> {
+        let scope = format!("repository:{}:pull", ask.repository);
+        let shown = match host.challenge() {
+            None => None,
+            Some(Challenge::Basic) => self.login(host, ask.repository).await?.and_then(|login| login.header()),
+            // A host may want tokens for some repositories only, and its service refuse one for the others.
+            Some(challenge @ Challenge::Bearer { .. }) => {
+                self.token(host, ask.repository, &challenge, &scope, None).await.ok()
+            }
+        };
+        let answer = self.follow(host, ask, shown.as_ref()).await?;
+        // Only the host itself is answered: where one was sent on to gets nothing.
+        if answer.status != StatusCode::UNAUTHORIZED || host_of(&answer.url) != host.name {
+            return Ok(answer);
+        }
+        let values = answer.headers.get_all(reqwest::header::WWW_AUTHENTICATE);
+        let header: Vec<&str> = values.iter().filter_map(|value| value.to_str().ok()).collect();
+        let Some(challenge) = wire::challenge(&header.join(", ")) else { return Ok(answer) };
+        host.learn(&challenge);
+        let authorization = match &challenge {
+            Challenge::Basic => match self.login(host, ask.repository).await?.and_then(|login| login.header()) {
+                Some(header) if shown.as_ref().is_none_or(|shown| shown.expose_secret() != header.expose_secret()) => {
+                    header
+                }
+                Some(_) => return Ok(answer),
+                None => return Err(self.missing(host, &answer)),
+            },
+            Challenge::Bearer { .. } => self.token(host, ask.repository, &challenge, &scope, shown.as_ref()).await?,
+        };
+        self.follow(host, ask, Some(&authorization)).await
+    }
+
+    /// The login for a repository, if there is one and it may travel.
+    async fn login(&self, host: &Host, repository: &str) -> Result<Option<Login>, Failure> {
+        if !host.is_trusted() {
+            return Ok(None);
+        }
+        let found = self.credentials.login(&host.name, repository).await;
+        found.map_err(|why| Failure::new(Cause::Unauthorized, why))
+    }
+
+    /// A host wants a login, and there is none to show.
+    fn missing(&self, host: &Host, answer: &Answer) -> Failure {
+        let mut failure = said_no(answer);
+        if !host.is_trusted() {
+            failure.detail.push_str(
+                "; no login is sent over a connection that nobody verified, unless the config has `insecure: true` for the host",
+            );
+        }
+        failure
+    }
+
+    /// The token for a scope, from its place or from the token service. One that was `refused` is not taken again.
+    async fn token(
+        &self,
+        host: &Arc<Host>,
+        repository: &str,
+        challenge: &Challenge,
+        scope: &str,
+        refused: Option<&SecretString>,
+    ) -> Result<SecretString, Failure> {
+        let place = host.token(scope);
+        // Whoever comes second waits here and finds what the first was given.
+        let mut place = place.lock().await;
+        let stale = |token: &Token| {
+            token.until <= Instant::now()
+                || refused.is_some_and(|refused| refused.expose_secret() == token.header.expose_secret())
+        };
+        if let Some(token) = place.as_ref().filter(|token| !stale(token)) {
+            return Ok(token.header.clone());
+        }
+        *place = None;
+        let login = self.login(host, repository).await?;
+        if let Some(Login::Bearer(_)) = &login
+            && let Some(header) = login.as_ref().and_then(Login::header)
+        {
+            return Ok(header);
+        }
+        let (token, seconds) = self.exchange(host, challenge, scope, login).await?;
+        let header: SecretString = format!("Bearer {}", token.expose_secret()).into();
+        let until = Instant::now() + Duration::from_secs(seconds.min(LONGEST_LIFE).saturating_sub(EARLY));
+        *place = Some(Token { header: header.clone(), until });
+        Ok(header)
+    }
+
+    /// Asks the token service. It gets the login only if it is the registry's own, a known one, or the one the config names.
+    async fn exchange(
+        &self,
+        host: &Arc<Host>,
+        challenge: &Challenge,
+        scope: &str,
+        login: Option<Login>,
+    ) -> Result<(SecretString, u64), Failure> {
+        let Challenge::Bearer { realm, service, scope: offered } = challenge else {
+            return Err(Failure::malformed("the registry wants no token"));
+        };
+        let url = realm_url(host, realm)?;
+        let name = host_of(&url);
+        let may = auth::may_receive(&host.name, host.config.token_service.as_deref(), &name);
+        let withheld = login.is_some() && !may;
+        let login = login.filter(|_| may);
+        // The scope of this question: what was offered for another one names another repository.
+        let scope = offered.as_deref().filter(|offered| offered.split(' ').any(|one| one == scope)).unwrap_or(scope);
+        let target = self.hosts.get(&name, &self.settings.host(&name), false);
+        // The registry itself is as it was found; another host is as its own config says.
+        let verified =
+            if name == host.name { host.base.get().is_none_or(|base| base.verified) } else { !target.config.insecure };
+        let service = service.as_deref().unwrap_or_default();
+        let answer = self
+            .hop(&target, &url, verified, ANSWER_LIMIT, |client| match &login {
+                // A refresh token is changed for another by OAuth2 (distribution, "OAuth2 token authentication").
+                Some(Login::Identity(token)) => Ok(client.post(url.clone()).form(&[
+                    ("grant_type", "refresh_token"),
+                    ("service", service),
+                    ("scope", scope),
+                    ("client_id", "streamkeeper"),
+                    ("refresh_token", token.expose_secret()),
+                ])),
+                other => {
+                    let mut url = url.clone();
+                    if !service.is_empty() {
+                        url.query_pairs_mut().append_pair("service", service);
+                    }
+                    url.query_pairs_mut().append_pair("scope", scope);
+                    with(client.get(url), other.as_ref().and_then(Login::header).as_ref())
+                }
+            })
+            .await
+            .map_err(|failure| Failure {
+                detail: format!("the token service `{name}`: {}", failure.detail),
+                ..failure
+            })?;
+        if !answer.status.is_success() {
+            let hint = if withheld {
+                format!("; to let `{name}` have the login of `{}`, set `tokenService` in the config", host.name)
+            } else {
+                String::new()
+            };
+            let mut failure = said_no(&answer);
+            failure.detail =
+                failure.detail.replace("the registry answers", &format!("the token service `{name}` answers")) + &hint;
+            if failure.cause == Cause::Malformed || failure.cause == Cause::Forbidden {
+                failure.cause = Cause::Unauthorized;
+            }
+            return Err(failure);
+        }
+        let no_token = || Failure::malformed(format!("the token service `{name}` sends no token"));
+        let token: wire::TokenAnswer = serde_json::from_slice(&answer.bytes).map_err(|_| no_token())?;
+        token.into_token().ok_or_else(no_token)
+    }
+}
+
+/// The URL of a token service: https, unless the registry itself has none.
+fn realm_url(host: &Host, realm: &str) -> Result<Url, Failure> {
+    let wrong = |what: &str| Failure::malformed(format!("the token service `{}` {what}", inert(realm, 120)));
+    let url = Url::parse(realm).map_err(|_| wrong("is no URL"))?;
+    let plain = host.base.get().is_some_and(|base| base.scheme == "http");
+    match url.scheme() {
+        "https" => {}
+        "http" if plain => {}
+        _ => return Err(wrong("is not https")),
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(wrong("has no host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("has a login in it"));
+    }
+    Ok(url)
+}

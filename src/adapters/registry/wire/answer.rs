@@ -1,0 +1,102 @@
+//! Error bodies, pages of tags, and when to come back.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::text::inert;
+
+/// The first error of a registry's answer: its code and message, made inert.
+pub(in super::super) fn error_of(bytes: &[u8]) -> Option<(String, String)> {
+    #[derive(Deserialize)]
+    struct Answer {
+        errors: Vec<Error>,
+    }
+    #[derive(Deserialize)]
+    struct Error {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let answer: Answer = serde_json::from_slice(bytes).ok()?;
+    let error = answer.errors.into_iter().next()?;
+    Some((inert(&error.code, 60), inert(&error.message, 200)))
+}
+
+/// A page of tags, and where the body says that the next one is (some registries do so instead of `Link`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(in super::super) struct Page {
+    /// `null` where a repository has none.
+    tags: Option<Vec<String>>,
+    next: Option<String>,
+}
+
+/// Reads a page of tags.
+pub(in super::super) fn tags(bytes: &[u8]) -> Option<(Vec<String>, Option<String>)> {
+    let page: Page = serde_json::from_slice(bytes).ok()?;
+    Some((page.tags.unwrap_or_default(), page.next.filter(|next| !next.is_empty())))
+}
+
+/// The target of `rel="next"` in a `Link` header (RFC 8288).
+pub(in super::super) fn next_page(link: &str) -> Option<&str> {
+    link.split(',').find_map(|part| {
+        let (target, parameters) = part.trim().strip_prefix('<')?.split_once('>')?;
+        let is_next = |parameter: &str| {
+            let (name, value) = parameter.split_once('=').unwrap_or_default();
+            let relations = value.trim().trim_matches('"');
+            name.trim().eq_ignore_ascii_case("rel")
+                && relations.split_ascii_whitespace().any(|relation| relation.eq_ignore_ascii_case("next"))
+        };
+        parameters.split(';').any(is_next).then_some(target)
+    })
+}
+
+/// How long a `Retry-After` asks to wait: seconds or a date (RFC 9110, 10.2.3).
+pub(in super::super) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_read() {
+        assert_eq!(next_page(r#"</v2/a/tags/list?last=x&n=2>; rel="next""#), Some("/v2/a/tags/list?last=x&n=2"));
+        assert_eq!(next_page(r#"<a>; rel="prev", <b>; rel=next"#), Some("b"));
+        assert_eq!(next_page(r#"<a>; title=x; Rel = "last next""#), Some("a"));
+        assert_eq!(next_page("<a>; rel=nextish"), None);
+        assert_eq!(next_page("nonsense"), None);
+    }
+
+    #[test]
+    fn pages_are_read() {
+        assert_eq!(tags(br#"{"name":"a","tags":null}"#), Some((Vec::new(), None)));
+        assert_eq!(tags(br#"{"tags":["1"],"next":"/v2/x"}"#), Some((vec!["1".to_owned()], Some("/v2/x".to_owned()))));
+        assert_eq!(tags(br#"{"tags":"1"}"#), None);
+        assert_eq!(tags(b"<html>"), None);
+    }
+
+    #[test]
+    fn waits_are_seconds_or_dates() {
+        let now: Timestamp = "2026-11-21T08:00:00Z".parse().expect("a time");
+        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Sat, 21 Nov 2026 08:01:00 GMT", now), Some(Duration::from_secs(60)));
+        assert_eq!(retry_after("Sat, 21 Nov 2026 07:00:00 GMT", now), Some(Duration::ZERO), "it is past");
+        assert_eq!(retry_after("soon", now), None);
+    }
+
+    #[test]
+    fn errors_are_read_and_made_inert() {
+        let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no \u001b[31msuch"}]}"#;
+        assert_eq!(error_of(body), Some(("MANIFEST_UNKNOWN".to_owned(), "no \\u{1b}[31msuch".to_owned())));
+        assert_eq!(error_of(b"<html>"), None);
+    }
+}

@@ -1,0 +1,55 @@
+//! Looking at the images that a plan would write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Action, Ignorance, ImageReference, ImportItem, ImportResult, Observed, Plan, Question};
+use crate::ports::{Progress, Registry};
+
+use super::collect::ask;
+
+/// The questions whose answers a plan relies on and whose images cannot be had, each with the reason.
+pub async fn unseen(plan: &Plan, registry: &impl Registry, progress: &impl Progress) -> BTreeMap<Question, Ignorance> {
+    // One image may be the answer to several questions.
+    let mut wanted: BTreeMap<Question, BTreeSet<Question>> = BTreeMap::new();
+    for item in plan.steps.iter().flat_map(|step| items(&step.action)) {
+        let ImportResult::Image { digest } = &item.result else { continue };
+        let Ok(from) = item.from.parse::<ImageReference>() else { continue };
+        let asked = Question { reference: from.with_defaults(), insecure: item.import_policy.insecure };
+        let reference = ImageReference { tag: String::new(), digest: Some(digest.clone()), ..asked.reference.clone() };
+        wanted.entry(Question { reference, insecure: asked.insecure }).or_default().insert(asked);
+    }
+    progress.begin("reading images", wanted.len());
+    let seen = ask(wanted.keys().cloned(), |image| async move {
+        let answer = registry.fetch(&image).await;
+        progress.advance(1);
+        (image, answer)
+    })
+    .await;
+    progress.end();
+    let mut unseen = BTreeMap::new();
+    for (image, answer) in seen {
+        let ignorance = match answer {
+            Observed::Known(()) => continue,
+            Observed::Unknown(ignorance) => ignorance,
+            Observed::Absent => {
+                let asked = image.reference.to_string();
+                Ignorance::new(asked, crate::model::Cause::Malformed, "it was named and is not there")
+            }
+        };
+        let asked = wanted.remove(&image).unwrap_or_default();
+        unseen.extend(asked.into_iter().map(|question| (question, ignorance.clone())));
+    }
+    unseen
+}
+
+fn items(action: &Action) -> &[ImportItem] {
+    match action {
+        Action::Import { images, .. } => images,
+        Action::CreateStream { .. }
+        | Action::UpdateStream { .. }
+        | Action::SetTag { .. }
+        | Action::Follow { .. }
+        | Action::DeleteTag { .. }
+        | Action::DeleteStream { .. } => &[],
+    }
+}
