@@ -494,3 +494,78 @@ fn identity_tokens_are_changed_for_others() {
             .all(|request| request.path.starts_with("/token") || !request.head.contains(SECRET))
     );
 }
+
+#[test]
+fn what_a_registry_repeats_of_a_login_is_struck_out() {
+    let folder = tempfile::tempdir().unwrap();
+    for bearer in [false, true] {
+        // Says what it was shown, in every place that reaches people.
+        let server = Server::start(move |request| {
+            let shown = request.header("authorization").unwrap_or_default().to_owned();
+            let encoded = shown.split(' ').nth(1).unwrap_or_default().to_owned();
+            let plain = STANDARD.decode(&encoded).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            let words = format!("{shown} {encoded} {}", plain.unwrap_or_default());
+            if request.path.starts_with("/token") {
+                return error("403 Forbidden", &encoded, &words);
+            }
+            let realm = format!("http://{}/token", request.header("host").unwrap_or_default());
+            let challenge = if bearer { format!("Bearer realm=\"{realm}\"") } else { "Basic realm=\"x\"".to_owned() };
+            match shown.is_empty() {
+                true => Reply::new("401 No", &[("WWW-Authenticate", &challenge)], ""),
+                false => error("403 Forbidden", &encoded, &words),
+            }
+        });
+        let source = folder.path().join(format!("source-{bearer}"));
+        std::fs::create_dir_all(&source).unwrap();
+        allow(&source, &[&server.host], ", insecure: true");
+        let from = format!("{}/lab/app:1.0", server.host);
+        std::fs::write(source.join("s.yaml"), stream("app", &[("1", &from)], "")).unwrap();
+        docker_config(folder.path(), &server.host, &format!("u:{SECRET}"));
+        for arguments in [&["plan", "--format", "json"][..], &["plan", "--out", "p.json"], &["apply", "--yes"]] {
+            let output = program(&source).args(arguments).env("DOCKER_CONFIG", folder.path()).output().unwrap();
+            let (_, out, err) = outcome(output);
+            let saved = std::fs::read_to_string(source.join("p.json")).unwrap_or_default();
+            let all = format!("{out}{err}{saved}");
+            assert!(!all.contains(SECRET) && !all.contains(&STANDARD.encode(format!("u:{SECRET}"))), "{all}");
+        }
+        assert!(server.heard().contains(&STANDARD.encode(format!("u:{SECRET}"))), "it was shown the login");
+    }
+}
+
+#[test]
+fn many_questions_share_one_connection_over_http_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ca, leaf, key) = authority(folder.path());
+    let tls = format!("tls: {{certificate: {}, key: {}}}", leaf.display(), key.display());
+    let Some(registry) = RealRegistry::start_with(folder.path(), &tls, "") else { return };
+    for tag in 0..60 {
+        let (image, _) = registry.image("lab/app", "amd64", &tag.to_string());
+        registry.tag("lab/app", &format!("t{tag}"), &image);
+    }
+    // Connections are counted on the way.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let (count, to) = (Arc::new(std::sync::atomic::AtomicUsize::new(0)), registry.host.clone());
+    let counted = Arc::clone(&count);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(100) {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let (mut client, mut server) = (stream.unwrap(), std::net::TcpStream::connect(&to).unwrap());
+            let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+            std::thread::spawn(move || std::io::copy(&mut server, &mut client));
+        }
+    });
+    let config = HostConfig { ca: Some(ca), ..on_loopback() };
+    let registries = Registries::new(settings(&[(&host, config)]), Credentials::default(), Arc::new(Kept::default()));
+    let registries = &registries;
+    let asked: Vec<_> = (0..60)
+        .map(|tag| {
+            let question = question(&format!("{host}/lab/app:t{tag}"), false);
+            async move { registries.resolve(&question).await }
+        })
+        .collect();
+    let answers = block_on(futures_all(asked));
+    assert_eq!(answers.iter().filter(|answer| answer.known().is_some()).count(), 60, "{answers:?}");
+    assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 1);
+}

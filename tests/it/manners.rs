@@ -231,3 +231,26 @@ fn a_list_that_moves_is_told_apart_from_an_image_that_does() {
     let err = move_list("amd64");
     assert!(err.contains("default/whole") && err.contains("default/one") && err.contains("(upstream moved)"), "{err}");
 }
+
+#[test]
+fn a_plan_says_when_a_host_may_be_asked_again() {
+    let registry = Registry::limited(tags(5), 1, false, "3600");
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    allow(&source, &[&registry.server.host], "");
+    let from = |tag: usize| format!("{}/lab/app:t{tag}", registry.server.host);
+    let (one, two, three) = (from(1), from(2), from(3));
+    std::fs::write(source.join("s.yaml"), stream("s", &[("1", &one), ("2", &two), ("3", &three)], "")).unwrap();
+    let (code, out, err) = run(folder.path(), &["apply", "-s", "source", "--yes"]);
+    assert_eq!(code, 5, "{out}{err}");
+    let again = err.split("not asked again before ").nth(1).and_then(|rest| rest.get(..20)).unwrap();
+    let again: jiff::Timestamp = again.parse().unwrap();
+    let wait = again.duration_since(jiff::Timestamp::now()).as_secs();
+    assert!((3500..=3605).contains(&wait), "{wait}");
+    // Another run, another process: it is left alone, and says why.
+    registry.server.forget();
+    let (code, out, _) = run(folder.path(), &["plan", "-s", "source", "--format", "json"]);
+    assert!(code == 0 && out.contains("\"again\"") && out.contains("\"rateLimited\""), "{out}");
+    assert_eq!(registry.server.seen().len(), 0);
+}

@@ -18,6 +18,7 @@ use crate::text::inert;
 
 use super::address;
 use super::client::Clients;
+use super::echo;
 use super::failure::Failure;
 use super::host::{Host, Hosts};
 use super::pace::Ending;
@@ -215,8 +216,10 @@ impl Http {
         address::check_url(url, host.config.private).map_err(refused)?;
         let unusable = |why: String| (Failure::new(Cause::Unreadable, why), false);
         let client = self.clients.get(&host.config, verified).map_err(unusable)?;
-        let request = request(&client).map_err(|failure| (failure, false))?;
-        let sent = request.send().await;
+        let unsendable = |error| (Failure::transport(&host.name, &error), false);
+        let request = request(&client).map_err(|failure| (failure, false))?.build().map_err(unsendable)?;
+        let shown = echo::Shown::of(&request);
+        let sent = client.execute(request).await;
         let response = sent.map_err(|error| {
             let failure = Failure::transport(&host.name, &error);
             // A connection that was made and broke: a second try may find a better one.
@@ -225,11 +228,13 @@ impl Http {
             (failure, error.is_connect() && !error.is_timeout())
         })?;
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let (status, headers, url) = (response.status(), response.headers().clone(), response.url().clone());
+        let (status, mut headers, url) = (response.status(), response.headers().clone(), response.url().clone());
+        // What is wrong with an answer is shown to people.
+        shown.strike_out(&mut headers);
         let bytes = if status.is_success() {
             self.body(host, response, limit).await.map_err(|failure| (failure, false))?
         } else {
-            beginning(response).await
+            shown.strike_from(beginning(response).await)
         };
         Ok(Answer { status, headers, url, bytes })
     }

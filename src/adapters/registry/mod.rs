@@ -1,7 +1,7 @@
 //! What references are now, asked of registries and of OCI layout folders.
 //!
 //! In the order of a question: `settings` (may it be asked?), `mirrors` (whom?), `host` and `pace` (when?), `http` and
-//! `client` (the only way out; `address` says where to), `auth` and `token` (what may be shown), `manifests` and `listing`
+//! `client` (the only way out; `address` says where to, `echo` what may come back), `auth` and `token` (what may be shown), `manifests` and `listing`
 //! (what is believed), `wire` (pure: how answers are read). `layout` reads folders that stand in for a host.
 //!
 //! Rules of the house: HEAD first. What HEAD says of a tag is a hint: before a digest is planned, [`Registries::fetch`] has
@@ -22,6 +22,7 @@ mod pace;
 
 mod address;
 mod client;
+mod echo;
 mod failure;
 mod http;
 

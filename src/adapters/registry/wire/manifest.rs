@@ -67,7 +67,8 @@ pub(in super::super) fn digest_of(bytes: &[u8]) -> Digest {
 /// Reads a manifest whose bytes have been checked.
 pub(in super::super) fn resolution(digest: Digest, media_type: &str, bytes: &[u8]) -> Result<Resolution, String> {
     let bad = |error: serde_json::Error| {
-        format!("the manifest {} cannot be read: {}", digest.short(), inert(&error.to_string(), 160))
+        // A place, and nothing of the content: it may repeat a login.
+        format!("the manifest {} cannot be read (line {}, column {})", digest.short(), error.line(), error.column())
     };
     let declared: Declared = serde_json::from_slice(bytes).map_err(bad)?;
     // What a document says of itself must be what it is served as, or two readers see two things (distribution
