@@ -23,7 +23,9 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use real_registry::RealRegistry;
-use streamkeeper::adapters::registry::{Credentials, HostConfig, Registries, RegistryMemory, Settings};
+use streamkeeper::adapters::registry::{
+    Content as Kind, Credentials, HostConfig, Registries, RegistryMemory, Settings,
+};
 use streamkeeper::model::{Digest, ImageReference, Observed, Question};
 use streamkeeper::ports::Registry;
 
@@ -382,15 +384,18 @@ fn skopeo(references: &[String]) -> Option<Duration> {
 
 /// Remembers while the process lives.
 #[derive(Default)]
-struct Remembers(Mutex<BTreeMap<Digest, (String, Vec<u8>)>>);
+struct Remembers(Mutex<BTreeMap<(Kind, Digest), Fetched>>);
+
+/// Media type and bytes.
+type Fetched = (String, Vec<u8>);
 
 impl RegistryMemory for Remembers {
-    fn content(&self, digest: &Digest) -> Option<(String, Vec<u8>)> {
-        self.0.lock().unwrap().get(digest).cloned()
+    fn content(&self, kind: Kind, digest: &Digest) -> Option<(String, Vec<u8>)> {
+        self.0.lock().unwrap().get(&(kind, digest.clone())).cloned()
     }
 
-    fn keep_content(&self, digest: &Digest, media_type: &str, bytes: &[u8]) {
-        self.0.lock().unwrap().insert(digest.clone(), (media_type.to_owned(), bytes.to_vec()));
+    fn keep_content(&self, kind: Kind, digest: &Digest, media_type: &str, bytes: &[u8]) {
+        self.0.lock().unwrap().insert((kind, digest.clone()), (media_type.to_owned(), bytes.to_vec()));
     }
 
     fn listing(&self, _: &str) -> Option<BTreeSet<String>> {

@@ -174,6 +174,10 @@ pub struct Resolution {
     pub media_type: String,
     /// For a manifest list, its images in the order of the list; empty for a single image.
     pub platforms: Vec<PlatformImage>,
+    /// The mirror whose word this is, where the source should have confirmed it and had no answer. A tag that has an image is
+    /// not moved by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_mirror: Option<String>,
 }
 
 /// An image of a manifest list.
@@ -188,6 +192,13 @@ pub struct PlatformImage {
     /// `v7`, `v8`, or empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub variant: String,
+}
+
+impl Resolution {
+    /// A single image.
+    pub fn image(digest: Digest, media_type: impl Into<String>) -> Self {
+        Self { digest, media_type: media_type.into(), platforms: Vec::new(), only_mirror: None }
+    }
 }
 
 impl Question {

@@ -15,7 +15,8 @@ pub async fn unseen(plan: &Plan, registry: &impl Registry, progress: &impl Progr
         let ImportResult::Image { digest } = &item.result else { continue };
         let Ok(from) = item.from.parse::<ImageReference>() else { continue };
         let asked = Question { reference: from.with_defaults(), insecure: item.import_policy.insecure };
-        let reference = ImageReference { tag: String::new(), digest: Some(digest.clone()), ..asked.reference.clone() };
+        // Beside the digest the tag stays: some mirrors are asked for tags alone.
+        let reference = ImageReference { digest: Some(digest.clone()), ..asked.reference.clone() };
         wanted.entry(Question { reference, insecure: asked.insecure }).or_default().insert(asked);
     }
     progress.begin("reading images", wanted.len());

@@ -2,8 +2,8 @@
 
 use crate::api::{ImageStream, TagReference};
 use crate::model::{
-    Action, DeferredAction, DesiredStream, Digest, ImageReference, ImportFailure, ImportItem, ImportResult, Observed,
-    Origin, PlatformImage, Question, Reason, Resolution, StreamId, Wait, import_order,
+    Action, Cause, DeferredAction, DesiredStream, Digest, Ignorance, ImageReference, ImportFailure, ImportItem,
+    ImportResult, Observed, Origin, PlatformImage, Question, Reason, Resolution, StreamId, Wait, import_order,
 };
 use crate::rules::{choose_image, is_imported, platform};
 
@@ -83,6 +83,20 @@ fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference) -> Verdi
         None | Some(Observed::Unknown(_) | Observed::Absent) => None,
         Some(Observed::Known(resolution)) => image(builder, tag, resolution),
     };
+    // A mirror alone may be behind: it fills what is new, and moves nothing that stays the same reference.
+    let same = matches!(due, None | Some(Reason::Asked));
+    if let (Some(Observed::Known(Resolution { only_mirror: Some(mirror), .. })), Some(digest), Some(head)) =
+        (answer, &chosen, head)
+        && same
+        && head.image != digest.as_str()
+    {
+        let detail = format!(
+            "only the mirror `{mirror}` answers, with {} where the tag has another image; if its word alone counts, set `mirrorSourcePolicy: NeverContactSource`",
+            digest.short()
+        );
+        let asked = question.reference.to_string();
+        return Verdict::Wait(Wait::Unknown(Ignorance::new(asked, Cause::Incomplete, detail)));
+    }
     let Some(reason) = due else {
         // Not due: only what is known anyway is looked at.
         return match (chosen, head) {

@@ -295,7 +295,7 @@ fn tags_follow_refresh_and_stay_behind_as_told() {
     images(folder.path(), 1);
     assert!(plan(folder.path(), &[]).1.contains("nothing to do"), "what was asked a moment ago is not asked again");
     // An hour later, as the cache sees it.
-    let connection = rusqlite::Connection::open(folder.path().join("source/.streamkeeper/cache-4.db")).unwrap();
+    let connection = rusqlite::Connection::open(folder.path().join("source/.streamkeeper/cache-5.db")).unwrap();
     connection.execute("UPDATE upstream SET checked_at = '2020-01-01T00:00:00Z'", []).unwrap();
     connection.execute("UPDATE settled SET due = '2020-01-01T00:00:00Z'", []).unwrap();
     let (code, out) = plan(folder.path(), &["--exit-code"]);
@@ -590,13 +590,13 @@ fn what_is_said_again_without_looking_is_never_out_of_date() {
     assert_eq!(quiet(&["--refresh"]), 2);
     assert_eq!(quiet(&["--namespace", "other"]), 2);
     // A while later: what upstream has is looked at again, and shown.
-    let connection = rusqlite::Connection::open(source.join(".streamkeeper/cache-4.db")).unwrap();
+    let connection = rusqlite::Connection::open(source.join(".streamkeeper/cache-5.db")).unwrap();
     connection.execute("UPDATE upstream SET checked_at = '2020-01-01T00:00:00Z'", []).unwrap();
     connection.execute("UPDATE settled SET due = '2020-01-01T00:00:00Z'", []).unwrap();
     connection.execute("DELETE FROM definitions", []).unwrap();
     let (code, out) = plan(folder.path(), &config);
     assert!(code == 0 && out.contains("1 behind upstream"), "{out}");
     // A cache that is broken or gone is no loss.
-    std::fs::write(source.join(".streamkeeper/cache-4.db"), "nonsense").unwrap();
+    std::fs::write(source.join(".streamkeeper/cache-5.db"), "nonsense").unwrap();
     assert_eq!(quiet(&[]), 0);
 }

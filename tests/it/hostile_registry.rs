@@ -240,6 +240,28 @@ fn cases(elsewhere: &[Server]) -> Vec<Case> {
         &["larger than 262144 bytes"],
     );
 
+    add(
+        "retry-after-the-end-of-time",
+        Server::start(|_| {
+            error("429 Too Many Requests", "TOOMANYREQUESTS", "later").header("Retry-After", "18446744073709551615")
+        }),
+        &["rateLimited"],
+    );
+    add(
+        "platform-of-a-megabyte",
+        {
+            let digest = registry::digest(b"x");
+            let list = format!(
+                "{{\"schemaVersion\":2,\"mediaType\":\"{LIST}\",\"manifests\":[{{\"mediaType\":\"{IMAGE}\",\"digest\":\"{digest}\",\"size\":1,\"platform\":{{\"os\":\"{}\",\"architecture\":\"amd64\"}}}}]}}",
+                "x".repeat(1 << 20)
+            );
+            let named = registry::digest(list.as_bytes());
+            Server::start(move |_| {
+                Reply::new("200 OK", &[("Content-Type", LIST), ("Docker-Content-Digest", &named)], list.clone())
+            })
+        },
+        &["names a platform that is none"],
+    );
     let sends_on = |to: String| Server::start(move |_| Reply::new("307 Temporary Redirect", &[("Location", &to)], ""));
     add("sent-elsewhere", sends_on(format!("http://{}/v2/a/manifests/1", elsewhere[1].host)), &["answers 403"]);
     add(

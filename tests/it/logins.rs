@@ -569,3 +569,54 @@ fn many_questions_share_one_connection_over_http_2() {
     assert_eq!(answers.iter().filter(|answer| answer.known().is_some()).count(), 60, "{answers:?}");
     assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
+
+#[test]
+fn a_login_that_is_refused_is_shown_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for bearer in [false, true] {
+        let server = Server::start(move |request| {
+            if request.path.starts_with("/token") {
+                return Reply::new("401 Unauthorized", &[], "{\"details\":\"incorrect username or password\"}");
+            }
+            let realm = format!("http://{}/token", request.header("host").unwrap_or_default());
+            let challenge = if bearer { format!("Bearer realm=\"{realm}\"") } else { "Basic realm=\"x\"".to_owned() };
+            Reply::new("401 No", &[("WWW-Authenticate", &challenge)], "")
+        });
+        let credentials = docker_config(folder.path(), &server.host, &format!("u:{SECRET}"));
+        let config = HostConfig { concurrency: Some(1), ..trusted() };
+        let registries = Registries::new(settings(&[(&server.host, config)]), credentials, Arc::new(Kept::default()));
+        let registries = &registries;
+        let asked: Vec<_> = (0..50)
+            .map(|at| {
+                let question = question(&format!("{}/lab/app{at}:1.0", server.host), true);
+                async move { registries.resolve(&question).await }
+            })
+            .collect();
+        for answer in block_on(futures_all(asked)) {
+            assert_eq!(unknown(answer).0, Cause::Unauthorized);
+        }
+        let shown = server.heard().matches(&STANDARD.encode(format!("u:{SECRET}"))).count();
+        assert!((1..=3).contains(&shown), "{bearer}: {shown} times: fifty would lock the account");
+    }
+}
+
+#[test]
+fn a_second_hop_is_trusted_by_its_own_config() {
+    let mut content = Content::default();
+    let image = content.image("lab/app", "amd64", "x");
+    content.tag("lab/app", "1.0", &image);
+    // Where the first hop leads sends one on within itself; only the first host may be on a private network.
+    let storage = Server::start(|request| {
+        let next = format!("{}/again", request.path);
+        Reply::new("302 Found", &[("Location", &next)], "")
+    });
+    let to = storage.host.clone();
+    let registry = registry::Registry::wrapped(content, move |_, _| {
+        Reply::new("307 Temporary Redirect", &[("Location", &format!("http://{to}/v2/x"))], "")
+    });
+    let answer = ask(&registry.server.host, trusted(), Credentials::default(), true);
+    let (cause, detail) = unknown(answer);
+    assert_eq!(cause, Cause::Refused, "{detail}");
+    assert!(detail.contains(&storage.host) && detail.contains("private address"), "{detail}");
+    assert_eq!(storage.seen().len(), 0);
+}

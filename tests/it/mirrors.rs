@@ -126,7 +126,7 @@ fn what_is_written_down_is_the_sources_spelling() {
     assert!(out.contains(&format!("quay.io/team/app@{image}")) && !out.contains(host.as_str()), "{out}");
     // The same from the files that platforms have already.
     let sets = format!(
-        "kind: ImageTagMirrorSet\nspec: {{imageTagMirrors: [{{source: quay.io/team, mirrors: ['{host}/copy'], mirrorSourcePolicy: NeverContactSource}}]}}\n---\nkind: ImageDigestMirrorSet\nspec: {{imageDigestMirrors: [{{source: quay.io/team, mirrors: ['{host}/copy']}}]}}\n"
+        "kind: ImageTagMirrorSet\nspec: {{imageTagMirrors: [{{source: quay.io/team, mirrors: ['{host}/copy'], mirrorSourcePolicy: NeverContactSource}}]}}\n"
     );
     std::fs::write(folder.path().join("sets.yml"), sets).unwrap();
     let conf = format!("[[registry]]\nprefix = \"quay.io/team\"\nlocation = \"{host}/copy\"\n");
@@ -165,4 +165,38 @@ fn allowed_and_blocked_registries_are_policy() {
         &format!("{hosts}policy: {{allowedRegistriesForImport: [{{domainName: '127.*:{port}'}}]}}\n"),
     );
     assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn a_mirror_alone_moves_no_tag_backwards() {
+    let (mirror, old) = holding("copy/app", "old");
+    let (source, new) = holding("team/app", "new");
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    std::fs::create_dir(root.join("source")).unwrap();
+    let (m, s) = (&mirror.server.host, &source.server.host);
+    std::fs::write(
+        root.join("source/s.yaml"),
+        stream("app", &[("1", &format!("{s}/team/app:1"))], ", scheduled: true"),
+    )
+    .unwrap();
+    let config = |hosts: &str| {
+        format!(
+            "registries: [{hosts}]\nmirrors: [{{source: '{s}/team', mirrors: ['{m}/copy']}}]\npolicy: {{scheduleInterval: 1s}}\n"
+        )
+    };
+    // The mirror cannot be asked, the source has the new image.
+    let (code, said) = apply(root, &config(&format!("{{host: '{s}', private: true}}")));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(&new[..19]), "{said}");
+    // Then the source cannot be, and the mirror has the old one.
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let (code, said) = apply(root, &config(&format!("{{host: '{m}', private: true}}")));
+    assert_eq!(code, 5, "{said}");
+    assert!(
+        said.contains("only the mirror") && said.contains(&old[..19]) && said.contains("NeverContactSource"),
+        "{said}"
+    );
+    let (_, out, _) = run(root, &["get", "istag", "-s", "source", "-o", "yaml"]);
+    assert!(out.contains(&new) && !out.contains(&old), "{out}");
 }

@@ -137,6 +137,7 @@ impl Registry for Registries<'_> {
         match self.images[image] {
             None => Observed::Absent,
             Some(version) => Observed::Known(Resolution {
+                only_mirror: None,
                 digest: digest(image, version, 0),
                 media_type: String::new(),
                 // Every other image is a list.

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use streamkeeper::adapters::registry::{Credentials, HostConfig, Registries, RegistryMemory, Settings};
+use streamkeeper::adapters::registry::{
+    Content as Kind, Credentials, HostConfig, Registries, RegistryMemory, Settings,
+};
 use streamkeeper::model::{Cause, Digest, ImageReference, Observed, Question, Resolution};
 use streamkeeper::ports::Registry;
 
@@ -18,18 +20,21 @@ use crate::support::{digest, run};
 /// Remembers while the test lives.
 #[derive(Default)]
 pub struct Kept {
-    content: Mutex<BTreeMap<Digest, (String, Vec<u8>)>>,
+    content: Mutex<BTreeMap<(Kind, Digest), Fetched>>,
     listings: Mutex<BTreeMap<String, BTreeSet<String>>>,
     pub pauses: Mutex<BTreeMap<String, Timestamp>>,
 }
 
+/// Media type and bytes.
+type Fetched = (String, Vec<u8>);
+
 impl RegistryMemory for Kept {
-    fn content(&self, digest: &Digest) -> Option<(String, Vec<u8>)> {
-        self.content.lock().unwrap().get(digest).cloned()
+    fn content(&self, kind: Kind, digest: &Digest) -> Option<(String, Vec<u8>)> {
+        self.content.lock().unwrap().get(&(kind, digest.clone())).cloned()
     }
 
-    fn keep_content(&self, digest: &Digest, media_type: &str, bytes: &[u8]) {
-        self.content.lock().unwrap().insert(digest.clone(), (media_type.to_owned(), bytes.to_vec()));
+    fn keep_content(&self, kind: Kind, digest: &Digest, media_type: &str, bytes: &[u8]) {
+        self.content.lock().unwrap().insert((kind, digest.clone()), (media_type.to_owned(), bytes.to_vec()));
     }
 
     fn listing(&self, repository: &str) -> Option<BTreeSet<String>> {
@@ -436,7 +441,7 @@ fn listings_are_whole_or_unknown() {
         Reply::new("200 OK", &[], text)
     });
     assert_eq!(tags(&body), expected(&["1", "2"]));
-    // Cut at `n` without a word, whether `last` is understood or not.
+    // Cut without a word, whether `last` is understood or not.
     let all: Vec<String> = (0..1500).map(|at| format!("t{at:04}")).collect();
     for understands in [true, false] {
         let held = all.clone();
@@ -447,7 +452,7 @@ fn listings_are_whole_or_unknown() {
         });
         let found = tags(&cut).known().map(Vec::len);
         assert_eq!(found, Some(if understands { 1500 } else { 1000 }));
-        assert_eq!(cut.count("GET "), 2);
+        assert_eq!(cut.count("GET "), if understands { 3 } else { 2 }, "until nothing new comes");
     }
     let table: [(&str, &str, Server); 4] = [
         (
@@ -532,4 +537,75 @@ fn a_list_that_shrinks_is_incomplete_until_the_registry_says_no_to_each() {
         4,
         "twice while it was hidden, then HEAD, which has no words, and GET"
     );
+}
+
+#[test]
+fn a_tag_without_insecure_does_not_close_the_host_for_those_with_it() {
+    let mut content = Content::default();
+    let image = content.image("a", "amd64", "x");
+    content.tag("a", "1", &image);
+    let registry = sim::registry::Registry::start(content);
+    let registries = registries(&registry.server.host);
+    let reference = format!("{}/a:1", registry.server.host);
+    block_on(async {
+        // Plain http: without `insecure` it cannot be reached.
+        assert_eq!(unknown(registries.resolve(&question(&reference, false)).await).0, Cause::Unreachable);
+        assert!(registries.resolve(&question(&reference, true)).await.known().is_some());
+    });
+}
+
+#[test]
+fn bytes_that_were_fetched_as_one_thing_prove_nothing_of_another() {
+    let mut content = Content::default();
+    let victim = content.image("victim", "amd64", "good");
+    content.tag("victim", "1", &victim);
+    // An image that names the victim's manifest as its config.
+    let bytes = content.manifests[&format!("victim@{victim}")].1.clone();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": sim::registry::IMAGE, "layers": [],
+        "config": {"mediaType": sim::registry::CONFIG, "size": bytes.len(), "digest": victim},
+    });
+    content.blobs.insert(format!("evil@{victim}"), bytes);
+    let evil = content.manifest("evil", sim::registry::IMAGE, manifest.to_string().as_bytes());
+    content.tag("evil", "1", &evil);
+    let registry = sim::registry::Registry::start(content);
+    let host = &registry.server.host;
+    let kept: Arc<Kept> = Arc::default();
+    let fetch = |repository: &str, digest: &str| {
+        let registries =
+            Registries::new(settings(&[(host, on_loopback())]), Credentials::default(), Arc::<Kept>::clone(&kept));
+        block_on(registries.fetch(&question(&format!("{host}/{repository}@{digest}"), true)))
+    };
+    assert_eq!(fetch("evil", &evil), Observed::Known(()));
+    assert_eq!(fetch("victim", &victim), Observed::Known(()), "the victim's manifest is still one");
+}
+
+#[test]
+fn one_name_a_host() {
+    let mut content = Content::default();
+    let image = content.image("a", "amd64", "x");
+    content.tag("a", "1", &image);
+    let registry = sim::registry::Registry::start(content);
+    let port = registry.server.host.rsplit_once(':').unwrap().1.to_owned();
+    let host = format!("localhost:{port}");
+    let registries =
+        Registries::new(settings(&[(&host, on_loopback())]), Credentials::default(), Arc::new(Kept::default()));
+    let asked = |text: &str| Question {
+        reference: ImageReference { registry: text.to_owned(), ..question(&format!("{host}/a:1"), true).reference },
+        insecure: true,
+    };
+    let pinned = |text: &str| Question {
+        reference: ImageReference {
+            registry: text.to_owned(),
+            ..question(&format!("{host}/a@{image}"), true).reference
+        },
+        insecure: true,
+    };
+    block_on(async {
+        for name in [host.as_str(), &host.to_uppercase()] {
+            assert!(registries.resolve(&asked(name)).await.known().is_some(), "{name}");
+            assert_eq!(registries.fetch(&pinned(name)).await, Observed::Known(()), "{name}");
+        }
+    });
+    assert_eq!(registry.server.count("HEAD "), 1, "one question");
 }

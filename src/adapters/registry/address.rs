@@ -59,6 +59,8 @@ fn reach_v4(address: Ipv4Addr) -> Reach {
     match (first, second, third) {
         // This network, link-local, protocol assignments (Oracle's metadata service), multicast, reserved, broadcast.
         (0, _, _) | (169, 254, _) | (192, 0, 0) | (224..=255, _, _) => Reach::Never,
+        // Azure's, at an address like any other.
+        (168, 63, 129) if address.octets()[3] == 16 => Reach::Never,
         // Alibaba's metadata service, inside the range of carriers.
         (100, 100, 100) if address.octets()[3] == 200 => Reach::Never,
         (10 | 127, _, _) | (172, 16..=31, _) | (192, 168, _) | (100, 64..=127, _) | (198, 18 | 19, _) => Reach::Private,
@@ -165,7 +167,7 @@ mod tests {
             ),
             (
                 Reach::Never,
-                "0.0.0.0 169.254.169.254 224.0.0.1 255.255.255.255 192.0.0.192 100.100.100.200 :: fe80::1 ff02::1 ::ffff:169.254.169.254 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe:: 2001::1 fd00:ec2::254",
+                "0.0.0.0 169.254.169.254 224.0.0.1 255.255.255.255 192.0.0.192 100.100.100.200 168.63.129.16 :: fe80::1 ff02::1 ::ffff:169.254.169.254 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe:: 2001::1 fd00:ec2::254",
             ),
         ];
         for (expected, addresses) in table {

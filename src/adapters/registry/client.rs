@@ -38,6 +38,11 @@ impl Clients {
         Self { made: Mutex::default(), proxies: Arc::new(address::proxies()) }
     }
 
+    /// Whether a host is a proxy that the environment names.
+    pub(super) fn is_proxy(&self, host: &str) -> bool {
+        self.proxies.contains(host)
+    }
+
     /// The client for a host, whose certificate is verified or not.
     ///
     /// # Errors

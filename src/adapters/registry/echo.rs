@@ -3,13 +3,14 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Request;
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::header::AUTHORIZATION;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Shorter ones would strike out half of what is said, and guard nothing.
 const SHORTEST: usize = 4;
 
 /// The secrets of one request, in every form that it had.
+#[derive(Clone, Default)]
 pub(super) struct Shown {
     secrets: Vec<SecretString>,
     /// Secrets were in its body.
@@ -34,33 +35,12 @@ impl Shown {
         Self { secrets: secrets.into_iter().map(SecretString::from).collect(), in_body: request.body().is_some() }
     }
 
-    /// The words of an error without them.
-    pub(super) fn strike_from(&self, bytes: Vec<u8>) -> Vec<u8> {
+    /// Words of the answer as they may be shown: decoded already, and not yet made inert.
+    pub(super) fn strike(&self, words: &str) -> String {
         if self.in_body {
-            return Vec::new();
+            return String::new();
         }
-        if self.secrets.is_empty() {
-            return bytes;
-        }
-        let mut text = String::from_utf8_lossy(&bytes).into_owned();
-        for secret in &self.secrets {
-            text = text.replace(secret.expose_secret(), "…");
-        }
-        text.into_bytes()
-    }
-
-    /// Headers that repeat them are gone.
-    pub(super) fn strike_out(&self, headers: &mut HeaderMap) {
-        let repeats = |value: &[u8]| {
-            self.secrets.iter().any(|secret| {
-                let secret = secret.expose_secret().as_bytes();
-                value.windows(secret.len()).any(|window| window == secret)
-            })
-        };
-        let gone: Vec<_> =
-            headers.iter().filter(|(_, value)| repeats(value.as_bytes())).map(|(name, _)| name.clone()).collect();
-        for name in gone {
-            headers.remove(name);
-        }
+        let strike = |text: String, secret: &SecretString| text.replace(secret.expose_secret(), "…");
+        self.secrets.iter().fold(words.to_owned(), strike)
     }
 }

@@ -5,18 +5,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Notify;
 
-use crate::model::Cause;
+use crate::model::{Cause, Digest};
 
 use super::failure::Failure;
-use super::pace::{Admission, Ending, Pace};
-use super::wire::{Challenge, Quota};
+use super::pace::{Admission, Ending, FIRST_BREAK, Pace, growing};
+use super::wire::{self, Challenge, Quota};
 use super::{HostConfig, RegistryMemory};
 
 /// Requests under way at one host: enough to hide its latency, few enough not to be taken for an attack.
 const AT_ONCE: usize = 16;
+/// So often a login may be refused: one repository may be closed to it, and accounts are locked after a few more.
+const REFUSALS: u32 = 2;
 /// A longer wait is left to the next run.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
@@ -32,6 +34,12 @@ pub(super) struct Host {
     pub(super) base: tokio::sync::OnceCell<Base>,
     /// What it wanted to see last.
     challenge: Mutex<Option<Challenge>>,
+    /// It could not be reached in this way: until when it is left alone, how often that was so in a row, and why.
+    down: Mutex<Option<(Instant, u32, Failure)>>,
+    /// What became of logins, by their hash.
+    logins: Mutex<BTreeMap<Digest, Standing>>,
+    /// Large answers of one host, one after the other.
+    pub(super) large: tokio::sync::Semaphore,
     /// Tokens by scope; whoever asks for one holds its place, and those behind find it there.
     tokens: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Token>>>>>,
     gate: Arc<Gate>,
@@ -42,6 +50,14 @@ pub(super) struct Host {
 pub(super) struct Base {
     pub(super) scheme: &'static str,
     pub(super) verified: bool,
+}
+
+/// What became of a login.
+enum Standing {
+    /// It was good for something.
+    Accepted,
+    /// It was good for nothing so far.
+    Refused { times: u32, failure: Failure },
 }
 
 /// A token and until when it is good.
@@ -83,6 +99,9 @@ impl Hosts {
                 insecure,
                 base: tokio::sync::OnceCell::new(),
                 challenge: Mutex::default(),
+                down: Mutex::default(),
+                logins: Mutex::default(),
+                large: tokio::sync::Semaphore::new(1),
                 tokens: Mutex::default(),
                 gate: self.gate(name, config),
             })
@@ -140,6 +159,45 @@ impl Host {
         *lock(&self.challenge) = Some(challenge.clone());
     }
 
+    /// Why a login is not shown any more: it was refused, and never accepted.
+    pub(super) fn refusal(&self, login: &SecretString) -> Option<Failure> {
+        match lock(&self.logins).get(&hash(login)) {
+            Some(Standing::Refused { times, failure }) if *times >= REFUSALS => Some(failure.clone()),
+            Some(Standing::Refused { .. } | Standing::Accepted) | None => None,
+        }
+    }
+
+    /// A login was refused.
+    pub(super) fn refuse(&self, login: &SecretString, failure: &Failure) {
+        let mut logins = lock(&self.logins);
+        let standing = logins.entry(hash(login)).or_insert(Standing::Refused { times: 0, failure: failure.clone() });
+        if let Standing::Refused { times, .. } = standing {
+            *times += 1;
+        }
+    }
+
+    /// A login was accepted: whatever is refused from now on is not for its sake.
+    pub(super) fn accept(&self, login: &SecretString) {
+        lock(&self.logins).insert(hash(login), Standing::Accepted);
+    }
+
+    /// The host was reached in this way.
+    pub(super) fn is_up(&self) {
+        *lock(&self.down) = None;
+    }
+
+    /// It could not be. Several requests that were under way together fail as one.
+    pub(super) fn is_down(&self, failure: &Failure) {
+        let mut down = lock(&self.down);
+        let now = Instant::now();
+        let times = match &*down {
+            Some((until, _, _)) if now < *until => return,
+            Some((_, times, _)) => times + 1,
+            None => 0,
+        };
+        *down = Some((now + growing(FIRST_BREAK, times, jitter()), times, failure.clone()));
+    }
+
     /// The place of a scope's token.
     pub(super) fn token(&self, scope: &str) -> Arc<tokio::sync::Mutex<Option<Token>>> {
         Arc::clone(lock(&self.tokens).entry(scope.to_owned()).or_default())
@@ -153,6 +211,11 @@ impl Host {
     pub(super) async fn turn(&self, urgent: bool) -> Result<Turn, Failure> {
         let gate = &self.gate;
         loop {
+            if let Some((until, _, failure)) = &*lock(&self.down)
+                && Instant::now() < *until
+            {
+                return Err(failure.clone());
+            }
             let ended = gate.ended.notified();
             tokio::pin!(ended);
             // From here on no ending is missed.
@@ -173,8 +236,8 @@ impl Host {
 
 impl Gate {
     fn refuse(&self, wait: Duration) -> Failure {
-        let down = lock(&self.why).clone().filter(|failure| failure.cause != Cause::RateLimited);
-        down.unwrap_or_else(|| {
+        let broken = lock(&self.why).clone().filter(|failure| failure.cause != Cause::RateLimited);
+        broken.unwrap_or_else(|| {
             let again = self.keep_pause(wait);
             let said = lock(&self.why).as_ref().map(|failure| failure.detail.clone());
             let detail = said.unwrap_or_else(|| "what the registry allows for now is used up".to_owned());
@@ -202,9 +265,10 @@ impl Turn {
     /// which on the host may be asked again where it asked for that itself.
     pub(super) fn end(mut self, ending: Ending, quota: Quota, failure: Option<&mut Failure>) {
         let Some(gate) = self.gate.take() else { return };
-        let jitter = f64::from(random_byte()) / 255.0;
-        lock(&gate.pace).ended(Instant::now(), self.started, ending, quota, jitter);
-        if let Some(failure) = failure {
+        lock(&gate.pace).ended(Instant::now(), self.started, ending, quota, jitter());
+        if ending == Ending::Answered {
+            *lock(&gate.why) = None;
+        } else if let Some(failure) = failure {
             if let Ending::Limited(Some(wait)) = ending
                 && wait > LONGEST_WAIT
             {
@@ -225,12 +289,17 @@ impl Drop for Turn {
     }
 }
 
-fn random_byte() -> u8 {
+/// Between 0 and 1.
+fn jitter() -> f64 {
     use ring::rand::SecureRandom;
     let mut byte = [128];
     // Without randomness there is no jitter, which is no harm.
     let _ = ring::rand::SystemRandom::new().fill(&mut byte);
-    byte[0]
+    f64::from(byte[0]) / 255.0
+}
+
+fn hash(login: &SecretString) -> Digest {
+    wire::digest_of(login.expose_secret().as_bytes())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -31,7 +31,11 @@ const HOPS: usize = 5;
 const ERROR_LIMIT: usize = 64 * 1024;
 /// Answers larger than this wait for one another: nearly all manifests are smaller, and memory has to be bounded.
 const LARGE: usize = 512 * 1024;
-const LARGE_AT_ONCE: usize = 3;
+const LARGE_AT_ONCE: usize = 6;
+/// How long such an answer waits for room.
+const FOR_ROOM: Duration = Duration::from_secs(10);
+/// Lists of tags that are read at once, for the same reason.
+const LISTINGS_AT_ONCE: usize = 4;
 /// Before a request is sent once more to a host that said it is broken.
 const SECOND_TRY: Duration = Duration::from_millis(300);
 
@@ -43,6 +47,7 @@ pub(super) struct Http {
     pub(super) requests: AtomicUsize,
     clients: Clients,
     large: Semaphore,
+    pub(super) listings: Semaphore,
 }
 
 /// What is asked.
@@ -64,6 +69,8 @@ pub(super) struct Answer {
     pub(super) url: Url,
     /// Decoded. Of answers that are errors, the beginning.
     pub(super) bytes: Vec<u8>,
+    /// What the request showed: none of it is repeated to people.
+    pub(super) shown: echo::Shown,
 }
 
 impl Answer {
@@ -88,6 +95,7 @@ impl Http {
             requests: AtomicUsize::new(0),
             clients: Clients::new(),
             large: Semaphore::new(LARGE_AT_ONCE),
+            listings: Semaphore::new(LISTINGS_AT_ONCE),
         }
     }
 
@@ -122,6 +130,8 @@ impl Http {
         let mut answer = self.first_hop(host, &method, ask, authorization).await?;
         let origin = answer.url.origin();
         let mut authorization = authorization;
+        // Where the last answer came from, and whether its certificate has to be good.
+        let mut at = (Arc::clone(host), host.base.get().is_none_or(|base| base.verified));
         for _ in 0..HOPS {
             if !matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
@@ -131,18 +141,13 @@ impl Http {
             if next.origin() != origin {
                 authorization = None;
             }
-            let same = next.origin() == answer.url.origin();
-            let other;
-            let target = if same {
-                host
-            } else {
+            if next.origin() != answer.url.origin() {
+                // Another host is trusted by its own config alone, whatever a definition says of this one.
                 let name = host_of(&next);
-                other = self.hosts.get(&name, &self.settings.host(&name), false);
-                &other
-            };
-            // Another host is trusted by its own config alone, whatever a definition says of this one.
-            let verified =
-                if same { host.base.get().is_none_or(|base| base.verified) } else { !target.config.insecure };
+                let other = self.hosts.get(&name, &self.settings.host(&name), false);
+                at = (Arc::clone(&other), !other.config.insecure);
+            }
+            let (target, verified) = (&at.0, at.1);
             answer = self
                 .hop(target, &next, verified, ask.limit, |client| {
                     with(client.request(method.clone(), next.clone()).header(ACCEPT, wire::ACCEPT), authorization)
@@ -178,11 +183,11 @@ impl Http {
                 Err((failure, _)) => {
                     // Verified TLS failed first: that is the reason to show, unless the others got further.
                     let failure = if failure.cause == Cause::Unreachable { failed.unwrap_or(failure) } else { failure };
-                    return finish(turn, Err(failure));
+                    return finish(host, turn, Err(failure));
                 }
                 Ok(answer) => {
                     let _ = host.base.set(base);
-                    return finish(turn, Ok(answer));
+                    return finish(host, turn, Ok(answer));
                 }
             }
         }
@@ -200,7 +205,7 @@ impl Http {
     ) -> Result<Answer, Failure> {
         let turn = host.turn(self.settings.person_waits).await?;
         let result = self.send(host, url, verified, limit, request).await.map_err(|(failure, _)| failure);
-        finish(turn, result)
+        finish(host, turn, result)
     }
 
     /// Sends and reads. With an error, whether it was the connection that could not be made.
@@ -212,6 +217,12 @@ impl Http {
         limit: usize,
         request: impl FnOnce(&reqwest::Client) -> Result<RequestBuilder, Failure>,
     ) -> Result<Answer, (Failure, bool)> {
+        // A proxy may be where nobody else may: it is not to be asked for images.
+        let name = url.host_str().unwrap_or_default();
+        if self.clients.is_proxy(name) && !host.config.private {
+            let detail = format!("`{}` is a proxy of this machine", inert(name, 120));
+            return Err((Failure::new(Cause::Refused, detail), false));
+        }
         let refused = |refused: address::RefusedAddress| (Failure::address(&host.name, &refused), false);
         address::check_url(url, host.config.private).map_err(refused)?;
         let unusable = |why: String| (Failure::new(Cause::Unreadable, why), false);
@@ -228,15 +239,13 @@ impl Http {
             (failure, error.is_connect() && !error.is_timeout())
         })?;
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let (status, mut headers, url) = (response.status(), response.headers().clone(), response.url().clone());
-        // What is wrong with an answer is shown to people.
-        shown.strike_out(&mut headers);
+        let (status, headers, url) = (response.status(), response.headers().clone(), response.url().clone());
         let bytes = if status.is_success() {
             self.body(host, response, limit).await.map_err(|failure| (failure, false))?
         } else {
-            shown.strike_from(beginning(response).await)
+            beginning(response).await
         };
-        Ok(Answer { status, headers, url, bytes })
+        Ok(Answer { status, headers, url, bytes, shown })
     }
 
     /// A body up to a limit, whatever its length header says, and decoded: what it was packed into counts for nothing.
@@ -254,16 +263,20 @@ impl Http {
             }
             bytes.extend_from_slice(&chunk);
             if bytes.len() > LARGE && permit.is_none() {
-                permit = self.large.acquire().await.ok();
+                // One a host, so that one cannot keep the others waiting; and none waits for long.
+                let permits = async { (host.large.acquire().await.ok(), self.large.acquire().await.ok()) };
+                let busy = |_| Failure::new(Cause::ServerError, "too many large answers at once");
+                permit = Some(tokio::time::timeout(FOR_ROOM, permits).await.map_err(busy)?);
             }
         }
     }
 }
 
-/// Tells the host's gate how it went.
-fn finish(turn: super::host::Turn, result: Result<Answer, Failure>) -> Result<Answer, Failure> {
+/// Tells the host and its gate how it went.
+fn finish(host: &Host, turn: super::host::Turn, result: Result<Answer, Failure>) -> Result<Answer, Failure> {
     match result {
         Ok(answer) => {
+            host.is_up();
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
             let quota = wire::quota(|name| answer.header(name), now);
             let wait = answer.header(RETRY_AFTER.as_str()).and_then(|text| wire::retry_after(text, Timestamp::now()));
@@ -286,13 +299,14 @@ fn finish(turn: super::host::Turn, result: Result<Answer, Failure>) -> Result<An
             if failure.again.is_some() { Err(failure) } else { Ok(answer) }
         }
         Err(mut failure) => {
-            let ending = match failure.cause {
-                Cause::Unreachable | Cause::TimedOut | Cause::Refused => Ending::Down,
-                Cause::ServerError => Ending::Broken,
-                _ => Ending::Answered,
-            };
-            let shared = ending != Ending::Answered;
-            turn.end(ending, Quota::default(), shared.then_some(&mut failure));
+            match failure.cause {
+                Cause::Unreachable | Cause::TimedOut | Cause::Refused => {
+                    host.is_down(&failure);
+                    drop(turn);
+                }
+                Cause::ServerError => turn.end(Ending::Broken, Quota::default(), Some(&mut failure)),
+                _ => turn.end(Ending::Answered, Quota::default(), None),
+            }
             Err(failure)
         }
     }
@@ -300,7 +314,9 @@ fn finish(turn: super::host::Turn, result: Result<Answer, Failure>) -> Result<An
 
 /// An answer that is no good, in the registry's words.
 pub(super) fn said_no(answer: &Answer) -> Failure {
-    let words = wire::error_of(&answer.bytes).map_or_else(String::new, |(code, message)| format!(" {code}: {message}"));
+    let inert = |words: &str, most: usize| inert(&answer.shown.strike(words), most);
+    let words = wire::error_of(&answer.bytes)
+        .map_or_else(String::new, |(code, message)| format!(" {}: {}", inert(&code, 60), inert(&message, 200)));
     let cause = match answer.status {
         StatusCode::UNAUTHORIZED => Cause::Unauthorized,
         StatusCode::FORBIDDEN => Cause::Forbidden,
@@ -325,6 +341,11 @@ fn hop(answer: &Answer) -> Result<Url, Failure> {
         "http" if answer.url.scheme() == "http" => Ok(next),
         _ => Err(Failure::new(Cause::Refused, format!("the registry sends one on to `{}` without https", shown()))),
     }
+}
+
+/// Whether a URL is at a host, whatever is left out of its port.
+pub(super) fn is_at(url: &Url, name: &str) -> bool {
+    Url::parse(&format!("{}://{name}", url.scheme())).is_ok_and(|host| host.origin() == url.origin())
 }
 
 /// `host[:port]` of a URL.

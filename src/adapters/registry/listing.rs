@@ -1,13 +1,14 @@
 //! All tags of a repository, or nothing: a list cut short is no list.
 //!
-//! Pages are followed by `Link` (RFC 8288), by `next` in the body, and, where a full page comes with neither, by asking for
-//! what follows its last tag. A list is compared with what the repository had before: what is missing is asked for by name,
+//! Pages are followed by `Link` (RFC 8288), by `next` in the body, and, where a page comes with neither, by asking for what
+//! follows its last tag. A list is compared with what the repository had before: what is missing is asked for by name,
 //! and only the registry's own "no" to each makes the shorter list a good one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::model::{Cause, ImageReference, Observed, is_tag_name};
+use crate::model::{Cause, ImageReference, Observed};
 use crate::text::inert;
 
 use super::failure::Failure;
@@ -18,14 +19,15 @@ use super::wire;
 
 /// A page of tags; the largest known repositories send about 1 MiB.
 const PAGE_LIMIT: usize = 4 * 1024 * 1024;
-/// Tags of one repository; the largest known have about fifty thousand.
-const TAGS: usize = 100_000;
 /// Pages of tags; with a hundred tags a page more than any repository has.
 const PAGES: usize = 1000;
 /// Tags asked for at once. Registries give as many or fewer.
 const PAGE: usize = 1000;
 /// Tags that are missing and asked for by name in one pass; the next one asks for more.
 const MISSING: usize = 20;
+
+/// For all pages of one list together.
+const LONGEST: Duration = Duration::from_secs(180);
 
 enum Next {
     Path(String),
@@ -37,12 +39,18 @@ impl Http {
     pub(super) async fn tags(&self, reference: &ImageReference, host: &Arc<Host>) -> Observed<Vec<String>> {
         let asked = reference.repository();
         let repository = reference.path();
+        // Each holds all its tags in memory, twice.
+        let Ok(_turn) = self.listings.acquire().await else { return Failure::malformed("closed").of(&asked) };
+        let started = Instant::now();
         let mut path = format!("{repository}/tags/list?n={PAGE}");
         let mut tags = Vec::new();
         let mut seen = BTreeSet::new();
         let mut paths = BTreeSet::from([path.clone()]);
         let incomplete = |detail: &str| Failure::new(Cause::Incomplete, detail).of(&asked);
         for _ in 0..PAGES {
+            if started.elapsed() > LONGEST {
+                return incomplete("the list of tags takes too long");
+            }
             let ask = Ask { get: true, path: &path, repository: &repository, limit: PAGE_LIMIT };
             let answer = match self.ask(host, ask).await {
                 Ok(answer) => answer,
@@ -65,29 +73,31 @@ impl Http {
                 Ok(page) => page,
                 Err(failure) => return failure.of(&asked),
             };
-            let full = page.len() >= PAGE;
             let before = seen.len();
             let last = page.last().cloned();
             for tag in page {
-                // What is no tag cannot be asked for.
-                if is_tag_name(&tag) && seen.insert(tag.clone()) {
+                if seen.insert(tag.clone()) {
                     tags.push(tag);
+                }
+                if tags.len() > wire::TAGS {
+                    return incomplete("the list of tags does not end");
                 }
             }
             let is_new = seen.len() > before;
-            if tags.len() > TAGS {
-                return incomplete("the list of tags does not end");
-            }
-            let named =
-                answer.header(reqwest::header::LINK.as_str()).and_then(wire::next_page).map(str::to_owned).or(next);
-            let next = match named {
+            let link = match answer.headers.get(reqwest::header::LINK).map(|value| value.to_str()) {
+                Some(Err(_)) => return incomplete("where the next page of tags is cannot be read"),
+                Some(Ok(link)) => wire::next_page(link).map(str::to_owned),
+                None => None,
+            };
+            let next = match link.or(next) {
                 Some(_) if !is_new => return incomplete("the list of tags repeats a page"),
                 Some(next) => match same_host(&answer, &next) {
                     Some(path) => Next::Path(path),
                     None => return Failure::new(Cause::Refused, "the next page of tags is on another host").of(&asked),
                 },
-                // Some registries cut at `n` and do not say so. One that ignores `last` repeats itself, and has no more.
-                None => match last.filter(|tag| full && is_new && is_tag_name(tag)) {
+                // Some registries cut a list, at `n` or before, and do not say so. One that ignores `last` repeats itself,
+                // and has no more.
+                None => match last.filter(|_| is_new) {
                     Some(last) => Next::Path(format!("{repository}/tags/list?n={PAGE}&last={last}")),
                     None => Next::End,
                 },

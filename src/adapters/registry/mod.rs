@@ -57,11 +57,11 @@ use wire::{Kind, Manifest};
 /// Keeps what registries said beyond the end of a process. All of it may vanish at any time; what comes out is checked
 /// again.
 pub trait RegistryMemory: Send + Sync {
-    /// Media type and bytes of a manifest or an image config.
-    fn content(&self, digest: &Digest) -> Option<(String, Vec<u8>)>;
+    /// Media type and bytes of what was fetched.
+    fn content(&self, kind: Content, digest: &Digest) -> Option<(String, Vec<u8>)>;
 
     /// Keeps them.
-    fn keep_content(&self, digest: &Digest, media_type: &str, bytes: &[u8]);
+    fn keep_content(&self, kind: Content, digest: &Digest, media_type: &str, bytes: &[u8]);
 
     /// The tags that a repository had.
     fn listing(&self, repository: &str) -> Option<BTreeSet<String>>;
@@ -76,6 +76,15 @@ pub trait RegistryMemory: Send + Sync {
     fn keep_pause(&self, host: &str, until: Timestamp);
 }
 
+/// What bytes were fetched as: the same bytes may be named as either, and are no proof of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Content {
+    /// A manifest or a list of them.
+    Manifest,
+    /// The config of an image.
+    Config,
+}
+
 /// All registries and layout folders there are, for one pass: each question is asked once.
 pub struct Registries {
     settings: Arc<Settings>,
@@ -86,6 +95,8 @@ pub struct Registries {
     seen: Mutex<BTreeMap<Digest, Resolution>>,
     /// Answers of this pass. Whoever asks first holds the place; those behind find the answer there.
     answers: Mutex<BTreeMap<Question, Arc<tokio::sync::OnceCell<Observed<Resolution>>>>>,
+    /// Images that were looked at in this pass.
+    fetched: Mutex<BTreeMap<Question, Arc<tokio::sync::OnceCell<Observed<()>>>>>,
     opened: Instant,
     asked: AtomicUsize,
     cached: AtomicUsize,
@@ -110,6 +121,7 @@ impl Registries {
             memory,
             seen: Mutex::default(),
             answers: Mutex::default(),
+            fetched: Mutex::default(),
             opened: Instant::now(),
             asked: AtomicUsize::new(0),
             cached: AtomicUsize::new(0),
@@ -134,13 +146,16 @@ impl Registries {
     /// Where a question may be asked.
     fn places(&self, question: &Question) -> Result<Vec<Place>, Failure> {
         let Question { reference, insecure } = question;
-        let forbidden = self.settings.forbids(&reference.registry, *insecure);
-        let blocked =
-            || self.settings.mirrors.blocks(reference).then(|| format!("`{}` is blocked", reference.repository()));
-        if let Some(rule) = forbidden.or_else(blocked) {
+        if let Some(rule) = self.settings.forbids(&reference.registry, *insecure) {
             return Err(Failure::new(Cause::Refused, rule));
         }
-        let places = self.settings.mirrors.places(reference, *insecure);
+        let mut places = self.settings.mirrors.places(reference, *insecure);
+        if self.settings.blocks(&reference.registry) || self.settings.mirrors.blocks(reference) {
+            places.retain(|place| !place.is_source);
+            if places.is_empty() {
+                return Err(Failure::new(Cause::Refused, format!("registry {} blocked", reference.registry)));
+            }
+        }
         if places.is_empty() {
             let rule = "the source must not be contacted, and no mirror is asked for such references";
             return Err(Failure::new(Cause::Refused, rule));
@@ -148,26 +163,36 @@ impl Registries {
         Ok(places)
     }
 
+    /// A question spelled in one way, and asked in one way where the config has already said how.
+    fn normal(&self, question: &Question) -> Question {
+        let registry = auth::canonical(&question.reference.registry);
+        let insecure = question.insecure || self.settings.host(&registry).insecure;
+        Question { reference: ImageReference { registry, ..question.reference.clone() }, insecure }
+    }
+
     /// What a manifest resolves to, from this pass or the memory.
     fn recall(&self, digest: &Digest) -> Option<Resolution> {
         if let Some(known) = lock(&self.seen).get(digest) {
             return Some(known.clone());
         }
-        let (media_type, bytes) = self.memory.content(digest)?;
-        if !wire::has_digest(&bytes, digest) {
-            return None;
-        }
+        let (media_type, bytes) = self.kept(Content::Manifest, digest)?;
         let resolution = wire::resolution(digest.clone(), &media_type, &bytes).ok()?;
         lock(&self.seen).insert(digest.clone(), resolution.clone());
         Some(resolution)
+    }
+
+    /// What is kept and still has its digest.
+    fn kept(&self, kind: Content, digest: &Digest) -> Option<(String, Vec<u8>)> {
+        self.memory.content(kind, digest).filter(|(_, bytes)| wire::has_digest(bytes, digest))
     }
 
     /// Reads a manifest whose bytes were hashed, and keeps it.
     fn learn(&self, manifest: &Manifest) -> Result<Resolution, Failure> {
         let resolution = wire::resolution(manifest.digest.clone(), &manifest.media_type, &manifest.bytes)
             .map_err(Failure::malformed)?;
-        self.memory.keep_content(&manifest.digest, &manifest.media_type, &manifest.bytes);
-        lock(&self.seen).insert(manifest.digest.clone(), resolution.clone());
+        let Manifest { digest, media_type, bytes } = manifest;
+        self.memory.keep_content(Content::Manifest, digest, media_type, bytes);
+        lock(&self.seen).insert(digest.clone(), resolution.clone());
         Ok(resolution)
     }
 
@@ -206,7 +231,7 @@ impl Registries {
         }
         match wire::kind(&hint.media_type) {
             // Nothing more has to be known to compare it. Its bytes are looked at when somebody wants it (`fetch`).
-            Kind::Image => Ok(Some(Resolution { digest, media_type: hint.media_type, platforms: Vec::new() })),
+            Kind::Image => Ok(Some(Resolution::image(digest, hint.media_type))),
             // Which of its images a tag means can only be read in it. Some registries name no media type to HEAD.
             Kind::List | Kind::Other if hint.media_type.is_empty() || wire::kind(&hint.media_type) == Kind::List => {
                 let pinned = ImageReference { tag: String::new(), digest: Some(digest.clone()), ..reference.clone() };
@@ -224,10 +249,7 @@ impl Registries {
         for (at, place) in places.iter().enumerate() {
             match self.ask(place).await {
                 Ok(Some(found)) if place.is_source => return Ok(Some(found)),
-                Ok(Some(found)) => {
-                    self.compare(&places[at..], &found).await?;
-                    return Ok(Some(found));
-                }
+                Ok(Some(found)) => return self.compare(&places[at..], found).await.map(Some),
                 Ok(None) if place.is_source => return Ok(None),
                 Ok(None) => failures.push(lacks(place)),
                 Err(failure) if place.is_source && failures.is_empty() => return Err(failure),
@@ -241,61 +263,72 @@ impl Registries {
     }
 
     /// A mirror has answered for a tag: if the source answers too and says otherwise, one of them is behind, and nobody knows
-    /// which is meant.
-    async fn compare(&self, places: &[Place], found: &Resolution) -> Result<(), Failure> {
+    /// which is meant. If the source may be asked and has no answer, the mirror's is marked as nobody else's.
+    async fn compare(&self, places: &[Place], found: Resolution) -> Result<Resolution, Failure> {
         let (Some(mirror), Some(source)) = (places.first(), places.iter().find(|place| place.is_source)) else {
-            return Ok(());
+            return Ok(found);
         };
+        let Target::Host(host) = self.target(source) else { return Ok(found) };
         if source.reference.digest.is_some() {
-            return Ok(());
+            return Ok(found);
         }
-        let Target::Host(host) = self.target(source) else { return Ok(()) };
-        // A source that does not answer is what mirrors are for.
-        let Ok(Some(hint)) = self.http.head(&source.reference, &host).await else { return Ok(()) };
-        match hint.digest {
-            Some(digest) if digest != found.digest => Err(Failure::new(
+        let mirror = mirror.reference.repository();
+        match self.http.head(&source.reference, &host).await.map(|hint| hint.and_then(|hint| hint.digest)) {
+            Ok(Some(digest)) if digest == found.digest => Ok(found),
+            Ok(Some(digest)) => Err(Failure::new(
                 Cause::Incomplete,
                 format!(
-                    "the mirror `{}` has {}, its source {}; the tag waits until they agree",
-                    mirror.reference.repository(),
+                    "the mirror `{mirror}` has {}, its source {}; the tag waits until they agree",
                     found.digest.short(),
                     digest.short()
                 ),
             )),
-            _ => Ok(()),
+            Ok(None) | Err(_) => Ok(Resolution { only_mirror: Some(mirror), ..found }),
         }
     }
 
     /// Sees the bytes of an image at one place: its manifest, and its config.
     async fn fetch_at(&self, place: &Place, digest: &Digest) -> Result<(), Failure> {
         let target = self.target(place);
-        let manifest = match self.memory.content(digest) {
-            Some((media_type, bytes)) if wire::has_digest(&bytes, digest) => {
-                Manifest { digest: digest.clone(), media_type, bytes }
+        let kept = self.kept(Content::Manifest, digest).map(|(media_type, bytes)| {
+            let manifest = Manifest { digest: digest.clone(), media_type, bytes };
+            self.learn(&manifest).map(|_| wire::config_of(&manifest.bytes))
+        });
+        let config = match kept {
+            Some(Ok(config)) => config,
+            // What is kept is no manifest any more, or never was: the registry has the word.
+            Some(Err(_)) | None => {
+                let pinned = ImageReference { digest: Some(digest.clone()), ..place.reference.clone() };
+                let manifest = self.get(&target, &pinned).await?.ok_or_else(|| gone(digest))?;
+                self.learn(&manifest)?;
+                // The bytes are let go of before the next question: there may be many of them.
+                wire::config_of(&manifest.bytes)
             }
-            _ => self.get(&target, &place.reference).await?.ok_or_else(|| gone(digest))?,
         };
-        let resolution =
-            wire::resolution(digest.clone(), &manifest.media_type, &manifest.bytes).map_err(Failure::malformed)?;
-        if let Some((config, descriptor)) = wire::config_of(&manifest.bytes)
-            && self.memory.content(&config).is_none()
-        {
-            let bytes = match &target {
-                Target::Host(host) => self.http.blob(&place.reference, host, &config).await?,
-                Target::Folder(folder) => layout::blob(folder, &place.reference, &config).ok_or_else(|| {
-                    Failure::new(Cause::Unreadable, format!("it does not hold the config {}", config.short()))
-                })?,
-            };
-            let sized = i64::try_from(bytes.len()).is_ok_and(|size| size == descriptor.size);
-            if !sized || !wire::has_digest(&bytes, &config) {
-                let detail = format!("the config of {} is not {}", digest.short(), config.short());
-                return Err(Failure::malformed(detail));
-            }
-            self.memory.keep_content(&config, &descriptor.media_type, &bytes);
+        let Some((config, descriptor)) = config else { return Ok(()) };
+        if self.kept(Content::Config, &config).is_some() {
+            return Ok(());
         }
-        self.memory.keep_content(digest, &manifest.media_type, &manifest.bytes);
-        lock(&self.seen).insert(digest.clone(), resolution);
+        let bytes = match &target {
+            Target::Host(host) => self.http.blob(&place.reference, host, &config).await?,
+            Target::Folder(folder) => layout::blob(folder, &place.reference, &config).ok_or_else(|| {
+                Failure::new(Cause::Unreadable, format!("it does not hold the config {}", config.short()))
+            })?,
+        };
+        let sized = i64::try_from(bytes.len()).is_ok_and(|size| size == descriptor.size);
+        if !sized || !wire::has_digest(&bytes, &config) {
+            let detail = format!("the config of {} is not {}", digest.short(), config.short());
+            return Err(Failure::malformed(detail));
+        }
+        self.memory.keep_content(Content::Config, &config, &descriptor.media_type, &bytes);
         Ok(())
+    }
+
+    /// Whether all of an image is kept: then nobody is asked.
+    fn is_kept(&self, digest: &Digest) -> bool {
+        let Some((media_type, bytes)) = self.kept(Content::Manifest, digest) else { return false };
+        let config = || wire::config_of(&bytes).is_none_or(|(config, _)| self.kept(Content::Config, &config).is_some());
+        wire::resolution(digest.clone(), &media_type, &bytes).is_ok() && config()
     }
 
     fn told<T>(&self, answer: Result<Option<T>, Failure>, asked: &str) -> Observed<T> {
@@ -339,11 +372,7 @@ impl Registries {
 
 impl Registry for Registries {
     async fn resolve(&self, question: &Question) -> Observed<Resolution> {
-        // Spelled in one way, and asked in one way where the config has already said how: one question.
-        let reference =
-            ImageReference { registry: auth::canonical(&question.reference.registry), ..question.reference.clone() };
-        let insecure = question.insecure || self.settings.host(&reference.registry).insecure;
-        let question = Question { reference, insecure };
+        let question = self.normal(question);
         let place = Arc::clone(lock(&self.answers).entry(question.clone()).or_default());
         let answer = place.get_or_init(|| async {
             self.asked.fetch_add(1, Ordering::Relaxed);
@@ -357,28 +386,30 @@ impl Registry for Registries {
     }
 
     async fn fetch(&self, image: &Question) -> Observed<()> {
+        let image = self.normal(image);
         let asked = image.reference.to_string();
-        let Some(digest) = &image.reference.digest else {
+        let Some(digest) = image.reference.digest.clone() else {
             return self.told(Err(Failure::malformed("only a digest can be fetched")), &asked);
         };
-        let has_config =
-            |bytes: &[u8]| wire::config_of(bytes).is_none_or(|(config, _)| self.memory.content(&config).is_some());
-        let kept = self.memory.content(digest).filter(|(_, bytes)| wire::has_digest(bytes, digest));
-        if kept.is_some_and(|(_, bytes)| has_config(&bytes)) {
-            return Observed::Known(());
-        }
-        let places = match self.places(image) {
-            Ok(places) => places,
-            Err(failure) => return self.told(Err(failure), &asked),
-        };
-        let mut failures = Vec::new();
-        for place in &places {
-            match self.fetch_at(place, digest).await {
-                Ok(()) => return Observed::Known(()),
-                Err(failure) => failures.push(failure),
+        let place = Arc::clone(lock(&self.fetched).entry(image.clone()).or_default());
+        let answer = place.get_or_init(|| async {
+            if self.is_kept(&digest) {
+                return Observed::Known(());
             }
-        }
-        self.told(Err(join(failures)), &asked)
+            let places = match self.places(&image) {
+                Ok(places) => places,
+                Err(failure) => return self.told(Err(failure), &asked),
+            };
+            let mut failures = Vec::new();
+            for place in &places {
+                match self.fetch_at(place, &digest).await {
+                    Ok(()) => return Observed::Known(()),
+                    Err(failure) => failures.push(failure),
+                }
+            }
+            self.told(Err(join(failures)), &asked)
+        });
+        answer.await.clone()
     }
 
     fn known(&self, digest: &Digest) -> Option<Resolution> {
@@ -389,9 +420,10 @@ impl Registry for Registries {
         self.asked.fetch_add(1, Ordering::Relaxed);
         // A list is the source's own: mirrors hold a part of it (semantics 3.4). Where the source must not be contacted, the
         // first mirror that has the repository stands for it.
+        let repository = self.normal(repository);
         let reference = &repository.reference;
         let asked = reference.repository();
-        let places = match self.places(repository) {
+        let places = match self.places(&repository) {
             Ok(places) => places,
             Err(failure) => return self.told(Err(failure), &asked),
         };

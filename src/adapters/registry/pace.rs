@@ -2,14 +2,14 @@
 //!
 //! A host is asked by one request until it has answered once, by one again after a failure, and otherwise by as many at a
 //! time as its config says. What it says of its quota is believed before it has to say 429: a tenth is kept back, for what
-//! a person waits for.
+//! a person waits for. (A host that cannot be reached is remembered by `host`: it may be reached in another way.)
 
 use std::time::{Duration, Instant};
 
 use super::wire::Quota;
 
-/// A host that cannot be reached is left alone for so long at first, and twice as long each time, up to `LONGEST_BREAK`.
-const FIRST_BREAK: Duration = Duration::from_secs(30);
+/// A host that is broken is left alone for so long at first, and twice as long each time, up to `LONGEST_BREAK`.
+pub(super) const FIRST_BREAK: Duration = Duration::from_secs(30);
 /// A host that says 429 and not for how long; likewise.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_BREAK: Duration = Duration::from_secs(600);
@@ -27,7 +27,7 @@ pub(super) struct Pace {
     interval: Duration,
     under_way: usize,
     proven: bool,
-    /// Failures in a row: of the connection, or 429. Those that were under way together count as one.
+    /// Answers of 429 in a row. Those that were under way together count as one.
     failures: u32,
     failed: Option<Instant>,
     broken: u32,
@@ -59,8 +59,6 @@ pub(super) enum Ending {
     Broken,
     /// It asked to be left alone, for so long if it said so.
     Limited(Option<Duration>),
-    /// It could not be reached, or fell silent.
-    Down,
 }
 
 impl Pace {
@@ -128,9 +126,7 @@ impl Pace {
             self.left = Some(self.left.map_or(remaining, |left| left.min(remaining)));
             self.reset = quota.reset.map(|reset| now + reset).or(self.reset);
         }
-        let growing = |first: Duration, times: u32| {
-            first.saturating_mul(1 << times.min(10)).min(LONGEST_BREAK).mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0)
-        };
+        let growing = |first: Duration, times: u32| growing(first, times, jitter);
         // Nothing is learned from what was sent before the last failure was known.
         let is_news = self.failed.is_none_or(|failed| failed < started);
         match ending {
@@ -155,12 +151,6 @@ impl Pace {
                 self.pause(now + wait.or(quota.reset).unwrap_or_default().max(growing(FIRST_PAUSE, times)));
                 self.fail(now, is_news);
             }
-            Ending::Down => {
-                if is_news {
-                    self.pause(now + growing(FIRST_BREAK, self.failures));
-                }
-                self.fail(now, is_news);
-            }
         }
     }
 
@@ -170,6 +160,11 @@ impl Pace {
             self.failed = Some(now);
         }
     }
+}
+
+/// A time that doubles, spread so that many clients do not come back at once.
+pub(super) fn growing(first: Duration, times: u32, jitter: f64) -> Duration {
+    first.saturating_mul(1 << times.min(10)).min(LONGEST_BREAK).mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0)
 }
 
 #[cfg(test)]
@@ -248,21 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_down_is_left_alone_and_one_failure_counts_once() {
+    fn a_host_that_is_broken_is_left_alone() {
         let (mut pace, now) = proven();
-        for _ in 0..4 {
-            pace.admit(now, false);
-        }
-        for _ in 0..4 {
-            pace.ended(now, now, Ending::Down, Quota::default(), 0.5);
-        }
-        assert_eq!(pace.admit(now, false), Admission::At(now + FIRST_BREAK));
         for round in 0..BROKEN {
-            let later = now + LONGEST_BREAK;
-            assert_eq!(pace.admit(later, false), Admission::Go, "{round}");
-            pace.ended(later, later, Ending::Broken, Quota::default(), 0.5);
+            assert_eq!(pace.admit(now, false), Admission::Go, "{round}");
+            pace.ended(now, now, Ending::Broken, Quota::default(), 0.5);
         }
-        assert!(matches!(pace.admit(now + LONGEST_BREAK, false), Admission::At(_)), "broken answers in a row");
+        assert_eq!(pace.admit(now, false), Admission::At(now + FIRST_BREAK), "broken answers in a row");
     }
 
     #[test]

@@ -57,7 +57,12 @@ pub struct AllowedRegistry {
 impl Settings {
     /// What the config says of a host: under its own name, or else under the longest pattern that fits.
     pub(super) fn host(&self, name: &str) -> HostConfig {
-        let own = self.hosts.get(name);
+        // Docker Hub goes by several names.
+        let own = self.hosts.get(name).or_else(|| {
+            let same =
+                |(known, _): &(&String, &HostConfig)| super::auth::canonical(known) == super::auth::canonical(name);
+            self.hosts.iter().find(same).map(|(_, config)| config)
+        });
         let by_pattern = || {
             let fitting = self.hosts.iter().filter(|(pattern, _)| pattern.contains('*') && fits_host(pattern, name));
             fitting.max_by_key(|(pattern, _)| pattern.len()).map(|(_, config)| config)
@@ -65,12 +70,15 @@ impl Settings {
         own.or_else(by_pattern).cloned().unwrap_or_default()
     }
 
-    /// Why images of a registry may not be imported, in the API server's words (semantics 1.10 and 3.5).
+    /// Whether a registry itself must not be asked: its mirrors may be (semantics 3.5).
+    pub(super) fn blocks(&self, registry: &str) -> bool {
+        let name = super::auth::canonical(registry);
+        self.blocked.iter().any(|blocked| super::auth::canonical(blocked) == name)
+    }
+
+    /// Why images of a registry may not be imported, in the API server's words (semantics 1.10).
     pub(super) fn forbids(&self, registry: &str, insecure: bool) -> Option<String> {
         let name = super::auth::canonical(registry);
-        if self.blocked.iter().any(|blocked| super::auth::canonical(blocked) == name) {
-            return Some(format!("registry {registry} blocked"));
-        }
         let admits = |allowed: &AllowedRegistry| {
             let default = if allowed.insecure { "80" } else { "443" };
             let (host, port) = match allowed.domain.rsplit_once(':') {
@@ -151,7 +159,7 @@ mod tests {
         let allowed = |domain: &str, insecure| AllowedRegistry { domain: domain.to_owned(), insecure };
         let settings = Settings {
             allowed: vec![allowed("docker.io", false), allowed("*.corp:5000", false), allowed("plain", true)],
-            blocked: vec!["bad.docker.io".to_owned(), "quay.io".to_owned()],
+            blocked: vec!["bad.docker.io".to_owned(), "quay.io".to_owned(), "x.corp:5000".to_owned()],
             ..Settings::default()
         };
         let table = [
@@ -163,10 +171,12 @@ mod tests {
             ("plain", false, false),
             ("plain", true, true),
             ("quay.io", false, false),
+            ("x.corp:5000", false, false),
             ("other", false, false),
         ];
         for (registry, insecure, expected) in table {
             let refused = settings.forbids(registry, insecure);
+            let refused = refused.or_else(|| settings.blocks(registry).then(String::new));
             assert_eq!(refused.is_none(), expected, "{registry} {insecure} {refused:?}");
         }
         assert_eq!(Settings::default().forbids("anything", false), None);

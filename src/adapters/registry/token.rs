@@ -12,7 +12,7 @@ use crate::text::inert;
 use super::auth::{self, Login};
 use super::failure::Failure;
 use super::host::{Host, Token};
-use super::http::{Answer, Ask, Http, host_of, said_no, with};
+use super::http::{Answer, Ask, Http, host_of, is_at, said_no, with};
 use super::wire::{self, Challenge};
 
 /// A token is asked for anew after an hour, whatever its service says.
@@ -27,15 +27,24 @@ impl Http {
         let scope = format!("repository:{}:pull", ask.repository);
         let shown = match host.challenge() {
             None => None,
-            Some(Challenge::Basic) => self.login(host, ask.repository).await?.and_then(|login| login.header()),
+            Some(Challenge::Basic) => {
+                let header = self.login(host, ask.repository).await?.and_then(|login| login.header());
+                if let Some(failure) = header.as_ref().and_then(|header| host.refusal(header)) {
+                    return Err(failure);
+                }
+                header
+            }
             // A host may want tokens for some repositories only, and its service refuse one for the others.
             Some(challenge @ Challenge::Bearer { .. }) => {
                 self.token(host, ask.repository, &challenge, &scope, None).await.ok()
             }
         };
         let answer = self.follow(host, ask, shown.as_ref()).await?;
+        if let (Some(shown), Some(Challenge::Basic)) = (&shown, host.challenge()) {
+            judge(host, shown, &answer);
+        }
         // Only the host itself is answered: where one was sent on to gets nothing.
-        if answer.status != StatusCode::UNAUTHORIZED || host_of(&answer.url) != host.name {
+        if answer.status != StatusCode::UNAUTHORIZED || !is_at(&answer.url, &host.name) {
             return Ok(answer);
         }
         let values = answer.headers.get_all(reqwest::header::WWW_AUTHENTICATE);
@@ -44,15 +53,19 @@ impl Http {
         host.learn(&challenge);
         let authorization = match &challenge {
             Challenge::Basic => match self.login(host, ask.repository).await?.and_then(|login| login.header()) {
-                Some(header) if shown.as_ref().is_none_or(|shown| shown.expose_secret() != header.expose_secret()) => {
-                    header
-                }
-                Some(_) => return Ok(answer),
+                Some(header) => match host.refusal(&header) {
+                    Some(failure) => return Err(failure),
+                    None => header,
+                },
                 None => return Err(self.missing(host, &answer)),
             },
             Challenge::Bearer { .. } => self.token(host, ask.repository, &challenge, &scope, shown.as_ref()).await?,
         };
-        self.follow(host, ask, Some(&authorization)).await
+        let answer = self.follow(host, ask, Some(&authorization)).await?;
+        if challenge == Challenge::Basic {
+            judge(host, &authorization, &answer);
+        }
+        Ok(answer)
     }
 
     /// The login for a repository, if there is one and it may travel.
@@ -124,12 +137,19 @@ impl Http {
         let may = auth::may_receive(&host.name, host.config.token_service.as_deref(), &name);
         let withheld = login.is_some() && !may;
         let login = login.filter(|_| may);
+        let secret = login.as_ref().map(Login::secret);
+        if let Some(failure) = secret.as_ref().and_then(|secret| host.refusal(secret)) {
+            return Err(failure);
+        }
         // The scope of this question: what was offered for another one names another repository.
         let scope = offered.as_deref().filter(|offered| offered.split(' ').any(|one| one == scope)).unwrap_or(scope);
         let target = self.hosts.get(&name, &self.settings.host(&name), false);
         // The registry itself is as it was found; another host is as its own config says.
-        let verified =
-            if name == host.name { host.base.get().is_none_or(|base| base.verified) } else { !target.config.insecure };
+        let verified = if is_at(&url, &host.name) {
+            host.base.get().is_none_or(|base| base.verified)
+        } else {
+            !target.config.insecure
+        };
         let service = service.as_deref().unwrap_or_default();
         let answer = self
             .hop(&target, &url, verified, ANSWER_LIMIT, |client| match &login {
@@ -164,10 +184,16 @@ impl Http {
             let mut failure = said_no(&answer);
             failure.detail =
                 failure.detail.replace("the registry answers", &format!("the token service `{name}` answers")) + &hint;
+            if let Some(secret) = secret.as_ref().filter(|_| answer.status == StatusCode::UNAUTHORIZED) {
+                host.refuse(secret, &failure);
+            }
             if failure.cause == Cause::Malformed || failure.cause == Cause::Forbidden {
                 failure.cause = Cause::Unauthorized;
             }
             return Err(failure);
+        }
+        if let Some(secret) = secret {
+            host.accept(&secret);
         }
         let no_token = || Failure::malformed(format!("the token service `{name}` sends no token"));
         let token: wire::TokenAnswer = serde_json::from_slice(&answer.bytes).map_err(|_| no_token())?;
@@ -175,10 +201,21 @@ impl Http {
     }
 }
 
-/// The URL of a token service: https, unless the registry itself has none.
+/// What an answer says of the login it was given to.
+fn judge(host: &Host, login: &SecretString, answer: &Answer) {
+    if answer.status.is_success() {
+        host.accept(login);
+    } else if answer.status == StatusCode::UNAUTHORIZED {
+        host.refuse(login, &said_no(answer));
+    }
+}
+
+/// The URL of a token service: https, unless the registry itself has none. Of one that is refused, no more than the host is
+/// repeated: it may be made of what the registry was shown.
 fn realm_url(host: &Host, realm: &str) -> Result<Url, Failure> {
-    let wrong = |what: &str| Failure::malformed(format!("the token service `{}` {what}", inert(realm, 120)));
-    let url = Url::parse(realm).map_err(|_| wrong("is no URL"))?;
+    let url = Url::parse(realm).map_err(|_| Failure::malformed("the token service that it names is no URL"))?;
+    let name = inert(&host_of(&url), 120);
+    let wrong = |what: &str| Failure::malformed(format!("the token service `{name}` {what}"));
     let plain = host.base.get().is_some_and(|base| base.scheme == "http");
     match url.scheme() {
         "https" => {}

@@ -8,12 +8,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::adapters::registry::RegistryMemory;
+use crate::adapters::registry::{Content, RegistryMemory};
 use crate::model::{Digest, Observed, Question, Resolution, StreamId, Upstream};
 use crate::ports::{Memory, Settled};
 
 /// Another layout is another file: old ones are simply no longer read.
-const FILE: &str = "cache-4.db";
+const FILE: &str = "cache-5.db";
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS definitions (key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -21,7 +21,9 @@ const SCHEMA: &str = "
         reference TEXT NOT NULL, insecure INTEGER NOT NULL, checked_at TEXT NOT NULL, resolution TEXT NOT NULL,
         PRIMARY KEY (reference, insecure)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS content (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, bytes BLOB NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS content (
+        kind TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (kind, digest)
+    ) STRICT;
     CREATE TABLE IF NOT EXISTS listings (repository TEXT PRIMARY KEY, tags TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS pauses (host TEXT PRIMARY KEY, until TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS settled (
@@ -192,18 +194,20 @@ impl Memory for Cache {
 }
 
 impl RegistryMemory for Cache {
-    fn content(&self, digest: &Digest) -> Option<(String, Vec<u8>)> {
+    fn content(&self, kind: Content, digest: &Digest) -> Option<(String, Vec<u8>)> {
         self.with(|connection| {
-            let mut statement = connection.prepare_cached("SELECT media_type, bytes FROM content WHERE digest = ?1")?;
-            statement.query_row([digest.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+            let sql = "SELECT media_type, bytes FROM content WHERE kind = ?1 AND digest = ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            statement.query_row((kind_name(kind), digest.as_str()), row).optional()
         })
         .flatten()
     }
 
-    fn keep_content(&self, digest: &Digest, media_type: &str, bytes: &[u8]) {
+    fn keep_content(&self, kind: Content, digest: &Digest, media_type: &str, bytes: &[u8]) {
         self.with(|connection| {
-            let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO content VALUES (?1, ?2, ?3)")?;
-            statement.execute(params![digest.as_str(), media_type, bytes])
+            let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO content VALUES (?1, ?2, ?3, ?4)")?;
+            statement.execute(params![kind_name(kind), digest.as_str(), media_type, bytes])
         });
     }
 
@@ -237,5 +241,12 @@ impl RegistryMemory for Cache {
             let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO pauses VALUES (?1, ?2)")?;
             statement.execute(params![host, until.to_string()])
         });
+    }
+}
+
+fn kind_name(kind: Content) -> &'static str {
+    match kind {
+        Content::Manifest => "manifest",
+        Content::Config => "config",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::adapters::registry::RegistryMemory;
+use crate::adapters::registry::{Content, RegistryMemory};
 use crate::adapters::store::Cache;
 use crate::cli::args::{Args, Describe};
 use crate::cli::console::Console;
@@ -33,8 +33,12 @@ pub(in crate::cli) fn run(args: &Args, command: &Describe, console: &Console) ->
                 let message = format!("the tag `{id}:{tag}` has no image");
                 return Err(Failure::new(Exit::Failed, message).hint("`streamkeeper explain` says why"));
             };
-            let content =
-                |digest: &str| Digest::parse(digest).and_then(|digest| cache.content(&digest)).map(|(_, bytes)| bytes);
+            let content = |digest: &str| {
+                let digest = Digest::parse(digest)?;
+                let kept =
+                    [Content::Manifest, Content::Config].into_iter().find_map(|kind| cache.content(kind, &digest));
+                kept.map(|(_, bytes)| bytes)
+            };
             let seen = reader.first_seen(&head.image)?;
             console.out(&render::describe_image(&id, &tag, head, seen, content));
             continue;

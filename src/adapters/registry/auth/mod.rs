@@ -148,6 +148,14 @@ impl Credentials {
 }
 
 impl Login {
+    /// What of it is secret.
+    pub(super) fn secret(&self) -> SecretString {
+        match self {
+            Self::Password { user, password } => format!("{user}:{}", password.expose_secret()).into(),
+            Self::Identity(token) | Self::Bearer(token) => token.clone(),
+        }
+    }
+
     /// The value of an `Authorization` header, if the login is one that can be shown to a registry or token service itself.
     pub(super) fn header(&self) -> Option<SecretString> {
         match self {

@@ -147,7 +147,8 @@ impl Mirrors {
         let pulled = |mirror: &&Mirror| match mirror.pulls {
             Pulls::All => true,
             Pulls::Digests => reference.digest.is_some(),
-            Pulls::Tags => reference.digest.is_none(),
+            // A tag that was resolved has both: the mirror that knew the tag has its image.
+            Pulls::Tags => reference.digest.is_none() || !reference.tag.is_empty(),
         };
         let mut places: Vec<Place> = Vec::new();
         for mirror in rule.mirrors.iter().filter(pulled) {

@@ -5,9 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::text::inert;
+use crate::model::is_tag_name;
 
-/// The first error of a registry's answer: its code and message, made inert.
+/// However long a registry says: in a day it is asked again.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+
+/// The first error of a registry's answer: its code and message, as they are.
 pub(in super::super) fn error_of(bytes: &[u8]) -> Option<(String, String)> {
     #[derive(Deserialize)]
     struct Answer {
@@ -22,27 +25,63 @@ pub(in super::super) fn error_of(bytes: &[u8]) -> Option<(String, String)> {
     }
     let answer: Answer = serde_json::from_slice(bytes).ok()?;
     let error = answer.errors.into_iter().next()?;
-    Some((inert(&error.code, 60), inert(&error.message, 200)))
+    Some((error.code, error.message))
 }
 
-/// A page of tags, and where the body says that the next one is (some registries do so instead of `Link`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(in super::super) struct Page {
+/// A page of tags; some registries say in it where the next one is.
+#[derive(Deserialize)]
+struct Page {
     /// `null` where a repository has none.
-    tags: Option<Vec<String>>,
+    tags: Option<Tags>,
     next: Option<String>,
 }
 
-/// Reads a page of tags.
+/// As many tags as any repository has: more are not even read.
+pub(in super::super) const TAGS: usize = 100_000;
+
+#[derive(Default)]
+struct Tags(Vec<String>);
+
+impl<'de> Deserialize<'de> for Tags {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bounded;
+        impl<'de> serde::de::Visitor<'de> for Bounded {
+            type Value = Tags;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(out, "a list of at most {TAGS} tags")
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Tags, A::Error> {
+                let mut tags = Vec::new();
+                while let Some(tag) = items.next_element::<String>()? {
+                    if tags.len() == TAGS {
+                        return Err(serde::de::Error::invalid_length(TAGS + 1, &self));
+                    }
+                    // What is no tag cannot be asked for.
+                    if is_tag_name(&tag) {
+                        tags.push(tag);
+                    }
+                }
+                Ok(Tags(tags))
+            }
+        }
+        deserializer.deserialize_seq(Bounded)
+    }
+}
+
+/// Reads a page of tags: those that are tags, and where the body says that the next page is.
 pub(in super::super) fn tags(bytes: &[u8]) -> Option<(Vec<String>, Option<String>)> {
     let page: Page = serde_json::from_slice(bytes).ok()?;
-    Some((page.tags.unwrap_or_default(), page.next.filter(|next| !next.is_empty())))
+    Some((page.tags.unwrap_or_default().0, page.next.filter(|next| !next.is_empty())))
 }
 
 /// The target of `rel="next"` in a `Link` header (RFC 8288).
 pub(in super::super) fn next_page(link: &str) -> Option<&str> {
-    link.split(',').find_map(|part| {
-        let (target, parameters) = part.trim().strip_prefix('<')?.split_once('>')?;
+    // A target may hold commas, so parts are told apart by what encloses them.
+    link.split('<').skip(1).find_map(|part| {
+        let (target, parameters) = part.split_once('>')?;
+        let parameters = parameters.trim_end().trim_end_matches(',');
         let is_next = |parameter: &str| {
             let (name, value) = parameter.split_once('=').unwrap_or_default();
             let relations = value.trim().trim_matches('"');
@@ -56,11 +95,15 @@ pub(in super::super) fn next_page(link: &str) -> Option<&str> {
 /// How long a `Retry-After` asks to wait: seconds or a date (RFC 9110, 10.2.3).
 pub(in super::super) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() => LONGEST_WAIT,
+        Err(_) => {
+            let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+            Duration::try_from(at.duration_since(now)).unwrap_or_default()
+        }
+    };
+    Some(wait.min(LONGEST_WAIT))
 }
 
 #[cfg(test)]
@@ -72,6 +115,7 @@ mod tests {
         assert_eq!(next_page(r#"</v2/a/tags/list?last=x&n=2>; rel="next""#), Some("/v2/a/tags/list?last=x&n=2"));
         assert_eq!(next_page(r#"<a>; rel="prev", <b>; rel=next"#), Some("b"));
         assert_eq!(next_page(r#"<a>; title=x; Rel = "last next""#), Some("a"));
+        assert_eq!(next_page(r#"</v2/a?last=x,y&n=2>; rel="next""#), Some("/v2/a?last=x,y&n=2"));
         assert_eq!(next_page("<a>; rel=nextish"), None);
         assert_eq!(next_page("nonsense"), None);
     }
@@ -91,12 +135,15 @@ mod tests {
         assert_eq!(retry_after("Sat, 21 Nov 2026 08:01:00 GMT", now), Some(Duration::from_secs(60)));
         assert_eq!(retry_after("Sat, 21 Nov 2026 07:00:00 GMT", now), Some(Duration::ZERO), "it is past");
         assert_eq!(retry_after("soon", now), None);
+        for absurd in ["18446744073709551615", "99999999999999999999999", "31536000"] {
+            assert_eq!(retry_after(absurd, now), Some(LONGEST_WAIT), "{absurd}");
+        }
     }
 
     #[test]
-    fn errors_are_read_and_made_inert() {
+    fn errors_are_read() {
         let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no \u001b[31msuch"}]}"#;
-        assert_eq!(error_of(body), Some(("MANIFEST_UNKNOWN".to_owned(), "no \\u{1b}[31msuch".to_owned())));
+        assert_eq!(error_of(body), Some(("MANIFEST_UNKNOWN".to_owned(), "no \u{1b}[31msuch".to_owned())));
         assert_eq!(error_of(b"<html>"), None);
     }
 }

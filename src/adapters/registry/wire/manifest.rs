@@ -13,6 +13,8 @@ use crate::text::{hex, inert};
 pub(in super::super) const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
 /// Entries of an index. The largest known have a few dozen.
 const INDEX_LIMIT: usize = 1000;
+/// Characters of an operating system, architecture or variant.
+const PLATFORM_LIMIT: usize = 64;
 /// What configs of images are served as. The third is what Docker wrote before 1.13; such images are still about.
 const CONFIGS: [&str; 3] = [IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE, "application/octet-stream"];
 
@@ -98,7 +100,7 @@ pub(in super::super) fn resolution(digest: Digest, media_type: &str, bytes: &[u8
         }
         Kind::Other => return Err(unsupported(media_type)),
     };
-    Ok(Resolution { digest, media_type: media_type.to_owned(), platforms })
+    Ok(Resolution { platforms, ..Resolution::image(digest, media_type) })
 }
 
 fn not_an_image(digest: &Digest, artifact: &str) -> String {
@@ -135,11 +137,16 @@ fn platforms(digest: &Digest, index: OciImageIndex) -> Result<Vec<PlatformImage>
         return Err(format!("the list {} has more than {INDEX_LIMIT} images", digest.short()));
     }
     let platform = |entry: oci_client::manifest::ImageIndexEntry| {
+        let list = digest;
         let digest = Digest::parse(&entry.digest)
-            .ok_or_else(|| format!("the list {} names a digest that is none", digest.short()))?;
+            .ok_or_else(|| format!("the list {} names a digest that is none", list.short()))?;
         let (os, architecture, variant) = entry.platform.map_or_else(Default::default, |platform| {
             (platform.os.to_string(), platform.architecture.to_string(), platform.variant.unwrap_or_default())
         });
+        // Real ones have a dozen characters; they are kept, shown, and compared.
+        if [&os, &architecture, &variant].iter().any(|word| word.len() > PLATFORM_LIMIT) {
+            return Err(format!("the list {} names a platform that is none", list.short()));
+        }
         Ok(PlatformImage { digest, os, architecture, variant })
     };
     index.manifests.into_iter().map(platform).collect()

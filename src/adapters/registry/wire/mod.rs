@@ -5,7 +5,7 @@ mod challenge;
 mod manifest;
 mod quota;
 
-pub(super) use answer::{error_of, next_page, retry_after, tags};
+pub(super) use answer::{TAGS, error_of, next_page, retry_after, tags};
 pub(super) use challenge::{Challenge, TokenAnswer, challenge};
 pub(super) use manifest::{
     ACCEPT, Kind, MANIFEST_LIMIT, Manifest, config_of, digest_of, guess_media_type, has_digest, kind, resolution,

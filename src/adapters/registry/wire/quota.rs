@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::answer::LONGEST_WAIT;
+
 /// How much a registry says is left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in super::super) struct Quota {
@@ -45,8 +47,7 @@ pub(in super::super) fn quota<'a>(header: impl Fn(&str) -> Option<&'a str>, now:
 
 fn seconds(value: u64, now: u64) -> Duration {
     let seconds = if value > POINT_IN_TIME { value.saturating_sub(now) } else { value };
-    // However long a registry says: in a day it is asked again.
-    Duration::from_secs(seconds.min(86_400))
+    Duration::from_secs(seconds).min(LONGEST_WAIT)
 }
 
 #[cfg(test)]
