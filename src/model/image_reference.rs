@@ -290,6 +290,15 @@ mod tests {
                 "",
             ),
             ("a__b/c---d.e_f", "", "a__b", "c---d.e_f", ""),
+            ("localhost:5000", "localhost:5000", "", "", ""),
+            ("localhost:5000/org", "localhost:5000", "", "org", ""),
+            ("quay.io", "quay.io", "", "", ""),
+            ("host:5000/ns/name:tag", "host:5000", "ns", "name", "tag"),
+            ("host:5000/name", "host:5000", "", "name", ""),
+            ("ns/library/name", "", "ns", "library/name", ""),
+            ("ns/a/b/c", "", "ns", "a/b/c", ""),
+            ("docker.io/name", "docker.io", "", "name", ""),
+            ("index.docker.io/user/a/b:1", "index.docker.io", "user", "a/b", "1"),
         ];
         for (spec, registry, namespace, name, tag) in table {
             let parsed: ImageReference = spec.parse().unwrap_or_else(|error| panic!("{spec}: {error}"));
@@ -297,6 +306,30 @@ mod tests {
             assert_eq!(got, (registry, namespace, name, tag), "{spec}");
             assert_eq!(parsed.to_string(), spec, "printed as written");
         }
+    }
+
+    #[test]
+    fn digests_and_lengths_are_where_openshift_sees_them() {
+        let hex = "a".repeat(64);
+        // Without a name before it, a digest is a tag.
+        let lone: ImageReference = format!("sha256:{hex}").parse().expect("a name and a tag");
+        assert_eq!((lone.name.as_str(), lone.tag.as_str(), lone.digest), ("sha256", hex.as_str(), None));
+        let digest = format!("sha256:{hex}");
+        for (spec, namespace, name, tag) in [
+            (format!("name@{digest}"), "", "name", ""),
+            (format!("ns/name@{digest}"), "ns", "name", ""),
+            (format!("host:5000/ns/a/b@{digest}"), "ns", "a/b", ""),
+            (format!("host:5000/ns/name:tag@{digest}"), "ns", "name", "tag"),
+        ] {
+            let parsed: ImageReference = spec.parse().unwrap_or_else(|error| panic!("{spec}: {error}"));
+            assert_eq!((&*parsed.namespace, &*parsed.name, &*parsed.tag), (namespace, name, tag), "{spec}");
+            assert_eq!(parsed.digest.as_ref().map(Digest::as_str), Some(digest.as_str()), "{spec}");
+            assert_eq!(parsed.to_string(), spec, "printed as written");
+        }
+        // 255 characters of registry, namespace and name together, and no more.
+        let of = |length: usize| format!("host:5000/{}/{}:tag", "n".repeat(63), "x".repeat(length));
+        assert!(of(181).parse::<ImageReference>().is_ok());
+        assert_eq!(of(182).parse::<ImageReference>(), Err(InvalidReference::TooLong));
     }
 
     #[test]
@@ -312,6 +345,15 @@ mod tests {
             ("a//b", Format),
             ("a b", Format),
             ("a@sha256:12", Format),
+            ("a@sha256:00000000000000000000000000000001", Format),
+            ("a@badid", Format),
+            ("@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", Format),
+            (":tag", Format),
+            ("r.io/foo/bar/:Tag", Format),
+            ("//foo/baz", Format),
+            ("a////b", Format),
+            ("ftp://a/b", Format),
+            ("r:3000/ns/imageStream:x", UpperCase),
             ("-a", Format),
             ("a___b", Format),
             ("quay.io/Foo/Bar:1", UpperCase),
