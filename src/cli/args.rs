@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::config::TargetConfig;
+
 /// Keeps OpenShift image streams what Git says they are.
 #[derive(Debug, Parser)]
 #[command(name = "streamkeeper", version, max_term_width = 100, arg_required_else_help = true)]
@@ -36,6 +38,26 @@ pub struct Args {
     #[arg(long, short, global = true, value_name = "REV", env = "STREAMKEEPER_REVISION")]
     pub revision: Option<String>,
 
+    /// What is kept what Git says: the embedded store, or an OpenShift cluster; `auto` asks the cluster what it is.
+    #[arg(long, global = true, value_enum, env = "STREAMKEEPER_TARGET")]
+    pub target: Option<Target>,
+
+    /// Context of the kubeconfig.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Kubeconfig to read instead of `KUBECONFIG` and `~/.kube/config`.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Act on the cluster as this user.
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub impersonate: Option<String>,
+
+    /// Let the kubeconfig start a program to log in.
+    #[arg(long, global = true)]
+    pub allow_exec: bool,
+
     /// Namespace: of definitions that name none, and of names given here.
     #[arg(long, short, global = true, value_name = "NAME", env = "STREAMKEEPER_NAMESPACE")]
     pub namespace: Option<String>,
@@ -62,6 +84,27 @@ pub enum Color {
     Always,
     /// Never.
     Never,
+}
+
+/// Where image streams live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// The embedded store.
+    Store,
+    /// An OpenShift cluster.
+    Openshift,
+    /// A cluster, which is asked what it is.
+    Auto,
+}
+
+impl From<TargetConfig> for Target {
+    fn from(config: TargetConfig) -> Self {
+        match config {
+            TargetConfig::Store => Self::Store,
+            TargetConfig::Openshift => Self::Openshift,
+            TargetConfig::Auto => Self::Auto,
+        }
+    }
 }
 
 /// The commands.
@@ -131,6 +174,9 @@ pub struct Planning {
     /// Stop at any finding that is a warning or an error.
     #[arg(long)]
     pub strict: bool,
+    /// On a cluster: take over tags that another manager applies.
+    #[arg(long)]
+    pub force_conflicts: bool,
 }
 
 /// `plan`

@@ -16,10 +16,11 @@ use crate::ports::{BlobReader, Entry, Source};
 use crate::reconcile::{self, Limits, ReadSource, Reading, Selection};
 use crate::rules::Server;
 
-use super::args::{Args, Planning};
+use super::args::{Args, Planning, Target};
 use super::console::Console;
 use super::failure::{Exit, Failure};
 use super::registries;
+use super::target::Live;
 
 /// Config and flags, brought together.
 pub(super) struct Context {
@@ -158,8 +159,10 @@ impl Context {
     }
 
     /// What a plan may do, flags over config.
-    pub(super) fn policy(&self, planning: &Planning) -> Result<Policy, Failure> {
+    pub(super) fn policy(&self, planning: &Planning, live: &Live) -> Result<Policy, Failure> {
         let mut policy = self.config.policy();
+        policy.images_per_import = live.images_per_import();
+        policy.force_conflicts = live.forces();
         if let Some(count) = planning.max_removals {
             policy.removals = RemovalLimit::Count(count);
         }
@@ -207,6 +210,18 @@ impl Context {
         registries::open(&self.config, cache, person_waits)
     }
 
+    /// The embedded store, for commands that cannot look at clusters.
+    pub(super) fn store_only(&self, args: &Args) -> Result<Reader, Failure> {
+        let named = args.target.or(args.context.is_some().then_some(Target::Auto));
+        match named.or(self.config.target.map(Target::from)) {
+            None | Some(Target::Store) => self.reader(),
+            Some(Target::Openshift | Target::Auto) => {
+                Err(Failure::usage("this command does not look at clusters yet").hint("`streamkeeper get` does"))
+            }
+        }
+    }
+
+    /// The embedded store, to look at.
     pub(super) fn reader(&self) -> Result<Reader, Failure> {
         Ok(Reader::open(&self.store)?)
     }
@@ -254,7 +269,7 @@ fn globs(patterns: &[String]) -> Result<Option<globset::GlobSet>, Failure> {
 }
 
 /// Where mirrors of URLs are kept (XDG base directory specification).
-fn cache_folder() -> PathBuf {
+pub(super) fn cache_folder() -> PathBuf {
     let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     of("STREAMKEEPER_CACHE")
         .or_else(|| of("XDG_CACHE_HOME").map(|cache| cache.join("streamkeeper")))

@@ -10,6 +10,7 @@ mod context;
 mod failure;
 mod lines;
 mod registries;
+mod target;
 
 use clap::Parser;
 

@@ -18,6 +18,11 @@ use super::registries::{AllowedRegistryConfig, MirrorConfig, RegistryConfig};
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
+    /// What is kept what Git says; the embedded store when it is not given.
+    pub target: Option<TargetConfig>,
+    /// On a cluster, the field manager that what is applied belongs to; `streamkeeper` when it is not given. Two instances on
+    /// one cluster need two.
+    pub field_manager: Option<String>,
     /// Namespace of definitions that name none; `default` when it is not given.
     pub namespace: Option<String>,
     /// Glob patterns: only files that match one are read. Without any, every `.yaml`, `.yml`, `.json` and extensionless file.
@@ -45,6 +50,18 @@ pub struct Config {
     pub store: Option<PathBuf>,
     /// Platform that `Legacy` imports take from manifest lists, as `os/architecture`; `linux/amd64` when it is not given.
     pub platform: Option<String>,
+}
+
+/// Where image streams live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetConfig {
+    /// The embedded store.
+    Store,
+    /// An OpenShift cluster.
+    Openshift,
+    /// A cluster, which is asked what it is.
+    Auto,
 }
 
 /// How much is read of a source.
@@ -157,6 +174,11 @@ impl Config {
         }
         for path in config.mirror_files.iter_mut().chain(&mut config.credentials) {
             *path = folder.join(&*path);
+        }
+        let plain =
+            |name: &String| name.len() <= 128 && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+        if config.field_manager.as_ref().is_some_and(|name| !plain(name)) {
+            return Err(wrong("", "`fieldManager` is a name of at most 128 printable characters".to_owned()));
         }
         let platform = config.platform.as_deref();
         if platform.is_some_and(|platform| platform.split('/').filter(|part| !part.is_empty()).count() != 2) {

@@ -143,6 +143,10 @@ impl<'a> Walk<'a> {
                 self.left.insert(stream, now);
                 Outcome::AlreadySo
             }
+            Ok(Performed::Diverged { expected, actual, now }) => {
+                self.left.insert(stream, now);
+                Outcome::Diverged { expected, actual }
+            }
             Ok(Performed::Stale { precondition, actual }) => Outcome::Stale { precondition, actual },
             Ok(Performed::Refused { message }) => Outcome::Failed { error: message, again: false },
             Err(error) => Outcome::Failed { error: error.chain(), again: true },

@@ -142,6 +142,15 @@ pub struct Owned {
     pub labels: Vec<String>,
     /// Annotations by key.
     pub annotations: Vec<String>,
+    /// Tags that somebody else applies, each with who: they are left alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<String, String>,
+    /// The target keeps who owns what, and what nobody applies can be taken over by applying it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopts: bool,
+    /// Which part of the source was read when it was last written, on targets that keep that for each stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// The repository that was imported whole, where one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,

@@ -225,6 +225,8 @@ pub enum Reason {
         /// `os/architecture`.
         platform: String,
     },
+    /// It is as it should be, and nobody keeps it so: from now on we do.
+    Adopted,
     /// It was asked for with `--refresh`.
     Asked,
     /// The last import failed.

@@ -27,6 +27,8 @@ pub struct Policy {
     pub repository_tags: usize,
     /// Images in one import request; the store takes any number.
     pub images_per_import: usize,
+    /// Tags that another manager applies are taken over.
+    pub force_conflicts: bool,
 }
 
 /// How many removals one run may make.
@@ -61,6 +63,7 @@ impl Default for Policy {
             refresh: Refresh::None,
             repository_tags: 50,
             images_per_import: usize::MAX,
+            force_conflicts: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::ImageStream;
+use crate::api::{ImageStream, TagReference};
 use crate::model::{
     Action, Deferred, DeferredAction, FORMAT_VERSION, LiveStream, Observed, Origin, Plan, Precondition, Reason, Step,
     StepId, StreamId, Wait,
@@ -64,6 +64,14 @@ impl<'a> Builder<'a> {
         self.blocked.insert(id.clone());
     }
 
+    /// Plans to keep a tag that is there as it is: nothing moves, and from then on it is ours.
+    pub(super) fn adopt(&mut self, id: &StreamId, tag: &TagReference, origin: &Origin) {
+        let before = Some(TagReference { generation: None, ..tag.clone() });
+        let action = Action::SetTag { stream: id.clone(), before, after: tag.clone() };
+        let unchanged = self.world.stream(id).cloned();
+        self.push(id.clone(), action, Reason::Adopted, Some(origin), Vec::new(), unchanged);
+    }
+
     /// Plans an action, unless it would change nothing. What the rules refuse is deferred and blocks the stream.
     pub(super) fn step(
         &mut self,
@@ -97,7 +105,20 @@ impl<'a> Builder<'a> {
                 return self.defer(&id, tag.as_deref(), DeferredAction::Reconcile, origin, wait);
             }
         };
-        let moves = rules::moves(before, effect.stream.as_ref());
+        self.push(id, action, reason, origin, requires, effect.stream);
+    }
+
+    /// Writes a step down, with what it leaves behind.
+    fn push(
+        &mut self,
+        id: StreamId,
+        action: Action,
+        reason: Reason,
+        origin: Option<&Origin>,
+        requires: Vec<Precondition>,
+        leaves: Option<ImageStream>,
+    ) {
+        let moves = rules::moves(self.world.stream(&id), leaves.as_ref());
         let mut all = Vec::new();
         if !self.last.contains_key(&id) {
             all.push(self.as_seen(&id));
@@ -120,7 +141,7 @@ impl<'a> Builder<'a> {
             moves,
         });
         self.last.insert(id.clone(), step_id);
-        self.world.changed.insert(id, effect.stream);
+        self.world.changed.insert(id, leaves);
     }
 
     /// The stream as it was seen, as a precondition of its first step.

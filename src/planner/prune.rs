@@ -37,7 +37,7 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
     let owned = live.settled_tags + live.streams.values().map(|stream| stream.owned.tags.len()).sum::<usize>();
     let wait = hold(builder, &removals, owned);
     for removal in removals {
-        let wait = wait.clone().or_else(|| unread(builder, &removal));
+        let wait = wait.clone().or_else(|| unread(builder, &removal)).or_else(|| elsewhere(builder, &removal));
         let Removal { id, tag, .. } = removal;
         let action = match &tag {
             Some(_) => DeferredAction::DeleteTag,
@@ -107,6 +107,19 @@ fn unread(builder: &Builder<'_>, removal: &Removal<'_>) -> Option<Wait> {
     let path = removal.paths.iter().find(hides)?;
     let detail = "it was defined there; the file is there and was not read";
     Some(Wait::Unknown(Ignorance::new(path, Cause::Unreadable, detail)))
+}
+
+/// What was written from another part of the source is not known to be gone from there.
+fn elsewhere(builder: &Builder<'_>, removal: &Removal<'_>) -> Option<Wait> {
+    let scope = builder.input.live.streams.get(removal.id)?.owned.scope.as_ref()?;
+    if *scope == builder.input.desired.scope || builder.input.policy.change_scope {
+        return None;
+    }
+    let by = format!(
+        "it was defined in another part of the source ({scope}) than is read now ({}); if it is gone there, give `--change-scope`",
+        builder.input.desired.scope
+    );
+    Some(Wait::Held { by })
 }
 
 /// Tags of a stream that are ours and no longer defined.

@@ -46,8 +46,19 @@ fn update(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream, live
         builder.step(action, Reason::Changed { fields }, Some(&stream.origin), Vec::new());
     }
     for tag in stream.tags.values().filter(|tag| !is_copied(id, tag)) {
-        if let Some((action, reason)) = set_tag(id, &live.stream, &tag.reference) {
-            builder.step(action, reason, Some(&tag.origin), Vec::new());
+        let name = &tag.reference.name;
+        let other = live.owned.others.get(name).filter(|_| !builder.input.policy.force_conflicts);
+        match (set_tag(id, &live.stream, &tag.reference), other) {
+            (Some(_), Some(manager)) => {
+                let by = format!("`{manager}` applies this tag with another value; `--force-conflicts` takes it over");
+                let wait = Wait::NotOwned { by };
+                builder.defer(id, Some(name), DeferredAction::Reconcile, Some(&tag.origin), wait);
+            }
+            (Some((action, reason)), None) => builder.step(action, reason, Some(&tag.origin), Vec::new()),
+            (None, None) if live.owned.adopts && !live.owned.tags.contains_key(name) => {
+                builder.adopt(id, &tag.reference, &tag.origin);
+            }
+            (None, _) => {}
         }
     }
 }

@@ -71,6 +71,15 @@ pub enum Performed {
         /// Likewise; none as well when it is not this plan that made it so, and nothing can be relied on.
         now: Option<Precondition>,
     },
+    /// Done, with another image than planned: the target looked it up itself.
+    Diverged {
+        /// The image of the plan.
+        expected: String,
+        /// The image there is.
+        actual: String,
+        /// As for a step that was done.
+        now: Option<Precondition>,
+    },
     /// Not done: something it relies on is no longer so.
     Stale {
         /// What.

@@ -12,6 +12,7 @@ pub fn reason(reason: &Reason) -> String {
         Reason::ListMoved { platform } => {
             format!("the upstream list moved, its image for {} did not", inert(platform, 60))
         }
+        Reason::Adopted => "adopted as it is".to_owned(),
         Reason::Asked => "asked for".to_owned(),
         Reason::ImportFailed { since: Some(since) } => format!("failed since {since}"),
         Reason::ImportFailed { since: None } => "failed before".to_owned(),

@@ -19,6 +19,7 @@ mod https;
 mod logins;
 mod manners;
 mod mirrors;
+mod openshift;
 mod properties;
 mod readme;
 mod real_registry;

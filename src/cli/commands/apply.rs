@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::adapters::store::{Cache, NEW_STORE, Reader, Writer};
+use crate::adapters::store::{Cache, NEW_STORE, Writer};
 use crate::cli::args::{Apply, Args, ReportFormat};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, now};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::target::Live;
 use crate::executor;
 use crate::model::{FORMAT_VERSION, Outcome, Plan, Report};
-use crate::ports::LiveState;
+use crate::ports::{LiveState, Target};
 use crate::reconcile;
 use crate::render;
 
@@ -31,13 +32,18 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
     // The definitions first: what is wrong with them is said even when the store is taken.
     let parts = context.reading(std::collections::BTreeSet::new())?;
     let list = reconcile::list(&*source, &parts.selection, context.limits())?;
-    let cache = Cache::new(&context.store);
-    let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
-    let writer = Writer::open(&context.store)?;
-    let reader = context.reader()?;
-    let cache = Arc::new(Cache::new(&context.store));
     let runtime = runtime()?;
-    let plan = runtime.block_on(make(&context, &command.planning, &reader, &cache, &read, console))?.plan;
+    let live = runtime.block_on(Live::open(&context, args, command.planning.force_conflicts))?;
+    let cache = Cache::new(&live.memory(&context.store));
+    let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
+    let writer = match live {
+        Live::Store(_) => Some(Writer::open(&context.store)?),
+        Live::Cluster(_) => None,
+    };
+    // A store that was just made is another one than what was looked at before.
+    let live = if writer.is_some() { Live::Store(context.reader()?) } else { live };
+    let cache = Arc::new(Cache::new(&live.memory(&context.store)));
+    let plan = runtime.block_on(make(&context, &command.planning, &live, &cache, &read, console))?.plan;
     if plan.is_empty() {
         if command.format == ReportFormat::Text || !plan.deferred.is_empty() {
             console.say(render::plan_text(&plan, console.err_paint()).trim_end());
@@ -52,7 +58,11 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
             return Ok(Exit::Refused);
         }
     }
-    let exit = carry_out(&runtime, &plan, &writer, command, console)?;
+    let exit = match (&writer, &live) {
+        (Some(writer), _) => carry_out(&runtime, &plan, writer, command, console)?,
+        (None, Live::Cluster(cluster)) => carry_out(&runtime, &plan, &**cluster, command, console)?,
+        (None, Live::Store(_)) => Exit::Failed,
+    };
     let held = stops(&read.assembled.findings, false);
     Ok(if exit == Exit::Done && held { Exit::Partial } else { exit })
 }
@@ -61,16 +71,21 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
 fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result<Exit, Failure> {
     let plan = load(path)?;
     let context = Context::load(args)?;
+    let runtime = runtime()?;
     // Looked at before it is opened to write: a plan for another store leaves nothing behind in this one.
-    let reader: Reader = context.reader()?;
-    let identity = reader.identity();
+    let live = runtime.block_on(Live::open(&context, args, command.planning.force_conflicts))?;
+    let identity = live.identity();
     // A plan made before there was a store relies on there being no streams, which its steps check themselves.
-    if plan.target != identity && plan.target != NEW_STORE {
-        let message = format!("the plan is for `{}`, and this is `{identity}`", crate::text::inert(&plan.target, 80));
-        return Err(Failure::new(Exit::Refused, message).hint("name the store it was made for with `--store`"));
+    let is_new = matches!(live, Live::Store(_)) && plan.target == NEW_STORE;
+    if plan.target != identity && !is_new {
+        let message = format!("the plan is for `{}`, and this is `{identity}`", crate::text::inert(&plan.target, 200));
+        return Err(Failure::new(Exit::Refused, message)
+            .hint("name the target it was made for, with `--store`, or `--target` and `--context`"));
     }
-    let writer = Writer::open(&context.store)?;
-    carry_out(&runtime()?, &plan, &writer, command, console)
+    match &live {
+        Live::Store(_) => carry_out(&runtime, &plan, &Writer::open(&context.store)?, command, console),
+        Live::Cluster(cluster) => carry_out(&runtime, &plan, &**cluster, command, console),
+    }
 }
 
 fn load(path: &Path) -> Result<Plan, Failure> {
@@ -95,7 +110,7 @@ fn load(path: &Path) -> Result<Plan, Failure> {
 fn carry_out(
     runtime: &tokio::runtime::Runtime,
     plan: &Plan,
-    writer: &Writer,
+    target: &impl Target,
     command: &Apply,
     console: &Console,
 ) -> Result<Exit, Failure> {
@@ -114,7 +129,7 @@ fn carry_out(
         let stop = Arc::new(AtomicBool::new(false));
         runtime.spawn(stop_on_signal(Arc::clone(&stop)));
         let reason = |step: &crate::model::Step| render::reason(&step.reason);
-        runtime.block_on(executor::execute(plan, writer, reason, jiff::Timestamp::now, &stop, console))?
+        runtime.block_on(executor::execute(plan, target, reason, jiff::Timestamp::now, &stop, console))?
     };
     match command.format {
         ReportFormat::Json => console.out(&pretty(&report)?),

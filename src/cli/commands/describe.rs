@@ -15,7 +15,7 @@ use super::get::commit_of;
 
 pub(in crate::cli) fn run(args: &Args, command: &Describe, console: &Console) -> Result<Exit, Failure> {
     let context = Context::load(args)?;
-    let reader = context.reader()?;
+    let reader = context.store_only(args)?;
     let streams = reader.streams()?;
     let cache = Cache::new(&context.store);
     for (at, name) in command.names.iter().enumerate() {

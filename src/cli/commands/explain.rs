@@ -42,7 +42,7 @@ fn tag(args: &Args, what: &str, console: &Console) -> Result<Exit, Failure> {
             Failure::usage(format!("`{}` names a stream and no tag", inert(what, 120))).hint("write `STREAM:TAG`")
         );
     };
-    let reader = context.reader()?;
+    let reader = context.store_only(args)?;
     let streams = reader.streams()?;
     let live =
         streams.get(&id).filter(|live| live.stream.spec_tag(&tag).is_some() || live.stream.status_tag(&tag).is_some());

@@ -1,4 +1,4 @@
-//! `get`: streams and tags of the store.
+//! `get`: streams and tags of the target.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use crate::cli::args::{Args, Get, Output, Resource};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, now};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::target::Live;
 use crate::model::{LiveStream, StreamId};
 use crate::render::{self, StreamRow};
 
@@ -16,8 +17,9 @@ use super::pretty;
 
 pub(in crate::cli) fn run(args: &Args, command: &Get, console: &Console) -> Result<Exit, Failure> {
     let context = Context::load(args)?;
-    let reader = context.reader()?;
-    let mut streams = reader.streams()?;
+    let runtime = super::plan::runtime()?;
+    let live = runtime.block_on(Live::open(&context, args, false))?;
+    let mut streams = runtime.block_on(live.streams(&context.namespace))?;
     if args.namespace.is_some() {
         streams.retain(|id, _| id.namespace == context.namespace);
     }
@@ -28,8 +30,11 @@ pub(in crate::cli) fn run(args: &Args, command: &Get, console: &Console) -> Resu
     let mut commits = BTreeMap::new();
     if command.output == Output::Wide {
         for id in streams.keys() {
-            let last = reader.changes(id, None, 1)?;
-            let commit = last.first().map(commit_of).unwrap_or_default();
+            let commit = match &live {
+                Live::Store(reader) => reader.changes(id, None, 1)?.first().map(commit_of).unwrap_or_default(),
+                // A cluster does not know of commits.
+                Live::Cluster(_) => String::new(),
+            };
             commits.insert(id.clone(), commit);
         }
     }

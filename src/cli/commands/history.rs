@@ -12,7 +12,7 @@ use super::pretty;
 
 pub(in crate::cli) fn run(args: &Args, command: &History, console: &Console) -> Result<Exit, Failure> {
     let context = Context::load(args)?;
-    let reader = context.reader()?;
+    let reader = context.store_only(args)?;
     let (id, tag) = context.name(&command.name)?;
     let changes = reader.changes(&id, tag.as_deref(), command.limit)?;
     if changes.is_empty() {

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::adapters::git::without_credentials;
-use crate::adapters::store::{Cache, Reader};
+use crate::adapters::store::Cache;
 use crate::cli::args::{Args, Plan, PlanFormat, Planning};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, Parts, TOOL, now};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::lines::Files;
+use crate::cli::target::Live;
 use crate::model::{self, Refresh, StreamId};
 use crate::ports::{Registry, Source};
 use crate::reconcile::{self, Inputs, List, Pass, Planned, ReadSource};
@@ -21,21 +22,22 @@ use super::{pretty, stops};
 
 pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Result<Exit, Failure> {
     let (context, source) = Context::open(args)?;
-    let reader = context.reader()?;
-    let cache = Arc::new(Cache::new(&context.store));
+    let runtime = runtime()?;
+    let live = runtime.block_on(Live::open(&context, args, command.planning.force_conflicts))?;
+    let cache = Arc::new(Cache::new(&live.memory(&context.store)));
     let parts = context.reading(BTreeSet::new())?;
     let list = reconcile::list(&*source, &parts.selection, context.limits())?;
-    let (policy, server) = (context.policy(&command.planning)?, context.server());
+    let (policy, server) = (context.policy(&command.planning, &live)?, context.server());
     let Parts { selection, options, ruling } = &parts;
     let inputs =
         Inputs { listing: &list.listing, selection, options, ruling, policy: &policy, server: &server, tool: TOOL };
-    let key = inputs.key(&reader);
+    let key = inputs.key(&live);
     let quiet = key.and_then(|key| reconcile::recall(&*cache, key, &list.listing, now()));
     let (plan, stopped) = match quiet {
         Some(plan) => (plan, false),
         None => {
             let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
-            let planned = runtime()?.block_on(make(&context, &command.planning, &reader, &cache, &read, console))?;
+            let planned = runtime.block_on(make(&context, &command.planning, &live, &cache, &read, console))?;
             if let Some(key) = key {
                 reconcile::remember(&*cache, key, &read, &planned);
             }
@@ -109,13 +111,13 @@ pub(super) fn read(
 pub(super) async fn make(
     context: &Context,
     planning: &Planning,
-    reader: &Reader,
+    live: &Live,
     cache: &Arc<Cache>,
     read: &ReadSource,
     console: &Console,
 ) -> Result<Planned, Failure> {
     let registries = context.registries(Arc::clone(cache), console.can_ask())?;
-    let policy = context.policy(planning)?;
+    let policy = context.policy(planning, live)?;
     let streams = &read.assembled.desired.streams;
     if let Refresh::Some(names) = &policy.refresh {
         let unknown = |(id, tag): &&(StreamId, Option<String>)| {
@@ -132,7 +134,7 @@ pub(super) async fn make(
     }
     let server = context.server();
     let pass = Pass {
-        live: reader,
+        live,
         registry: &registries,
         memory: &**cache,
         progress: console,

@@ -1,0 +1,96 @@
+//! Looking at the streams of a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Cause, Ignorance, LiveStream, Observed, StreamId};
+use crate::ports::{LiveState, Observation, PortError};
+use crate::text::inert;
+
+use super::access::Trouble;
+use super::{Cluster, reply, request};
+
+/// With more namespaces than this, one list of all of them is fewer requests.
+const FEW: usize = 3;
+
+impl LiveState for Cluster {
+    fn identity(&self) -> String {
+        format!("openshift {} as {}", self.connection.server, self.manager)
+    }
+
+    fn version(&self) -> Option<String> {
+        // A cluster counts no changes of its streams that could be asked for in one request.
+        None
+    }
+
+    async fn observe(
+        &self,
+        namespaces: &BTreeSet<String>,
+        _: &BTreeMap<StreamId, String>,
+    ) -> Result<Observation, PortError> {
+        let mut seen = Observation::default();
+        if namespaces.len() > FEW {
+            match self.list(None, &mut seen).await {
+                Ok(()) => {
+                    seen.listed.extend(namespaces.iter().map(|namespace| (namespace.clone(), Observed::Known(()))));
+                    return Ok(seen);
+                }
+                // Each by itself may be permitted.
+                Err(Trouble::Refused(refused)) if refused.code == 403 => seen = Observation::default(),
+                Err(trouble) => return Err(trouble.failed("list the image streams of the cluster")),
+            }
+        }
+        for namespace in namespaces {
+            let listed = match self.list(Some(namespace), &mut seen).await {
+                Ok(()) => Observed::Known(()),
+                Err(Trouble::Refused(refused)) if refused.code == 401 => {
+                    return Err(Trouble::Refused(refused).failed("log in to the cluster"));
+                }
+                Err(Trouble::Refused(refused)) if refused.code == 403 => {
+                    let detail =
+                        format!("{}; grant `list` on `imagestreams` in `image.openshift.io` there", refused.message);
+                    Observed::Unknown(Ignorance::new(format!("namespace {namespace}"), Cause::Forbidden, detail))
+                }
+                Err(Trouble::Refused(refused)) => {
+                    let cause = if refused.code == 429 { Cause::RateLimited } else { Cause::ServerError };
+                    Observed::Unknown(Ignorance::new(format!("namespace {namespace}"), cause, refused.message))
+                }
+                Err(Trouble::Lost(detail)) => {
+                    Observed::Unknown(Ignorance::new(format!("namespace {namespace}"), Cause::Unreachable, detail))
+                }
+            };
+            seen.listed.insert(namespace.clone(), listed);
+        }
+        // If nothing at all can be seen, it is not this or that namespace that is the trouble.
+        let unreachable = |listed: &Observed<()>| matches!(listed, Observed::Unknown(ignorance) if ignorance.cause == Cause::Unreachable);
+        if let Some(Observed::Unknown(ignorance)) = seen.listed.values().next()
+            && seen.listed.values().all(unreachable)
+        {
+            return Err(Trouble::Lost(ignorance.detail.clone()).failed("reach the cluster"));
+        }
+        Ok(seen)
+    }
+}
+
+impl Cluster {
+    /// Lists streams, page by page. A list that ends early is no list.
+    async fn list(&self, namespace: Option<&str>, seen: &mut Observation) -> Result<(), Trouble> {
+        let mut next = None;
+        loop {
+            let body = self.connection.send(request::list(namespace, next.as_deref())).await?;
+            let page = reply::page(&body).map_err(Trouble::Lost)?;
+            for object in page.items {
+                // What is no stream is not there for us; nothing is removed for it, since nothing of it is ours.
+                let Ok(stream) = object.stream() else { continue };
+                let id = StreamId::new(&stream.metadata.namespace, &stream.metadata.name);
+                seen.streams.insert(id, LiveStream { owned: object.owned(&self.manager), stream });
+            }
+            match page.next {
+                Some(token) if next.as_ref() != Some(&token) => next = Some(token),
+                Some(token) => {
+                    return Err(Trouble::Lost(format!("the list repeats its page `{}`", inert(&token, 60))));
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! OpenShift as a target: the API server does the work.
+//!
+//! `request` and `reply` are pure: what is asked, how answers are read; `owned` says what of a stream is ours, from its
+//! managed fields. `access` is the one client. [`Cluster`] looks (`live`) and writes (`write`): server-side apply for
+//! streams and tags, ImageStreamImport for images, DELETE of the ImageStreamTag for what goes. What server-side apply would
+//! leave behind (`conformance`, owned_imports) is why every field of a tag is applied in words, and why tags are removed by
+//! DELETE. May name `api`, `model`, `ports` and `text`.
+//! Tests: beside the code, `tests/it/openshift.rs`.
+
+mod access;
+mod live;
+mod owned;
+mod reply;
+mod request;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use crate::model::StreamId;
+
+pub use access::{Access, Connection};
+
+use owned::Object;
+
+/// The image streams of an OpenShift cluster.
+pub struct Cluster {
+    connection: Connection,
+    /// Field manager of server-side apply: what makes a field ours.
+    manager: String,
+    /// Take fields over that another manager has applied.
+    force: bool,
+    /// Streams as our own last write left them.
+    left: Mutex<BTreeMap<StreamId, Object>>,
+    /// Which part of the source the plan under way was made from.
+    scope: Mutex<String>,
+}
+
+impl Cluster {
+    /// Whether fields that another manager has applied are taken over.
+    pub fn forces(&self) -> bool {
+        self.force
+    }
+
+    /// The streams of the cluster, written as `manager`.
+    pub fn new(connection: Connection, manager: &str, force: bool) -> Self {
+        Self { connection, manager: manager.to_owned(), force, left: Mutex::default(), scope: Mutex::default() }
+    }
+}

@@ -1,0 +1,119 @@
+//! The target that a command is about: the embedded store, or a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::adapters::cluster::{Access, Cluster, Connection};
+use crate::adapters::store::Reader;
+use crate::model::{LiveStream, StreamId};
+use crate::ports::{LiveState, Observation, PortError};
+
+use super::args::{Args, Target};
+use super::context::{Context, cache_folder};
+use super::failure::{Exit, Failure};
+
+/// A target, opened to look at.
+pub(super) enum Live {
+    /// The embedded store.
+    Store(Reader),
+    /// An OpenShift cluster.
+    Cluster(Box<Cluster>),
+}
+
+impl Live {
+    /// Opens the target that flags and config name. A named context alone means a cluster; what kind, it is asked.
+    pub(super) async fn open(context: &Context, args: &Args, force: bool) -> Result<Self, Failure> {
+        let configured = context.config.target.map(Target::from);
+        let target =
+            args.target.or(args.context.is_some().then_some(Target::Auto)).or(configured).unwrap_or(Target::Store);
+        if target == Target::Store {
+            return Ok(Self::Store(context.reader()?));
+        }
+        let access = Access {
+            kubeconfig: args.kubeconfig.clone(),
+            context: args.context.clone(),
+            impersonate: args.impersonate.clone(),
+            allow_exec: args.allow_exec,
+        };
+        let connection = Connection::open(&access).await?;
+        if target == Target::Auto && !connection.has_image_streams().await? {
+            let message = "the cluster has no `image.openshift.io` API";
+            return Err(Failure::new(Exit::Failed, message)
+                .hint("only OpenShift has image streams; other clusters are to come"));
+        }
+        let manager = context.config.field_manager.as_deref().unwrap_or("streamkeeper");
+        Ok(Self::Cluster(Box::new(Cluster::new(connection, manager, force))))
+    }
+
+    /// Where what is remembered of it lies. Made for a cluster, which has no folder of its own; failing to is no error.
+    pub(super) fn memory(&self, store: &Path) -> PathBuf {
+        match self {
+            Self::Store(_) => store.to_owned(),
+            Self::Cluster(cluster) => {
+                let hash = ring::digest::digest(&ring::digest::SHA256, cluster.identity().as_bytes());
+                let folder = cache_folder().join("clusters").join(&crate::text::hex(hash.as_ref())[..16]);
+                let _ = std::fs::create_dir_all(&folder);
+                folder
+            }
+        }
+    }
+
+    /// Whether tags that others apply are taken over.
+    pub(super) fn forces(&self) -> bool {
+        match self {
+            Self::Store(_) => false,
+            Self::Cluster(cluster) => cluster.forces(),
+        }
+    }
+
+    /// How many images one import request has. The server fetches two manifests a second within one request after the first
+    /// three (semantics 3.4): several small ones are quicker than one.
+    pub(super) fn images_per_import(&self) -> usize {
+        match self {
+            Self::Store(_) => usize::MAX,
+            Self::Cluster(_) => 3,
+        }
+    }
+
+    /// All streams of these namespaces, or all there are.
+    pub(super) async fn streams(&self, namespace: &str) -> Result<BTreeMap<StreamId, LiveStream>, Failure> {
+        match self {
+            Self::Store(reader) => Ok(reader.streams()?),
+            Self::Cluster(cluster) => {
+                let namespaces = BTreeSet::from([namespace.to_owned()]);
+                let seen = cluster.observe(&namespaces, &BTreeMap::new()).await?;
+                if let Some(crate::model::Observed::Unknown(ignorance)) = seen.listed.get(namespace) {
+                    return Err(Failure::new(Exit::Failed, ignorance.to_string()));
+                }
+                Ok(seen.streams)
+            }
+        }
+    }
+}
+
+impl LiveState for Live {
+    fn identity(&self) -> String {
+        match self {
+            Self::Store(reader) => reader.identity(),
+            Self::Cluster(cluster) => cluster.identity(),
+        }
+    }
+
+    fn version(&self) -> Option<String> {
+        match self {
+            Self::Store(reader) => reader.version(),
+            Self::Cluster(cluster) => cluster.version(),
+        }
+    }
+
+    async fn observe(
+        &self,
+        namespaces: &BTreeSet<String>,
+        settled: &BTreeMap<StreamId, String>,
+    ) -> Result<Observation, PortError> {
+        match self {
+            Self::Store(reader) => reader.observe(namespaces, settled).await,
+            Self::Cluster(cluster) => cluster.observe(namespaces, settled).await,
+        }
+    }
+}

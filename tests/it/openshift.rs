@@ -1,0 +1,361 @@
+//! OpenShift as a target, against a simulated API server whose ownership is held to recordings of a real one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use streamkeeper::model::StreamId;
+
+use crate::registry::{allow, stream};
+use crate::sim::managed::{self, Managers};
+use crate::sim::openshift::{OpenShift, World};
+use crate::sim::registry::{Content, Registry};
+use crate::support::{manifest_folder, outcome, program};
+
+#[test]
+fn ownership_is_as_recorded() {
+    let mut compared = 0;
+    for file in ["server_side_apply.json", "owned_imports.json"] {
+        let path = manifest_folder().join("tests/recorded/openshift").join(file);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let recorded: Value = serde_json::from_str(&text).unwrap();
+        let mut streams: BTreeMap<String, (Value, Managers)> = BTreeMap::new();
+        for exchange in recorded["exchanges"].as_array().unwrap() {
+            let (request, response) = (&exchange["request"], &exchange["response"]);
+            let note = exchange["note"].as_str().unwrap();
+            let path = request["path"].as_str().unwrap();
+            let name = path.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
+            if request["contentType"] != "application/apply-patch+yaml" || path.contains("dryRun") {
+                // Whatever else was written: its outcome, with the owners that server-side apply knows of.
+                if let (true, Some((live, _))) =
+                    (path.contains(&format!("imagestreams/{name}")), streams.get_mut(&name))
+                    && response["body"]["kind"] == "ImageStream"
+                {
+                    *live = response["body"].clone();
+                }
+                continue;
+            }
+            let manager = path.split("fieldManager=").nth(1).unwrap().split('&').next().unwrap();
+            let wanted: Value = serde_json::from_str(request["body"].as_str().unwrap()).unwrap();
+            let (live, managers) = streams.entry(name).or_default();
+            // Managers of another kind (`Update`) own as well: only what apply has to do with is simulated.
+            let others = response["body"]["metadata"]["managedFields"]
+                .as_array()
+                .is_some_and(|entries| entries.iter().any(|entry| entry["operation"] == "Update"));
+            let result = managed::apply(live, managers, manager, &wanted, path.contains("force=true"));
+            let status = response["status"].as_u64().unwrap();
+            match result {
+                Ok(object) => {
+                    assert!(status < 300, "{file}: {note}");
+                    if !others {
+                        let applied = |value: &Value| {
+                            let mut entries: Vec<Value> = value.as_array().cloned().unwrap_or_default();
+                            entries.iter_mut().for_each(|entry| entry["time"] = Value::Null);
+                            entries.sort_by_key(|entry| entry["manager"].to_string());
+                            entries
+                        };
+                        let ours = applied(&managed::managed(managers));
+                        assert_eq!(ours, applied(&response["body"]["metadata"]["managedFields"]), "{file}: {note}");
+                        let names = |value: &Value| -> Vec<String> {
+                            let mut names: Vec<String> = value["spec"]["tags"]
+                                .as_array()
+                                .into_iter()
+                                .flatten()
+                                .map(|tag| format!("{} {}", tag["name"], tag["from"]))
+                                .collect();
+                            names.sort();
+                            names
+                        };
+                        assert_eq!(names(&object), names(&response["body"]), "{file}: {note}");
+                        compared += 1;
+                    }
+                    *live = response["body"].clone();
+                }
+                Err(conflicts) => {
+                    assert_eq!(status, 409, "{file}: {note}: {conflicts:?}");
+                    let fields: Vec<String> = conflicts.iter().map(|(_, path)| managed::shown(path)).collect();
+                    let recorded: Vec<&str> = response["body"]["details"]["causes"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .filter_map(|cause| cause["field"].as_str())
+                        .collect();
+                    assert_eq!(fields, recorded, "{file}: {note}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared >= 10, "{compared}");
+}
+
+/// A cluster, a registry that both look at, and a source.
+struct Site {
+    folder: tempfile::TempDir,
+    cluster: OpenShift,
+    registry: Registry,
+}
+
+impl Site {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let site = Self { folder, cluster: OpenShift::start(), registry: Registry::start(Content::default()) };
+        std::fs::create_dir(site.root().join("source")).unwrap();
+        std::fs::write(site.root().join("kubeconfig"), site.cluster.kubeconfig()).unwrap();
+        allow(&site.root().join("source"), &[&site.registry.server.host], "");
+        for tag in ["1", "2", "3", "4", "5"] {
+            site.push(tag, tag);
+        }
+        site
+    }
+
+    fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn from(&self, tag: &str) -> String {
+        format!("{}/lab/app:{tag}", self.registry.server.host)
+    }
+
+    /// Moves a tag of the registry to an image of that content, for us and for the cluster.
+    fn push(&self, tag: &str, content: &str) {
+        let mut held = self.registry.content.lock().unwrap();
+        let image = held.image("lab/app", "amd64", content);
+        held.tag("lab/app", tag, &image);
+        self.cluster.world.lock().unwrap().images.insert(self.from(tag), image);
+    }
+
+    /// Defines a stream with these tags.
+    fn define(&self, name: &str, tags: &[&str]) {
+        let froms: Vec<String> = tags.iter().map(|tag| self.from(tag)).collect();
+        let tags: Vec<(&str, &str)> = tags.iter().copied().zip(froms.iter().map(String::as_str)).collect();
+        std::fs::write(self.root().join(format!("source/{name}.yaml")), stream(name, &tags, "")).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = program(self.root());
+        command.args(arguments).args(["-s", "source", "--target", "openshift", "--kubeconfig", "kubeconfig"]);
+        let (code, out, err) = outcome(command.output().unwrap());
+        assert!(!format!("{out}{err}").contains("hunter2canary"), "{out}{err}");
+        (code, out, err)
+    }
+
+    fn apply(&self) {
+        let (code, out, err) = self.run(&["apply", "--yes"]);
+        assert_eq!(code, 0, "{out}{err}");
+        let (code, out, err) = self.run(&["plan", "--exit-code"]);
+        assert_eq!(code, 0, "a second plan is empty: {out}{err}");
+    }
+
+    /// Tag and image of a stream.
+    fn images(&self, name: &str) -> BTreeMap<String, String> {
+        let world = self.cluster.world.lock().unwrap();
+        let Some(stored) = world.streams.get(&StreamId::new("default", name)) else { return BTreeMap::new() };
+        let tags = stored
+            .stream
+            .status
+            .tags
+            .iter()
+            .filter_map(|list| Some((list.tag.clone(), list.items.first()?.image.clone())));
+        tags.collect()
+    }
+
+    /// Somebody else applies a stream.
+    fn stranger(&self, manager: &str, name: &str, tags: &[(&str, &str)]) {
+        let tags: Vec<Value> = tags
+            .iter()
+            .map(|(tag, from)| json!({"name": tag, "from": {"kind": "DockerImage", "name": self.from(from)}}))
+            .collect();
+        let wanted = json!({"apiVersion": "image.openshift.io/v1", "kind": "ImageStream", "metadata": {"name": name, "namespace": "default"}, "spec": {"tags": tags}});
+        self.cluster.world.lock().unwrap().put(manager, &wanted);
+    }
+}
+
+#[test]
+fn the_main_job_on_a_cluster() {
+    let site = Site::new();
+    site.define("app", &["1", "2", "3", "4"]);
+    let (code, out, err) = site.run(&["plan", "--out", "plan.json"]);
+    assert!(code == 0 && out.contains("1 stream to create"), "{out}{err}");
+    site.cluster.server.forget();
+    let (code, out, err) = site.run(&["apply", "plan.json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let server = &site.cluster.server;
+    assert_eq!(
+        (server.count("PATCH "), server.count("POST "), server.count("GET ")),
+        (1, 2, 1),
+        "a look, an apply, imports of three"
+    );
+    assert_eq!(site.images("app").len(), 4);
+    let (code, out, err) = site.run(&["plan", "--exit-code"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let (_, out, _) = site.run(&["get", "istag", "-o", "name"]);
+    assert_eq!(out.lines().count(), 4, "{out}");
+    // A tag of another source, a new one, and one that goes.
+    site.define("app", &["1", "2", "5"]);
+    site.apply();
+    let images = site.images("app");
+    assert_eq!(images.keys().map(String::as_str).collect::<Vec<_>>(), ["1", "2", "5"]);
+    // A stream that is no longer defined goes whole: we made it, and nothing of others is in it.
+    site.define("other", &["1"]);
+    std::fs::remove_file(site.root().join("source/app.yaml")).unwrap();
+    site.apply();
+    assert!(site.images("app").is_empty() && site.images("other").len() == 1);
+}
+
+#[test]
+fn what_was_reviewed_is_refused_when_the_world_has_moved() {
+    let site = Site::new();
+    site.define("app", &["1"]);
+    site.apply();
+    site.define("app", &["1", "2"]);
+    assert_eq!(site.run(&["plan", "--out", "plan.json"]).0, 0);
+    site.stranger("builds", "app", &[("dev", "3")]);
+    let (code, out, err) = site.run(&["apply", "plan.json"]);
+    assert_eq!(code, 4, "{out}{err}");
+    assert!(out.contains("stale"), "{out}{err}");
+    // A plan for another cluster is no plan for this one.
+    let other = Site::new();
+    std::fs::copy(site.root().join("plan.json"), other.root().join("plan.json")).unwrap();
+    let (code, _, err) = other.run(&["apply", "plan.json"]);
+    assert!(code == 3 && err.contains("the plan is for"), "{err}");
+    // An image that moved between the plan and the import: told, and kept.
+    assert_eq!(site.run(&["plan", "--out", "plan.json"]).0, 0);
+    let moved = {
+        let mut held = site.registry.content.lock().unwrap();
+        held.image("lab/app", "amd64", "moved")
+    };
+    site.cluster.world.lock().unwrap().images.insert(site.from("2"), moved.clone());
+    let (code, out, err) = site.run(&["apply", "plan.json"]);
+    assert_eq!(code, 5, "{out}{err}");
+    assert!(out.contains("diverged") && out.contains(&moved), "{out}{err}");
+}
+
+#[test]
+fn two_managers_share_a_stream_and_neither_undoes_the_other() {
+    let site = Site::new();
+    site.stranger("builds", "app", &[("dev", "3")]);
+    site.define("app", &["1"]);
+    site.apply();
+    let owners = || {
+        let world = site.cluster.world.lock().unwrap();
+        let stored = &world.streams[&StreamId::new("default", "app")];
+        World::object(stored)["spec"]["tags"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|tag| tag["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(owners(), ["1", "dev"]);
+    // Theirs changes; ours does not care.
+    site.stranger("builds", "app", &[("dev", "4")]);
+    assert_eq!(site.run(&["plan", "--exit-code"]).0, 0);
+    // Ours goes; theirs stays, and so does the stream, which we did not make.
+    std::fs::remove_file(site.root().join("source/app.yaml")).unwrap();
+    site.define("keep", &["1"]);
+    site.apply();
+    assert_eq!(owners(), ["dev"]);
+    // A tag that another manager applies with another value: told by name, not taken.
+    site.push("dev", "ours");
+    site.define("app", &["dev"]);
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert_eq!(code, 5, "{out}{err}");
+    assert!(err.contains("`builds` applies this tag") && err.contains("--force-conflicts"), "{out}{err}");
+    let (code, out, err) = site.run(&["apply", "--yes", "--force-conflicts"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(site.run(&["plan", "--exit-code"]).0, 0);
+}
+
+#[test]
+fn what_nobody_keeps_is_adopted_as_it_is() {
+    let site = Site::new();
+    site.define("app", &["1", "2"]);
+    site.apply();
+    // As `oc` leaves a stream: with the same tags, applied by nobody.
+    site.cluster.world.lock().unwrap().streams.get_mut(&StreamId::new("default", "app")).unwrap().managers.clear();
+    let before = site.images("app");
+    let (code, out, err) = site.run(&["plan", "--exit-code"]);
+    assert!(code == 2 && out.contains("adopted as it is"), "{out}{err}");
+    site.apply();
+    assert_eq!(site.images("app"), before, "nothing moved");
+    // From now on it is ours to remove.
+    site.define("app", &["1"]);
+    site.apply();
+    assert_eq!(site.images("app").len(), 1);
+}
+
+#[test]
+fn removals_follow_only_from_the_part_of_the_source_that_was_read() {
+    let site = Site::new();
+    site.define("one", &["1"]);
+    site.define("two", &["2"]);
+    site.apply();
+    std::fs::remove_file(site.root().join("source/two.yaml")).unwrap();
+    let (code, out, err) = site.run(&["apply", "--yes", "--include", "one.yaml"]);
+    assert_eq!(code, 5, "{out}{err}");
+    assert!(err.contains("--change-scope"), "{err}");
+    assert_eq!(site.images("two").len(), 1);
+    site.apply();
+    assert_eq!(site.images("two").len(), 0, "gone from the part that it was written from");
+}
+
+#[test]
+fn what_may_not_be_seen_is_unknown_and_the_rest_goes_on() {
+    let site = Site::new();
+    site.define("app", &["1"]);
+    for at in 0..4 {
+        let text = stream("app", &[("1", &site.from("1"))], "")
+            .replace("{name: app}", &format!("{{name: app, namespace: n{at}}}"));
+        std::fs::write(site.root().join(format!("source/n{at}.yaml")), text).unwrap();
+    }
+    site.cluster.world.lock().unwrap().forbidden.insert("n2".to_owned());
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert_eq!(code, 5, "{out}{err}");
+    assert!(err.contains("namespace n2: forbidden") && err.contains("grant `list` on `imagestreams`"), "{err}");
+    assert_eq!(site.cluster.world.lock().unwrap().streams.len(), 4);
+}
+
+#[test]
+fn servers_that_are_busy_are_waited_for_and_broken_ones_told() {
+    let site = Site::new();
+    site.define("app", &["1"]);
+    site.cluster.world.lock().unwrap().faults = vec![(429, Some("0")), (429, Some("0")), (503, Some("0"))];
+    site.apply();
+    site.define("app", &["1", "2"]);
+    // A 500 to a write may have been done: it is not sent again, and the next run looks.
+    site.cluster.world.lock().unwrap().faults = vec![(500, None)];
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert!(matches!(code, 1 | 5), "{code} {out}{err}");
+    site.apply();
+    assert_eq!(site.images("app").len(), 2);
+}
+
+#[test]
+fn a_kubeconfig_that_starts_programs_is_refused() {
+    let site = Site::new();
+    let text = site
+        .cluster
+        .kubeconfig()
+        .replace("{token: hunter2canary}", "{exec: {apiVersion: client.authentication.k8s.io/v1, command: ./evil}}");
+    std::fs::write(site.root().join("kubeconfig"), text).unwrap();
+    let (code, _, err) = site.run(&["plan"]);
+    assert!(code == 1 && err.contains("--allow-exec"), "{err}");
+}
+
+#[test]
+fn a_cluster_of_many_streams_is_listed_in_pages_and_nothing_else() {
+    let site = Site::new();
+    let mut text = String::new();
+    for at in 0..1000 {
+        text += &stream(&format!("s{at}"), &[("1", &site.from("1"))], "")
+            .replace("metadata: {", &format!("metadata: {{namespace: n{}, ", at % 20));
+    }
+    std::fs::write(site.root().join("source/all.yaml"), text).unwrap();
+    let (code, out, err) = site.run(&["apply", "--yes", "--quiet"]);
+    assert_eq!(code, 0, "{out}{err}");
+    site.cluster.server.forget();
+    assert_eq!(site.run(&["plan", "--exit-code"]).0, 0);
+    assert_eq!(site.cluster.server.count("GET "), 2, "a thousand streams, five hundred a page");
+    assert_eq!(site.cluster.server.seen().len(), 2);
+}
