@@ -4,13 +4,13 @@
 //!  Git revision ──► definitions ──► Desired ──┬──► questions ──► collect ──► Live
 //!    (bytes)             │             ▲      │      (pure)         ▲          │
 //!                        ▼             │      │                     │          │
-//!                   Diagnostics      Policy   │      registries · store        │
+//!                   Diagnostics      Policy   │  registries · cluster · store  │
 //!                   (code, span)              │                                │
 //!                                             ▼                                ▼
 //!                                    planner(Desired, Live, Policy, now)     (pure)
 //!                                                      │
 //!                                                      ▼
-//!  text · markdown · json ◄── render ◄─────────────── Plan ──► executor ──► store
+//!  text · markdown · json ◄── render ◄─────────────── Plan ──► executor ──► cluster · store
 //!                                ▲                                │
 //!                                └──────────── Report ◄───────────┘ ──► journal, exit code
 //! ```
@@ -31,7 +31,7 @@
 //! | [`observe`] | what must be known, and asking for it | `api`, `model`, `ports` |
 //! | [`executor`] | carry a plan out | `api`, `model`, `ports` |
 //! | [`reconcile`] | one pass | `definitions`, `executor`, `model`, `observe`, `planner`, `ports`, `rules`, `text` |
-//! | [`adapters`] | Git, registries, the store | `api`, `model`, `ports`, `rules`, `text` |
+//! | [`adapters`] | Git, registries, clusters, the store | `api`, `model`, `ports`, `rules`, `text` |
 //! | [`cli`] | who asked, how to show it | all |
 //!
 //! `api` to `config` are pure: no clock, no file, no network, no environment, no randomness; time comes in as a value.

@@ -12,6 +12,7 @@ use streamkeeper::model::ImageReference;
 use streamkeeper::text::{Code, Severity, SourceText};
 
 use crate::real_registry::RealRegistry;
+use crate::sim::openshift::{OpenShift, World};
 use crate::sim::registry::{Content, Registry};
 use crate::support::run;
 
@@ -283,6 +284,7 @@ fn apply_then_plan_is_empty_for_every_repository() {
     };
     let real = RealRegistry::start(work.path(), "");
     let mut content = Content::default();
+    let mut digests = BTreeMap::new();
     for (at, reference) in references.iter().enumerate() {
         let (repository, text) = (repository(reference), reference.to_string());
         let platforms: &[&str] = if at % 4 == 0 { &["amd64", "arm64"] } else { &["amd64"] };
@@ -291,12 +293,14 @@ fn apply_then_plan_is_empty_for_every_repository() {
                 let images: Vec<_> = platforms.iter().map(|it| (*it, real.image(&repository, it, &text))).collect();
                 let digest = if images.len() == 1 { images[0].1.0.clone() } else { real.list(&repository, &images) };
                 real.tag(&repository, &reference.tag, &digest);
+                digests.insert(text, (digest, images[0].1.0.clone()));
             }
             None => {
                 let images: Vec<_> = platforms.iter().map(|it| (*it, content.image(&repository, it, &text))).collect();
                 let named: Vec<(&str, &str)> = images.iter().map(|(it, digest)| (*it, digest.as_str())).collect();
                 let digest = if images.len() == 1 { images[0].1.clone() } else { content.list(&repository, &named) };
                 content.tag(&repository, &reference.tag, &digest);
+                digests.insert(text, (digest, images[0].1.clone()));
             }
         }
     }
@@ -308,6 +312,9 @@ fn apply_then_plan_is_empty_for_every_repository() {
     }
     std::fs::write(work.path().join("config.yaml"), config).unwrap();
 
+    // The same on a cluster: its answers are its own, and the second plan is empty all the same.
+    let cluster = OpenShift::start();
+    std::fs::write(work.path().join("kubeconfig"), cluster.kubeconfig()).unwrap();
     let (mut repositories, mut streams, mut steps) = (0, 0, 0);
     for entry in std::fs::read_dir(folder.join("streams")).unwrap() {
         let source = entry.unwrap().path();
@@ -329,6 +336,18 @@ fn apply_then_plan_is_empty_for_every_repository() {
         assert_eq!(plan["steps"], Value::Array(Vec::new()), "{source}");
         streams += plan["streams"].as_u64().unwrap();
         repositories += 1;
+
+        *cluster.world.lock().unwrap() = World { images: digests.clone(), ..World::default() };
+        let to = ["--target", "openshift", "--kubeconfig", "kubeconfig"].map(str::to_owned);
+        let (code, out, err) = call([arguments(&["apply", "--yes", "--format", "json"]), to.to_vec()].concat());
+        assert!(matches!(code, 0 | 5), "{source} on the cluster: {code} {out} {err}");
+        let report: Value = serde_json::from_str(&out).unwrap();
+        for (step, outcome) in report["outcomes"].as_object().unwrap() {
+            assert_eq!(outcome, "applied", "{source} on the cluster: step {step}");
+        }
+        let (_, out, err) = call([arguments(&["plan", "--format", "json"]), to.to_vec()].concat());
+        let plan: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{source}: {error} {err}"));
+        assert_eq!(plan["steps"], Value::Array(Vec::new()), "{source} on the cluster");
     }
     eprintln!("{repositories} repositories, {streams} streams, {steps} steps, {} images", references.len());
 }

@@ -122,7 +122,7 @@ impl Site {
         let mut held = self.registry.content.lock().unwrap();
         let image = held.image("lab/app", "amd64", content);
         held.tag("lab/app", tag, &image);
-        self.cluster.world.lock().unwrap().images.insert(self.from(tag), image);
+        self.cluster.world.lock().unwrap().images.insert(self.from(tag), (image.clone(), image));
     }
 
     /// Defines a stream with these tags.
@@ -225,7 +225,7 @@ fn what_was_reviewed_is_refused_when_the_world_has_moved() {
         let mut held = site.registry.content.lock().unwrap();
         held.image("lab/app", "amd64", "moved")
     };
-    site.cluster.world.lock().unwrap().images.insert(site.from("2"), moved.clone());
+    site.cluster.world.lock().unwrap().images.insert(site.from("2"), (moved.clone(), moved.clone()));
     let (code, out, err) = site.run(&["apply", "plan.json"]);
     assert_eq!(code, 5, "{out}{err}");
     assert!(out.contains("diverged") && out.contains(&moved), "{out}{err}");
@@ -358,4 +358,98 @@ fn a_cluster_of_many_streams_is_listed_in_pages_and_nothing_else() {
     assert_eq!(site.run(&["plan", "--exit-code"]).0, 0);
     assert_eq!(site.cluster.server.count("GET "), 2, "a thousand streams, five hundred a page");
     assert_eq!(site.cluster.server.seen().len(), 2);
+}
+
+/// Everything of a stream that should be the same however it came about.
+fn end(site: &Site) -> Vec<String> {
+    let world = site.cluster.world.lock().unwrap();
+    let mut all = Vec::new();
+    for (id, stored) in &world.streams {
+        for tag in &stored.stream.spec.tags {
+            let host = &site.registry.server.host;
+            let from = tag.from.as_ref().map(|from| from.name.replace(host.as_str(), "HOST"));
+            all.push(format!("{id} spec {} {from:?} {:?}", tag.name, tag.import_policy));
+        }
+        for list in &stored.stream.status.tags {
+            let images: Vec<&str> = list.items.iter().map(|item| item.image.as_str()).collect();
+            all.push(format!("{id} status {} {images:?} {}", list.tag, list.conditions.len()));
+        }
+        for (manager, paths) in &stored.managers {
+            all.push(format!("{id} {manager} {}", paths.len()));
+        }
+    }
+    all
+}
+
+/// From nothing to two streams, then changes and removals.
+fn story(site: &Site, at: usize) {
+    if at == 0 {
+        site.define("app", &["1", "2", "3", "4"]);
+        site.define("old", &["1"]);
+    } else {
+        site.define("app", &["2", "3", "5"]);
+        std::fs::remove_file(site.root().join("source/old.yaml")).unwrap();
+        site.push("2", "moved");
+    }
+}
+
+#[test]
+fn a_server_that_vanishes_after_any_request_leaves_nothing_that_the_next_run_does_not_mend() {
+    let quiet = Site::new();
+    for chapter in 0..2 {
+        story(&quiet, chapter);
+        let (code, out, err) = quiet.run(&["apply", "--yes", "--refresh"]);
+        assert_eq!(code, 0, "{out}{err}");
+    }
+    let expected = end(&quiet);
+    // Beside one another: most of the time they wait for a server that does not come back.
+    let cases =
+        (0..2).flat_map(|chapter| (0..8).flat_map(move |after| [(chapter, after, false), (chapter, after, true)]));
+    let interrupted: usize = std::thread::scope(|scope| {
+        let expected = &expected;
+        let started: Vec<_> = cases.map(|case| scope.spawn(move || usize::from(interrupt(case, expected)))).collect();
+        started.into_iter().map(|case| case.join().unwrap()).sum()
+    });
+    assert!(interrupted >= 16, "{interrupted}");
+}
+
+/// The server vanishes in a chapter after so many requests, the last of them done or not. Whether that was noticed.
+fn interrupt((chapter, after, is_done): (usize, usize, bool), expected: &[String]) -> bool {
+    let site = Site::new();
+    for before in 0..chapter {
+        story(&site, before);
+        assert_eq!(site.run(&["apply", "--yes", "--refresh", "-q"]).0, 0);
+    }
+    story(&site, chapter);
+    site.cluster.world.lock().unwrap().vanishes = Some((after, is_done));
+    let (interrupted, _, _) = site.run(&["apply", "--yes", "--refresh", "-q"]);
+    site.cluster.world.lock().unwrap().vanishes = None;
+    let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
+    assert_eq!(code, 0, "{chapter} {after} {is_done}: {out}{err}");
+    for later in chapter + 1..2 {
+        story(&site, later);
+        let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
+        assert_eq!(code, 0, "{out}{err}");
+    }
+    assert_eq!(end(&site), expected, "{chapter} {after} {is_done}");
+    assert_eq!(site.run(&["plan", "--exit-code", "-q"]).0, 0);
+    interrupted != 0
+}
+
+#[test]
+fn conflicts_that_do_not_end_are_stale_and_the_next_run_goes_on() {
+    let site = Site::new();
+    site.define("app", &["1"]);
+    site.cluster.world.lock().unwrap().faults = vec![(409, None); 3];
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert_eq!(code, 4, "{out}{err}");
+    site.cluster.world.lock().unwrap().faults.clear();
+    site.apply();
+    // A stream that vanishes between the plan and the step.
+    site.define("app", &["1", "2"]);
+    assert_eq!(site.run(&["plan", "--out", "plan.json", "-q"]).0, 0);
+    site.cluster.world.lock().unwrap().streams.clear();
+    let (code, out, err) = site.run(&["apply", "plan.json"]);
+    assert!(code == 4 && out.contains("it is gone"), "{code} {out}{err}");
+    site.apply();
 }

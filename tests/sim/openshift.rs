@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use streamkeeper::api::ImageStream;
-use streamkeeper::model::{Digest, ImportFailure, ImportItem, ImportResult, StreamId};
+use streamkeeper::model::{Digest, ImageReference, ImportFailure, ImportItem, ImportResult, StreamId};
 use streamkeeper::rules::{self, RefusalReason, Server as Rules, State};
 
 use super::managed::{self, Managers};
@@ -26,15 +26,18 @@ pub struct Stored {
 #[derive(Debug, Default)]
 pub struct World {
     pub streams: BTreeMap<StreamId, Stored>,
-    /// Digest by pull spec; what is not there is not found.
-    pub images: BTreeMap<String, String>,
+    /// By pull spec with all defaults: digest of the whole, and of its image for linux/amd64. What is not there is not found.
+    pub images: BTreeMap<String, (String, String)>,
     /// Namespaces that the account may not see.
     pub forbidden: BTreeSet<String>,
     /// The account may not list all namespaces at once.
     pub narrow: bool,
+    /// So many more requests that write are answered; the one after them is done or not, as it says, and from then on nobody
+    /// answers any more.
+    pub vanishes: Option<(usize, bool)>,
     /// Statuses to answer the next requests that write with, instead of doing them.
     pub faults: Vec<(u16, Option<&'static str>)>,
-    version: u64,
+    pub version: u64,
 }
 
 /// A cluster that listens on loopback.
@@ -48,7 +51,24 @@ impl OpenShift {
     pub fn start() -> Self {
         let world: Arc<Mutex<World>> = Arc::default();
         let held = Arc::clone(&world);
-        let server = Server::start(move |request| held.lock().unwrap().answer(request));
+        let server = Server::start(move |request| {
+            let mut world = held.lock().unwrap();
+            match world.vanishes {
+                Some((0, is_done)) => {
+                    // The last one, once.
+                    if is_done && request.method != "GET" {
+                        world.vanishes = Some((0, false));
+                        world.answer(request);
+                    }
+                    Reply::Cut(Vec::new())
+                }
+                Some((left, is_done)) if request.method != "GET" => {
+                    world.vanishes = Some((left - 1, is_done));
+                    world.answer(request)
+                }
+                _ => world.answer(request),
+            }
+        });
         Self { server, world }
     }
 
@@ -302,8 +322,11 @@ impl World {
         let mut results = Vec::new();
         for image in asked {
             let from = image["from"]["name"].as_str().unwrap().to_owned();
-            let result = match self.images.get(&from) {
-                Some(digest) => {
+            let reference: ImageReference = from.parse().unwrap();
+            let keeps = image["importPolicy"]["importMode"] == "PreserveOriginal";
+            let result = match self.images.get(&reference.with_defaults().to_string()) {
+                Some((whole, amd64)) => {
+                    let digest = if keeps { whole } else { amd64 };
                     results.push(json!({"status": {"metadata": {}, "status": "Success"}, "image": {"metadata": {"name": digest}, "dockerImageReference": from}}));
                     ImportResult::Image { digest: Digest::parse(digest).unwrap() }
                 }
