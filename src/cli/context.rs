@@ -16,7 +16,7 @@ use crate::ports::{BlobReader, Entry, Source};
 use crate::reconcile::{self, Limits, ReadSource, Reading, Selection};
 use crate::rules::Server;
 
-use super::args::{Args, Planning, Target};
+use super::args::{Args, Planning};
 use super::console::Console;
 use super::failure::{Exit, Failure};
 use super::registries;
@@ -208,17 +208,6 @@ impl Context {
     /// The registries; `person_waits` for what they say.
     pub(super) fn registries(&self, cache: Arc<Cache>, person_waits: bool) -> Result<Registries, Failure> {
         registries::open(&self.config, cache, person_waits)
-    }
-
-    /// The embedded store, for commands that cannot look at clusters.
-    pub(super) fn store_only(&self, args: &Args) -> Result<Reader, Failure> {
-        let named = args.target.or(args.context.is_some().then_some(Target::Auto));
-        match named.or(self.config.target.map(Target::from)) {
-            None | Some(Target::Store) => self.reader(),
-            Some(Target::Openshift | Target::Auto) => {
-                Err(Failure::usage("this command does not look at clusters yet").hint("`streamkeeper get` does"))
-            }
-        }
     }
 
     /// The embedded store, to look at.

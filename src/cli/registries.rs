@@ -74,6 +74,7 @@ fn mirrors(config: &Config) -> Result<Mirrors, Failure> {
 pub(super) fn reaching(config: &Config) -> BTreeMap<&'static str, bool> {
     [
         ("store", config.store.is_some()),
+        ("target", config.target.is_some()),
         ("registries", config.registries.iter().any(RegistryConfig::reaches)),
         ("mirrors", !config.mirrors.is_empty()),
         ("mirrorFiles", !config.mirror_files.is_empty()),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::adapters::cluster::{Access, Cluster, Connection};
-use crate::adapters::store::Reader;
+use crate::adapters::store::{Change, Reader};
 use crate::model::{LiveStream, StreamId};
 use crate::ports::{LiveState, Observation, PortError};
 
@@ -87,6 +87,63 @@ impl Live {
                 }
                 Ok(seen.streams)
             }
+        }
+    }
+}
+
+/// A target with its streams, for commands that show them.
+pub(super) struct Shown {
+    pub(super) live: Live,
+    pub(super) streams: BTreeMap<StreamId, LiveStream>,
+}
+
+impl Shown {
+    /// Opens the target and looks at the streams of these namespaces.
+    pub(super) fn open(context: &Context, args: &Args, namespaces: BTreeSet<String>) -> Result<Self, Failure> {
+        let runtime = super::commands::runtime()?;
+        let live = runtime.block_on(Live::open(context, args, false))?;
+        let mut streams = BTreeMap::new();
+        for namespace in namespaces {
+            streams.extend(runtime.block_on(live.streams(&namespace))?);
+        }
+        Ok(Self { live, streams })
+    }
+
+    /// Changes of a stream, or of one tag of it, newest first. A cluster keeps images and their times, and nothing of what was
+    /// behind them.
+    pub(super) fn changes(&self, id: &StreamId, tag: Option<&str>, limit: usize) -> Result<Vec<Change>, Failure> {
+        if let Live::Store(reader) = &self.live {
+            return Ok(reader.changes(id, tag, limit)?);
+        }
+        let lists = self.streams.get(id).into_iter().flat_map(|live| &live.stream.status.tags);
+        let mut changes = Vec::new();
+        for list in lists.filter(|list| tag.is_none_or(|tag| list.tag == tag)) {
+            for (at, item) in list.items.iter().enumerate() {
+                changes.push(Change {
+                    stream: id.to_string(),
+                    tag: list.tag.clone(),
+                    at: item.created.map(|at| at.to_string()).unwrap_or_default(),
+                    run: 0,
+                    revision: None,
+                    dirty: false,
+                    path: String::new(),
+                    action: "image".to_owned(),
+                    reason: String::new(),
+                    before: list.items.get(at + 1).map(|before| before.docker_image_reference.clone()),
+                    after: Some(item.docker_image_reference.clone()),
+                });
+            }
+        }
+        changes.sort_by(|one, other| other.at.cmp(&one.at));
+        changes.truncate(limit);
+        Ok(changes)
+    }
+
+    /// When the store first saw an image.
+    pub(super) fn first_seen(&self, digest: &str) -> Result<Option<jiff::Timestamp>, Failure> {
+        match &self.live {
+            Live::Store(reader) => Ok(reader.first_seen(digest)?),
+            Live::Cluster(_) => Ok(None),
         }
     }
 }

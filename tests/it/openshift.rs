@@ -191,6 +191,17 @@ fn the_main_job_on_a_cluster() {
     assert_eq!(code, 0, "{out}{err}");
     let (_, out, _) = site.run(&["get", "istag", "-o", "name"]);
     assert_eq!(out.lines().count(), 4, "{out}");
+    let image = site.images("app")["1"].clone();
+    for (arguments, expected) in [
+        (&["describe", "app"][..], "Name:"),
+        (&["describe", "app:1"], image.as_str()),
+        (&["history", "app:1"], &image[..19]),
+        (&["explain", "default/app:1"], "defined in app.yaml"),
+        (&["get"], "app"),
+    ] {
+        let (code, out, err) = site.run(arguments);
+        assert!(code == 0 && out.contains(expected), "{arguments:?}: {out}{err}");
+    }
     // A tag of another source, a new one, and one that goes.
     site.define("app", &["1", "2", "5"]);
     site.apply();
@@ -452,4 +463,81 @@ fn conflicts_that_do_not_end_are_stale_and_the_next_run_goes_on() {
     let (code, out, err) = site.run(&["apply", "plan.json"]);
     assert!(code == 4 && out.contains("it is gone"), "{code} {out}{err}");
     site.apply();
+}
+
+/// Resource and verb of a request, as role-based access control names them.
+fn access(request: &crate::sim::server::Request) -> Option<(String, &'static str)> {
+    let path = request.path.split('?').next()?.strip_prefix("/apis/image.openshift.io/v1/")?;
+    let parts: Vec<&str> = path.split('/').collect();
+    let (resource, name) = match parts.as_slice() {
+        ["namespaces", _, resource, rest @ ..] => (*resource, rest.first()),
+        [resource, ..] => (*resource, None),
+        [] => return None,
+    };
+    let verb = match (request.method.as_str(), name) {
+        ("GET", None) => "list",
+        ("GET", Some(_)) => "get",
+        ("POST", _) => "create",
+        ("PATCH", _) => "patch",
+        ("DELETE", _) => "delete",
+        (other, _) => panic!("{other}"),
+    };
+    Some((resource.to_owned(), verb))
+}
+
+#[test]
+fn the_roles_grant_what_is_asked_and_no_more() {
+    let site = Site::new();
+    site.define("app", &["1", "2"]);
+    site.define("old", &["1"]);
+    site.apply();
+    site.define("app", &["1", "3"]);
+    std::fs::remove_file(site.root().join("source/old.yaml")).unwrap();
+    site.apply();
+    let mut asked: Vec<(String, &str)> = site.cluster.server.seen().iter().filter_map(access).collect();
+    // Server-side apply of what is not there is `create` as well.
+    asked.push(("imagestreams".to_owned(), "create"));
+    asked.sort();
+    asked.dedup();
+    for file in ["rbac-namespaced.yaml", "rbac-cluster.yaml"] {
+        let text = std::fs::read_to_string(manifest_folder().join("examples/openshift").join(file)).unwrap();
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        let mut granted = Vec::new();
+        for rule in documents.iter().filter_map(|document| document["rules"].as_array()).flatten() {
+            assert_eq!(rule["apiGroups"], json!(["image.openshift.io"]), "{file}");
+            for resource in rule["resources"].as_array().unwrap() {
+                let verbs = rule["verbs"].as_array().unwrap().iter();
+                granted.extend(
+                    verbs.map(|verb| (resource.as_str().unwrap().to_owned(), verb.as_str().unwrap().to_owned())),
+                );
+            }
+        }
+        granted.sort();
+        let asked: Vec<(String, String)> =
+            asked.iter().map(|(resource, verb)| (resource.clone(), (*verb).to_owned())).collect();
+        assert_eq!(granted, asked, "{file}");
+    }
+}
+
+#[test]
+fn a_context_alone_asks_the_cluster_what_it_is() {
+    let site = Site::new();
+    site.define("app", &["1"]);
+    let run = |more: &[&str]| {
+        let mut command = program(site.root());
+        command.args(["plan", "-s", "source", "--kubeconfig", "kubeconfig"]).args(more);
+        outcome(command.output().unwrap())
+    };
+    let (code, out, err) = run(&["--context", "sim"]);
+    assert!(code == 0 && out.contains("1 stream to create"), "{out}{err}");
+    assert_eq!(site.cluster.server.count("GET /apis/image.openshift.io/v1"), 2, "what it is, and its streams");
+    let (code, _, err) = run(&["--context", "other"]);
+    assert!(code == 1 && err.contains("other"), "{err}");
+    // A config on disk may name the target; one that a revision proposes may not.
+    let config = site.root().join("source/streamkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}target: openshift\nfieldManager: streamkeeper-two\n")).unwrap();
+    site.cluster.server.forget();
+    let (code, _, err) = run(&[]);
+    assert_eq!((code, site.cluster.server.count("GET ")), (0, 1), "{err}");
 }

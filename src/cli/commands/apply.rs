@@ -16,8 +16,8 @@ use crate::ports::{LiveState, Target};
 use crate::reconcile;
 use crate::render;
 
-use super::plan::{make, read, runtime};
-use super::{pretty, stops};
+use super::plan::{make, read};
+use super::{pretty, runtime, stops};
 
 pub(in crate::cli) fn run(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failure> {
     match &command.plan {

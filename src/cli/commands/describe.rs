@@ -8,6 +8,7 @@ use crate::cli::args::{Args, Describe};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, now};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::target::{Live, Shown};
 use crate::model::Digest;
 use crate::render;
 
@@ -15,12 +16,12 @@ use super::get::commit_of;
 
 pub(in crate::cli) fn run(args: &Args, command: &Describe, console: &Console) -> Result<Exit, Failure> {
     let context = Context::load(args)?;
-    let reader = context.store_only(args)?;
-    let streams = reader.streams()?;
-    let cache = Cache::new(&context.store);
-    for (at, name) in command.names.iter().enumerate() {
-        let (id, tag) = context.name(name)?;
-        let Some(live) = streams.get(&id) else {
+    let names: Vec<_> = command.names.iter().map(|name| context.name(name)).collect::<Result<_, _>>()?;
+    let namespaces = names.iter().map(|(id, _)| id.namespace.clone()).collect();
+    let shown = Shown::open(&context, args, namespaces)?;
+    let cache = Cache::new(&shown.live.memory(&context.store));
+    for (at, (id, tag)) in names.into_iter().enumerate() {
+        let Some(live) = shown.streams.get(&id) else {
             return Err(
                 Failure::new(Exit::Failed, format!("there is no stream `{id}`")).hint("`streamkeeper get` lists them")
             );
@@ -39,13 +40,14 @@ pub(in crate::cli) fn run(args: &Args, command: &Describe, console: &Console) ->
                     [Content::Manifest, Content::Config].into_iter().find_map(|kind| cache.content(kind, &digest));
                 kept.map(|(_, bytes)| bytes)
             };
-            let seen = reader.first_seen(&head.image)?;
+            let seen = shown.first_seen(&head.image)?;
             console.out(&render::describe_image(&id, &tag, head, seen, content));
             continue;
         }
         let mut behind: BTreeMap<String, String> = BTreeMap::new();
         // Newest first: the first that names a tag is the one it is at.
-        for change in reader.changes(&id, None, usize::MAX)? {
+        let kept = if matches!(shown.live, Live::Store(_)) { usize::MAX } else { 0 };
+        for change in shown.changes(&id, None, kept)? {
             let file = if change.path.is_empty() { String::new() } else { format!(", {}", change.path) };
             let line = format!("by commit {} ({}, {}{file})", commit_of(&change), change.action, change.reason);
             behind.entry(change.tag).or_insert(line);

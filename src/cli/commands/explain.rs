@@ -6,6 +6,7 @@ use crate::cli::args::{Args, Explain};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, now};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::target::{Live, Shown};
 use crate::render;
 use crate::rules::{self, AliasTarget};
 use crate::text::{Code, inert};
@@ -42,8 +43,8 @@ fn tag(args: &Args, what: &str, console: &Console) -> Result<Exit, Failure> {
             Failure::usage(format!("`{}` names a stream and no tag", inert(what, 120))).hint("write `STREAM:TAG`")
         );
     };
-    let reader = context.store_only(args)?;
-    let streams = reader.streams()?;
+    let shown = Shown::open(&context, args, [id.namespace.clone()].into())?;
+    let streams = &shown.streams;
     let live =
         streams.get(&id).filter(|live| live.stream.spec_tag(&tag).is_some() || live.stream.status_tag(&tag).is_some());
     let Some(live) = live else {
@@ -64,7 +65,11 @@ fn tag(args: &Args, what: &str, console: &Console) -> Result<Exit, Failure> {
             let _ = writeln!(out, "{id}:{tag} has no image");
         }
     }
-    for change in reader.changes(&id, Some(&tag), 1)? {
+    if let (Live::Cluster(_), Some(path)) = (&shown.live, live.owned.tags.get(&tag)) {
+        let _ = writeln!(out, "defined in {}", inert(path, 300));
+    }
+    let kept = usize::from(matches!(shown.live, Live::Store(_)));
+    for change in shown.changes(&id, Some(&tag), kept)? {
         let file =
             if change.path.is_empty() { "a definition that is gone".to_owned() } else { inert(&change.path, 300) };
         let _ = writeln!(

@@ -17,7 +17,7 @@ use super::pretty;
 
 pub(in crate::cli) fn run(args: &Args, command: &Get, console: &Console) -> Result<Exit, Failure> {
     let context = Context::load(args)?;
-    let runtime = super::plan::runtime()?;
+    let runtime = super::runtime()?;
     let live = runtime.block_on(Live::open(&context, args, false))?;
     let mut streams = runtime.block_on(live.streams(&context.namespace))?;
     if args.namespace.is_some() {

@@ -5,6 +5,7 @@ use crate::cli::args::{Args, History, ReportFormat};
 use crate::cli::console::Console;
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::target::Shown;
 use crate::render::{self, HistoryRow};
 
 use super::get::commit_of;
@@ -12,9 +13,9 @@ use super::pretty;
 
 pub(in crate::cli) fn run(args: &Args, command: &History, console: &Console) -> Result<Exit, Failure> {
     let context = Context::load(args)?;
-    let reader = context.store_only(args)?;
     let (id, tag) = context.name(&command.name)?;
-    let changes = reader.changes(&id, tag.as_deref(), command.limit)?;
+    let shown = Shown::open(&context, args, [id.namespace.clone()].into())?;
+    let changes = shown.changes(&id, tag.as_deref(), command.limit)?;
     if changes.is_empty() {
         let shown = tag.map_or(id.to_string(), |tag| format!("{id}:{tag}"));
         return Err(Failure::new(Exit::Failed, format!("nothing is known of `{shown}`"))
@@ -31,7 +32,8 @@ pub(in crate::cli) fn run(args: &Args, command: &History, console: &Console) -> 
 }
 
 fn row(change: Change) -> HistoryRow {
-    let commit = commit_of(&change);
+    // What a cluster keeps is not of a run of ours.
+    let commit = if change.run == 0 { String::new() } else { commit_of(&change) };
     let Change { at, tag, action, before, after, reason, path, .. } = change;
     HistoryRow { at, tag, action, before, after, reason, commit, path }
 }

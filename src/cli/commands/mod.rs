@@ -24,3 +24,11 @@ fn pretty(value: &impl serde::Serialize) -> Result<String, super::failure::Failu
         .map_err(|error| super::failure::Failure::new(super::failure::Exit::Failed, error))?;
     Ok(text + "\n")
 }
+
+/// What waits for the network.
+pub(in crate::cli) fn runtime() -> Result<tokio::runtime::Runtime, super::failure::Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| super::failure::Failure::new(super::failure::Exit::Failed, error))
+}

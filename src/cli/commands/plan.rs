@@ -18,7 +18,7 @@ use crate::ports::{Registry, Source};
 use crate::reconcile::{self, Inputs, List, Pass, Planned, ReadSource};
 use crate::render;
 
-use super::{pretty, stops};
+use super::{pretty, runtime, stops};
 
 pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Result<Exit, Failure> {
     let (context, source) = Context::open(args)?;
@@ -148,10 +148,6 @@ pub(super) async fn make(
         console.say(&render::tally(&tally));
     }
     Ok(planned)
-}
-
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Failure::new(Exit::Failed, error))
 }
 
 /// Whole or not at all: written beside, synced, renamed.
