@@ -163,6 +163,11 @@ impl Context {
         let mut policy = self.config.policy();
         policy.images_per_import = live.images_per_import();
         policy.force_conflicts = live.forces();
+        // Two sources that write as the same manager would each take away what the other one has put there.
+        if matches!(live, Live::Cluster(_)) && self.config.field_manager.is_none() {
+            let by = "`fieldManager` is not set in the config: on a cluster, only what was written under a name of this source's own is removed";
+            policy.no_removals = Some(by.to_owned());
+        }
         if let Some(count) = planning.max_removals {
             policy.removals = RemovalLimit::Count(count);
         }

@@ -20,8 +20,8 @@ use super::registries::{AllowedRegistryConfig, MirrorConfig, RegistryConfig};
 pub struct Config {
     /// What is kept what Git says; the embedded store when it is not given.
     pub target: Option<TargetConfig>,
-    /// On a cluster, the field manager that what is applied belongs to; `streamkeeper` when it is not given. Two instances on
-    /// one cluster need two.
+    /// On a cluster, the field manager that what is applied belongs to: a name of this source's alone. `streamkeeper` when it
+    /// is not given, and then nothing is removed.
     pub field_manager: Option<String>,
     /// Namespace of definitions that name none; `default` when it is not given.
     pub namespace: Option<String>,
@@ -175,10 +175,18 @@ impl Config {
         for path in config.mirror_files.iter_mut().chain(&mut config.credentials) {
             *path = folder.join(&*path);
         }
-        let plain =
-            |name: &String| name.len() <= 128 && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+        // It is a part of names of annotations as well.
+        let plain = |name: &String| {
+            let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            (1..=40).contains(&name.len())
+                && name.bytes().all(inner)
+                && name.ends_with(|char: char| char.is_ascii_alphanumeric())
+        };
         if config.field_manager.as_ref().is_some_and(|name| !plain(name)) {
-            return Err(wrong("", "`fieldManager` is a name of at most 128 printable characters".to_owned()));
+            return Err(wrong(
+                "",
+                "`fieldManager` is a name of at most 40 letters, digits, `-`, `_` and `.`".to_owned(),
+            ));
         }
         let platform = config.platform.as_deref();
         if platform.is_some_and(|platform| platform.split('/').filter(|part| !part.is_empty()).count() != 2) {

@@ -145,6 +145,12 @@ pub struct Owned {
     /// Tags that somebody else applies, each with who: they are left alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub others: BTreeMap<String, String>,
+    /// Annotations of tags that are ours, by tag, on targets that keep that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tag_annotations: BTreeMap<String, Vec<String>>,
+    /// `dockerImageRepository` is ours, on targets that keep that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub applies_repository: bool,
     /// The target keeps who owns what, and what nobody applies can be taken over by applying it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopts: bool,

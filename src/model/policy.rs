@@ -27,6 +27,8 @@ pub struct Policy {
     pub repository_tags: usize,
     /// Images in one import request; the store takes any number.
     pub images_per_import: usize,
+    /// Why nothing is removed, where nothing is.
+    pub no_removals: Option<String>,
     /// Tags that another manager applies are taken over.
     pub force_conflicts: bool,
 }
@@ -63,6 +65,7 @@ impl Default for Policy {
             refresh: Refresh::None,
             repository_tags: 50,
             images_per_import: usize::MAX,
+            no_removals: None,
             force_conflicts: false,
         }
     }

@@ -60,6 +60,9 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
 /// What holds all removals back, if anything does.
 fn hold(builder: &Builder<'_>, removals: &[Removal<'_>], owned: usize) -> Option<Wait> {
     let (desired, policy) = (builder.input.desired, builder.input.policy);
+    if let Some(by) = &policy.no_removals {
+        return Some(Wait::Held { by: by.clone() });
+    }
     if let Some(ignorance) = desired.incomplete.first() {
         return Some(Wait::Unknown(ignorance.clone()));
     }

@@ -1,5 +1,6 @@
 //! Streams and their own tags: make what is missing, change what differs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::api::{IMAGE_STREAM_TAG, ImageStream, TagReference};
@@ -45,22 +46,40 @@ fn update(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream, live
         let action = Action::UpdateStream { stream: id.clone(), before, after };
         builder.step(action, Reason::Changed { fields }, Some(&stream.origin), Vec::new());
     }
+    let seen = seen(live);
     for tag in stream.tags.values().filter(|tag| !is_copied(id, tag)) {
         let name = &tag.reference.name;
         let other = live.owned.others.get(name).filter(|_| !builder.input.policy.force_conflicts);
-        match (set_tag(id, &live.stream, &tag.reference), other) {
+        match (set_tag(id, &seen, &tag.reference), other) {
             (Some(_), Some(manager)) => {
                 let by = format!("`{manager}` applies this tag with another value; `--force-conflicts` takes it over");
                 let wait = Wait::NotOwned { by };
                 builder.defer(id, Some(name), DeferredAction::Reconcile, Some(&tag.origin), wait);
             }
             (Some((action, reason)), None) => builder.step(action, reason, Some(&tag.origin), Vec::new()),
-            (None, None) if live.owned.adopts && !live.owned.tags.contains_key(name) => {
+            (None, None)
+                if live.owned.adopts
+                    && !live.owned.tags.contains_key(name)
+                    && !live.owned.others.contains_key(name) =>
+            {
                 builder.adopt(id, &tag.reference, &tag.origin);
             }
             (None, _) => {}
         }
     }
+}
+
+/// The stream without what strangers have added to tags: leaving it out would not take it away.
+fn seen(live: &LiveStream) -> Cow<'_, ImageStream> {
+    if !live.owned.adopts {
+        return Cow::Borrowed(&live.stream);
+    }
+    let mut stream = live.stream.clone();
+    for tag in &mut stream.spec.tags {
+        let ours = live.owned.tag_annotations.get(&tag.name);
+        tag.annotations.retain(|key, _| ours.is_some_and(|ours| ours.contains(key)));
+    }
+    Cow::Owned(stream)
 }
 
 /// The step that makes a tag what it should be; none if it is.
@@ -97,7 +116,14 @@ fn live_header(stream: &DesiredStream, live: &LiveStream) -> StreamHeader {
         labels: ours(&metadata.labels, &stream.labels, &live.owned.labels),
         annotations: ours(&metadata.annotations, &stream.annotations, &live.owned.annotations),
         lookup_policy: live.stream.spec.lookup_policy,
-        docker_image_repository: live.stream.spec.docker_image_repository.clone(),
+        docker_image_repository: if live.owned.adopts
+            && !live.owned.applies_repository
+            && stream.docker_image_repository.is_empty()
+        {
+            String::new()
+        } else {
+            live.stream.spec.docker_image_repository.clone()
+        },
     }
 }
 

@@ -102,7 +102,11 @@ impl Site {
         let site = Self { folder, cluster: OpenShift::start(), registry: Registry::start(Content::default()) };
         std::fs::create_dir(site.root().join("source")).unwrap();
         std::fs::write(site.root().join("kubeconfig"), site.cluster.kubeconfig()).unwrap();
-        allow(&site.root().join("source"), &[&site.registry.server.host], "");
+        let source = site.root().join("source");
+        allow(&source, &[&site.registry.server.host], "");
+        let config = std::fs::read_to_string(source.join("streamkeeper.yaml")).unwrap();
+        std::fs::write(source.join("streamkeeper.yaml"), format!("{config}fieldManager: streamkeeper-tests\n"))
+            .unwrap();
         for tag in ["1", "2", "3", "4", "5"] {
             site.push(tag, tag);
         }
@@ -536,8 +540,89 @@ fn a_context_alone_asks_the_cluster_what_it_is() {
     // A config on disk may name the target; one that a revision proposes may not.
     let config = site.root().join("source/streamkeeper.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, format!("{text}target: openshift\nfieldManager: streamkeeper-two\n")).unwrap();
+    std::fs::write(&config, format!("{text}target: openshift\n")).unwrap();
     site.cluster.server.forget();
     let (code, _, err) = run(&[]);
     assert_eq!((code, site.cluster.server.count("GET ")), (0, 1), "{err}");
+}
+
+#[test]
+fn openshifts_own_controllers_are_no_drift_and_make_nothing_stale() {
+    let site = Site::new();
+    site.cluster.world.lock().unwrap().controller = true;
+    site.define("app", &["1", "2", "3", "4"]);
+    site.apply();
+    site.define("app", &["1", "2", "5"]);
+    site.apply();
+    assert_eq!(site.images("app").len(), 3);
+    // It imports again, and again: our next plan is empty, and so it is when an image was found to be gone.
+    let id = StreamId::new("default", "app");
+    for _ in 0..2 {
+        site.cluster.world.lock().unwrap().import_controller(&id, true);
+        let (code, out, err) = site.run(&["plan", "--exit-code"]);
+        assert_eq!(code, 0, "{out}{err}");
+    }
+}
+
+#[test]
+fn what_somebody_edits_of_ours_is_put_back_and_what_they_add_is_left() {
+    let site = Site::new();
+    site.define("app", &["1", "2"]);
+    site.apply();
+    let (id, three) = (StreamId::new("default", "app"), site.from("3"));
+    site.cluster.world.lock().unwrap().edit(&id, |stream| {
+        stream.metadata.labels.insert("theirs".to_owned(), "yes".to_owned());
+        let tag = stream.spec.tags.iter_mut().find(|tag| tag.name == "1").unwrap();
+        tag.from.as_mut().unwrap().name.clone_from(&three);
+        tag.import_policy.scheduled = true;
+        tag.annotations.insert("theirs".to_owned(), "yes".to_owned());
+    });
+    let (code, out, err) = site.run(&["plan", "--exit-code"]);
+    assert!(code == 2 && out.contains("from.name, importPolicy.scheduled"), "{out}{err}");
+    site.apply();
+    let world = site.cluster.world.lock().unwrap();
+    let stream = &world.streams[&id].stream;
+    let tag = stream.spec_tag("1").unwrap();
+    assert!(tag.from.as_ref().unwrap().name.ends_with("app:1") && !tag.import_policy.scheduled, "{tag:?}");
+    assert!(tag.annotations.contains_key("theirs") && stream.metadata.labels.contains_key("theirs"));
+}
+
+#[test]
+fn without_a_name_of_its_own_a_source_removes_nothing_from_a_cluster() {
+    let site = Site::new();
+    let config = site.root().join("source/streamkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("fieldManager: streamkeeper-tests\n", "")).unwrap();
+    site.define("one", &["1"]);
+    site.define("two", &["2"]);
+    site.apply();
+    std::fs::remove_file(site.root().join("source/two.yaml")).unwrap();
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert_eq!(code, 5, "{out}{err}");
+    assert!(err.contains("`fieldManager` is not set"), "{err}");
+    assert_eq!(site.images("two").len(), 1);
+}
+
+#[test]
+fn a_tag_that_somebody_made_anew_is_theirs() {
+    let site = Site::new();
+    site.define("app", &["1", "2"]);
+    site.apply();
+    site.define("app", &["1"]);
+    site.apply();
+    // Our claim to it went with it.
+    let id = StreamId::new("default", "app");
+    let text = {
+        let world = site.cluster.world.lock().unwrap();
+        World::object(&world.streams[&id])["metadata"]["managedFields"].to_string()
+    };
+    assert!(!text.contains("\\\"2\\\""), "{text}");
+    let two = site.from("2");
+    site.cluster.world.lock().unwrap().edit(&id, |stream| {
+        let mut tag = stream.spec.tags[0].clone();
+        "2".clone_into(&mut tag.name);
+        tag.from.as_mut().unwrap().name = two;
+        stream.spec.tags.push(tag);
+    });
+    assert_eq!(site.run(&["plan", "--exit-code"]).0, 0, "it is not ours to remove");
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use streamkeeper::api::ImageStream;
+use streamkeeper::api::{ImageStream, ImportMode, TagImportPolicy, TagReference};
 use streamkeeper::model::{Digest, ImageReference, ImportFailure, ImportItem, ImportResult, StreamId};
 use streamkeeper::rules::{self, RefusalReason, Server as Rules, State};
 
@@ -32,6 +32,8 @@ pub struct World {
     pub forbidden: BTreeSet<String>,
     /// The account may not list all namespaces at once.
     pub narrow: bool,
+    /// OpenShift's import controller runs, and is quicker than we are.
+    pub controller: bool,
     /// So many more requests that write are answered; the one after them is done or not, as it says, and from then on nobody
     /// answers any more.
     pub vanishes: Option<(usize, bool)>,
@@ -306,6 +308,9 @@ impl World {
             Ok(stream) => {
                 stored.stream = stream.unwrap();
                 let object = self.store(id, stored);
+                if self.controller {
+                    self.import_controller(id, false);
+                }
                 found(if is_new { "201 Created" } else { "200 OK" }, &object)
             }
             Err(reply) => reply,
@@ -315,31 +320,32 @@ impl World {
     fn import(&mut self, namespace: &str, request: &Request) -> Reply {
         let body: Value = serde_json::from_str(&request.body).unwrap();
         let id = StreamId::new(namespace, body["metadata"]["name"].as_str().unwrap());
+        if let Some(version) = body["metadata"]["resourceVersion"].as_str() {
+            match self.streams.get(&id) {
+                None => return Self::missing(&id.name),
+                Some(stored) if stored.stream.metadata.resource_version.as_deref() != Some(version) => {
+                    return stale(&id.name);
+                }
+                Some(_) => {}
+            }
+        }
         let asked = body["spec"]["images"].as_array().unwrap();
         // So that a client that asks for more at once than the real server answers quickly is noticed.
         assert!(asked.len() <= 3, "an import of {} images", asked.len());
         let mut items = Vec::new();
         let mut results = Vec::new();
         for image in asked {
-            let from = image["from"]["name"].as_str().unwrap().to_owned();
-            let reference: ImageReference = from.parse().unwrap();
-            let keeps = image["importPolicy"]["importMode"] == "PreserveOriginal";
-            let result = match self.images.get(&reference.with_defaults().to_string()) {
-                Some((whole, amd64)) => {
-                    let digest = if keeps { whole } else { amd64 };
-                    results.push(json!({"status": {"metadata": {}, "status": "Success"}, "image": {"metadata": {"name": digest}, "dockerImageReference": from}}));
-                    ImportResult::Image { digest: Digest::parse(digest).unwrap() }
-                }
-                None => {
-                    let message = format!("dockerimage.image.openshift.io \"{from}\" not found");
-                    results.push(json!({"status": {"metadata": {}, "status": "Failure", "reason": "NotFound", "message": message, "code": 404}}));
-                    ImportResult::Failure(ImportFailure { reason: "NotFound".to_owned(), message })
-                }
-            };
+            let from = image["from"]["name"].as_str().unwrap();
+            let import_policy: TagImportPolicy = serde_json::from_value(image["importPolicy"].clone()).unwrap();
+            let result = self.look_up(from, import_policy);
+            results.push(match &result {
+                ImportResult::Image { digest } => json!({"status": {"metadata": {}, "status": "Success"}, "image": {"metadata": {"name": digest}, "dockerImageReference": from}}),
+                ImportResult::Failure(failure) => json!({"status": {"metadata": {}, "status": "Failure", "reason": failure.reason, "message": failure.message, "code": 404}}),
+            });
             items.push(ImportItem {
                 tag: image["to"]["name"].as_str().unwrap().to_owned(),
-                from,
-                import_policy: serde_json::from_value(image["importPolicy"].clone()).unwrap(),
+                from: from.to_owned(),
+                import_policy,
                 reference_policy: serde_json::from_value(image["referencePolicy"].clone()).unwrap(),
                 result,
             });
@@ -355,6 +361,66 @@ impl World {
             }
             Err(reply) => reply,
         }
+    }
+
+    /// What a pull spec is, as the cluster sees it.
+    fn look_up(&self, from: &str, policy: TagImportPolicy) -> ImportResult {
+        let reference: ImageReference = from.parse().unwrap();
+        match self.images.get(&reference.with_defaults().to_string()) {
+            Some((whole, amd64)) => {
+                let digest = if policy.import_mode == ImportMode::PreserveOriginal { whole } else { amd64 };
+                ImportResult::Image { digest: Digest::parse(digest).unwrap() }
+            }
+            None => {
+                let message = format!("dockerimage.image.openshift.io \"{from}\" not found");
+                ImportResult::Failure(ImportFailure { reason: "NotFound".to_owned(), message })
+            }
+        }
+    }
+
+    /// OpenShift's import controller: imports what is newer in spec than in status, all of a stream at once; `all` as when
+    /// everything is due.
+    pub fn import_controller(&mut self, id: &StreamId, all: bool) {
+        let Some(stored) = self.streams.get(id) else { return };
+        let due = |tag: &&TagReference| {
+            let head = stored.stream.head(&tag.name).map_or(-1, |head| head.generation);
+            rules::is_imported(tag) && (all || tag.generation.is_some_and(|generation| generation > head))
+        };
+        let items: Vec<ImportItem> = stored
+            .stream
+            .spec
+            .tags
+            .iter()
+            .filter(due)
+            .map(|tag| {
+                let from = tag.from.as_ref().unwrap().name.clone();
+                let result = self.look_up(&from, tag.import_policy);
+                ImportItem {
+                    tag: tag.name.clone(),
+                    from,
+                    import_policy: tag.import_policy,
+                    reference_policy: tag.reference_policy,
+                    result,
+                }
+            })
+            .collect();
+        if items.is_empty() {
+            return;
+        }
+        if let Ok(stream) = self.perform(id, &rules::Request::Import(&items)) {
+            let mut stored = self.streams[id].clone();
+            stored.stream = stream.unwrap();
+            self.store(id, stored);
+        }
+    }
+
+    /// Somebody changes a stream with `oc edit`: nobody applies what they wrote.
+    pub fn edit(&mut self, id: &StreamId, change: impl FnOnce(&mut ImageStream)) {
+        let mut stored = self.streams[id].clone();
+        change(&mut stored.stream);
+        let stream = self.perform(id, &rules::Request::Update(&stored.stream)).unwrap_or_else(|_| panic!("{id}"));
+        stored.stream = stream.unwrap();
+        self.store(id, stored);
     }
 
     fn delete_tag(&mut self, id: &StreamId, tag: &str) -> Reply {

@@ -69,9 +69,13 @@ impl Connection {
         };
         let mut config = match kubeconfig {
             Ok(kubeconfig) => {
-                let starts = kubeconfig.auth_infos.iter().any(|user| {
-                    user.auth_info.as_ref().is_some_and(|info| info.exec.is_some() || info.auth_provider.is_some())
-                });
+                let context = access.context.as_ref().or(kubeconfig.current_context.as_ref());
+                let named = kubeconfig.contexts.iter().find(|named| Some(&named.name) == context);
+                let user = named.and_then(|named| named.context.as_ref()).and_then(|context| context.user.clone());
+                let starts =
+                    kubeconfig.auth_infos.iter().filter(|known| Some(&known.name) == user.as_ref()).any(|user| {
+                        user.auth_info.as_ref().is_some_and(|info| info.exec.is_some() || info.auth_provider.is_some())
+                    });
                 if starts && !access.allow_exec {
                     let why = "it starts a program to log in; if that is meant, give `--allow-exec`";
                     return Err(unusable(why.to_owned()));
@@ -79,7 +83,8 @@ impl Connection {
                 let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
                 config.map_err(|error| unusable(inert(&error.to_string(), 200)))?
             }
-            Err(error) if access.kubeconfig.is_some() || access.context.is_some() => {
+            // One that is there and broken is not passed over.
+            Err(error) if access.kubeconfig.is_some() || access.context.is_some() || names_a_file() => {
                 return Err(unusable(inert(&error.to_string(), 200)));
             }
             Err(_) => Config::incluster().map_err(|_| PortError::Unusable {
@@ -120,7 +125,7 @@ impl Connection {
         let _slot = self.slots.acquire().await.map_err(|error| lost(error.to_string()))?;
         let (parts, body) = request.into_parts();
         let reads = parts.method == http::Method::GET;
-        let mut waited = Duration::ZERO;
+        let started = std::time::Instant::now();
         let mut tries = 0;
         loop {
             let again = Request::from_parts(parts.clone(), Body::from(body.clone()));
@@ -131,9 +136,8 @@ impl Connection {
                 Err(_) if reads => Some(back_off(tries)),
                 Err(_) => None,
             };
-            if let Some(wait) = wait.filter(|wait| tries < RETRIES && waited + *wait <= PATIENCE) {
+            if let Some(wait) = wait.filter(|wait| tries < RETRIES && started.elapsed() + *wait <= PATIENCE) {
                 tokio::time::sleep(wait).await;
-                waited += wait;
                 tries += 1;
                 continue;
             }
@@ -147,6 +151,13 @@ impl Connection {
             };
         }
     }
+}
+
+/// Whether there is a kubeconfig where kubectl looks.
+fn names_a_file() -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("KUBECONFIG").is_some()
+        || set("HOME").is_some_and(|home| std::path::Path::new(&home).join(".kube/config").exists())
 }
 
 /// How long to wait before the request is sent again; none if it is not to be.

@@ -14,7 +14,7 @@ mod reply;
 mod request;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use crate::model::StreamId;
@@ -32,8 +32,16 @@ pub struct Cluster {
     force: bool,
     /// Streams as our own last write left them.
     left: Mutex<BTreeMap<StreamId, Object>>,
-    /// Which part of the source the plan under way was made from.
-    scope: Mutex<String>,
+    under_way: Mutex<UnderWay>,
+}
+
+/// What the plan under way says of all its steps.
+#[derive(Default)]
+struct UnderWay {
+    /// Which part of the source it was made from.
+    scope: String,
+    /// Streams that it removes something from.
+    removed_from: BTreeSet<StreamId>,
 }
 
 impl Cluster {
@@ -44,6 +52,6 @@ impl Cluster {
 
     /// The streams of the cluster, written as `manager`.
     pub fn new(connection: Connection, manager: &str, force: bool) -> Self {
-        Self { connection, manager: manager.to_owned(), force, left: Mutex::default(), scope: Mutex::default() }
+        Self { connection, manager: manager.to_owned(), force, left: Mutex::default(), under_way: Mutex::default() }
     }
 }

@@ -8,15 +8,37 @@ use crate::api::ImageStream;
 use crate::model::Owned;
 use crate::text::inert;
 
-/// Which file a stream was defined in: annotation of ours, in no definition and no plan.
-pub(super) const DEFINITION: &str = "streamkeeper.io/definition";
-/// Which part of the source was read when it was written; likewise.
-pub(super) const SCOPE: &str = "streamkeeper.io/scope";
-/// Who made the stream; likewise.
-pub(super) const CREATED_BY: &str = "streamkeeper.io/created-by";
+/// Annotations of ours, in no definition and no plan; each manager has its own, named by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Which file a stream was defined in.
+    Definition,
+    /// Which part of the source was read when the stream was written.
+    Scope,
+    /// The manager made the stream.
+    Created,
+    /// The repository whose tags were imported.
+    Imported,
+}
 
-/// Annotations that are ours to keep and nobody's to define.
-pub(super) const KEPT: [&str; 3] = [DEFINITION, SCOPE, CREATED_BY];
+impl Kept {
+    const ALL: [(Self, &str); 4] = [
+        (Self::Definition, "streamkeeper.io/definition."),
+        (Self::Scope, "streamkeeper.io/scope."),
+        (Self::Created, "streamkeeper.io/created."),
+        (Self::Imported, "streamkeeper.io/imported."),
+    ];
+
+    /// The annotation's key.
+    pub(super) fn key(self, manager: &str) -> String {
+        let prefix = Self::ALL.iter().find(|(kept, _)| *kept == self).map_or("", |(_, prefix)| prefix);
+        format!("{prefix}{manager}")
+    }
+
+    fn is(key: &str) -> bool {
+        Self::ALL.iter().any(|(_, prefix)| key.starts_with(prefix))
+    }
+}
 
 /// An object with its managed fields.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,27 +69,34 @@ impl Object {
 
     /// What of it is ours, and which other manager has applied a tag of the stream.
     pub(super) fn owned(&self, manager: &str) -> Owned {
-        let annotation = |key: &str| self.raw.pointer("/metadata/annotations")?.get(key)?.as_str();
+        let annotation = |kept: Kept| self.kept(kept, manager);
         let applied = self.applied(manager);
         let keys = |pointer: &str| -> Vec<String> {
             let map = applied.pointer(pointer).and_then(Value::as_object);
-            map.map(|map| map.keys().filter(|key| !KEPT.contains(&key.as_str())).cloned().collect()).unwrap_or_default()
+            map.map(|map| map.keys().filter(|key| !Kept::is(key)).cloned().collect()).unwrap_or_default()
         };
-        let path = annotation(DEFINITION).unwrap_or_default().to_owned();
+        let path = annotation(Kept::Definition).unwrap_or_default().to_owned();
         let tags = applied.pointer("/spec/tags").and_then(Value::as_array).into_iter().flatten();
         let others = self.others(manager);
         // A tag whose source another manager applies is not ours to remove, though a part of it may be.
+        let keys_of = |tag: &Value| -> Option<(String, Vec<String>)> {
+            let keys = tag["annotations"].as_object()?.keys().cloned().collect();
+            Some((tag["name"].as_str()?.to_owned(), keys))
+        };
+        let tag_annotations = tags.clone().filter_map(keys_of).collect();
         let names =
             tags.filter_map(|tag| tag["name"].as_str().map(str::to_owned)).filter(|name| !others.contains_key(name));
         Owned {
-            stream: annotation(CREATED_BY) == Some(manager),
+            stream: annotation(Kept::Created).is_some(),
             tags: names.map(|name| (name, path.clone())).collect(),
             others,
             labels: keys("/metadata/labels"),
             annotations: keys("/metadata/annotations"),
             adopts: true,
-            repository: applied.pointer("/spec/dockerImageRepository").and_then(Value::as_str).map(str::to_owned),
-            scope: annotation(SCOPE).map(str::to_owned),
+            repository: annotation(Kept::Imported).map(str::to_owned),
+            applies_repository: applied.pointer("/spec/dockerImageRepository").is_some(),
+            tag_annotations,
+            scope: annotation(Kept::Scope).map(str::to_owned),
         }
     }
 
@@ -89,10 +118,47 @@ impl Object {
         others
     }
 
+    /// An annotation of ours.
+    pub(super) fn kept(&self, kept: Kept, manager: &str) -> Option<&str> {
+        self.raw.pointer("/metadata/annotations")?.get(kept.key(manager).as_str())?.as_str()
+    }
+
+    /// Whether a manager has applied a tag, whatever is left of it.
+    pub(super) fn claims(&self, manager: &str, tag: &str) -> bool {
+        let key = format!("k:{}", serde_json::json!({ "name": tag }));
+        self.fields(manager).is_some_and(|fields| fields["f:spec"]["f:tags"].get(&key).is_some())
+    }
+
+    /// Fields that other managers apply and that what is wanted would change, each with the manager.
+    pub(super) fn conflicts(&self, manager: &str, wanted: &Value) -> Vec<(String, String)> {
+        let entries = self.raw.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+        let mut conflicts = Vec::new();
+        for entry in entries.filter(|entry| entry["manager"] != manager && entry["operation"] == "Apply") {
+            let name = entry["manager"].as_str().unwrap_or_default();
+            differing(&self.raw, wanted, &entry["fieldsV1"], "", &mut |field| {
+                conflicts.push((inert(name, 128), inert(field, 200)));
+            });
+        }
+        conflicts
+    }
+
+    /// Whether anything but status, versions and what imports leave behind differs.
+    pub(super) fn is_same_wish(&self, other: &Self) -> bool {
+        let wish = |object: &Self| {
+            let mut stream = object.stream().unwrap_or_default();
+            stream.metadata.annotations.remove(crate::api::REPOSITORY_CHECK_ANNOTATION);
+            for tag in &mut stream.spec.tags {
+                tag.generation = None;
+            }
+            (object.uid().to_owned(), stream.metadata.labels, stream.metadata.annotations, stream.spec)
+        };
+        wish(self) == wish(other)
+    }
+
     /// The stream, without what is ours to keep.
     pub(super) fn stream(&self) -> Result<ImageStream, String> {
         let mut stream: ImageStream = serde_json::from_value(self.raw.clone()).map_err(|error| error.to_string())?;
-        stream.metadata.annotations.retain(|key, _| !KEPT.contains(&key.as_str()));
+        stream.metadata.annotations.retain(|key, _| !Kept::is(key));
         // The server keeps a map and sends it sorted; what is not, was not written by it.
         stream.spec.tags.sort_by(|one, other| one.name.cmp(&other.name));
         stream.status.tags.sort_by(|one, other| one.tag.cmp(&other.tag));
@@ -134,5 +200,34 @@ fn extract(value: &Value, fields: &Value) -> Value {
             Value::Array(fields.iter().filter_map(item).collect())
         }
         other => other.clone(),
+    }
+}
+
+/// Names the fields of a set that are wanted with another value than they have.
+fn differing(live: &Value, wanted: &Value, fields: &Value, way: &str, out: &mut impl FnMut(&str)) {
+    let Some(fields) = fields.as_object() else { return };
+    for (key, inner) in fields {
+        let is_leaf = inner.as_object().is_none_or(Map::is_empty);
+        let (is, new, way) = if let Some(name) = key.strip_prefix("f:") {
+            (live.get(name), wanted.get(name), format!("{way}.{name}"))
+        } else if let Some(key) = key.strip_prefix("k:").and_then(|key| serde_json::from_str::<Value>(key).ok()) {
+            let item = |list: &'_ Value| list.as_array()?.iter().position(|item| item["name"] == key["name"]);
+            let is = item(live).and_then(|at| live.get(at));
+            let new = item(wanted).and_then(|at| wanted.get(at));
+            (is, new, format!("{way}[name={}]", key["name"]))
+        } else {
+            continue;
+        };
+        let Some(new) = new else { continue };
+        match is {
+            Some(is) if !is_leaf => differing(is, new, inner, &way, out),
+            is => {
+                // What the server leaves out is false.
+                let was = is.cloned().unwrap_or(Value::Bool(false));
+                if was != *new {
+                    out(&way);
+                }
+            }
+        }
     }
 }

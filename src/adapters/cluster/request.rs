@@ -40,7 +40,12 @@ pub(super) fn apply(stream: &StreamId, wanted: &Value, manager: &str, force: boo
 
 /// Import of images into tags that are there, with the policies that the tags have, so that nothing else changes
 /// (semantics 3.8).
-pub(super) fn import(stream: &StreamId, images: &[ImportItem], manager: &str) -> Request<Vec<u8>> {
+pub(super) fn import(
+    stream: &StreamId,
+    images: &[ImportItem],
+    manager: &str,
+    version: Option<&str>,
+) -> Request<Vec<u8>> {
     let images: Vec<Value> = images
         .iter()
         .map(|item| {
@@ -53,10 +58,15 @@ pub(super) fn import(stream: &StreamId, images: &[ImportItem], manager: &str) ->
             })
         })
         .collect();
+    // With a version, only the stream that was seen is written, and none is made anew (semantics 3.1).
+    let mut metadata = json!({"name": stream.name, "namespace": stream.namespace});
+    if let Some(version) = version {
+        metadata["resourceVersion"] = version.into();
+    }
     let body = json!({
         "apiVersion": IMAGE_API_VERSION,
         "kind": "ImageStreamImport",
-        "metadata": {"name": stream.name, "namespace": stream.namespace},
+        "metadata": metadata,
         "spec": {"import": true, "images": images},
         "status": {},
     });

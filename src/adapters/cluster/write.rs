@@ -10,9 +10,12 @@ use crate::model::{Action, ImportItem, ImportResult, Plan, Precondition, Report,
 use crate::ports::{Command, Performed, PortError, Target};
 
 use super::access::Trouble;
-use super::owned::{CREATED_BY, DEFINITION, Object, SCOPE};
+use super::owned::{Kept, Object};
 use super::reply::Imported;
 use super::{Cluster, reply, request};
+
+/// How often a write is tried that OpenShift's own controllers came before.
+const TRIES: u32 = 3;
 
 impl Target for Cluster {
     async fn perform(&self, command: Command<'_>) -> Result<Performed, PortError> {
@@ -23,51 +26,24 @@ impl Target for Cluster {
             return Ok(stale);
         }
         let result = match command.action {
-            Action::CreateStream { header, tags, .. } => {
-                let mut wanted = Wanted::new(stream, current.as_ref(), &self.manager);
-                wanted.header(&StreamHeader::default(), header);
-                tags.iter().for_each(|tag| wanted.tag(tag));
-                wanted.annotate(CREATED_BY, &self.manager);
-                self.apply(stream, wanted, &command).await
+            Action::Import { images, repository, .. } => {
+                self.import(stream, current.as_ref(), images, repository.as_deref()).await
             }
-            Action::UpdateStream { before, after, .. } => {
-                let mut wanted = Wanted::new(stream, current.as_ref(), &self.manager);
-                wanted.header(before, after);
-                self.apply(stream, wanted, &command).await
-            }
-            Action::SetTag { after, .. } => {
-                let mut wanted = Wanted::new(stream, current.as_ref(), &self.manager);
-                wanted.tag(after);
-                self.apply(stream, wanted, &command).await
-            }
-            Action::Follow { tag, .. } => {
-                let mut wanted = Wanted::new(stream, current.as_ref(), &self.manager);
-                if !wanted.spell_again(stream, tag) {
-                    let message = format!("the tag `{tag}` is not one of ours that names another tag");
-                    return Ok(Performed::Refused { message });
-                }
-                self.apply(stream, wanted, &command).await
-            }
-            Action::Import { images, .. } => self.import(stream, images).await,
-            Action::DeleteTag { tag, .. } => self.delete_tag(stream, tag).await,
+            Action::DeleteTag { tag, .. } => self.delete_tag(stream, tag, &command.requires).await,
             Action::DeleteStream { .. } => self.delete_stream(stream, current.as_ref()).await,
+            Action::CreateStream { .. }
+            | Action::UpdateStream { .. }
+            | Action::SetTag { .. }
+            | Action::Follow { .. } => self.apply(stream, current.as_ref(), &command).await,
         };
         match result {
             Ok(performed) => Ok(performed),
             Err(Trouble::Refused(refused)) if refused.is_stale() => {
                 self.forget(stream);
-                let precondition = Precondition::ResourceVersion {
-                    stream: stream.clone(),
-                    version: current.as_ref().map_or_else(String::new, |object| object.version().to_owned()),
-                    uid: current.as_ref().map_or_else(String::new, |object| object.uid().to_owned()),
-                };
-                Ok(Performed::Stale { precondition, actual: refused.message })
+                Ok(stale(stream, current.as_ref(), refused.message))
             }
             Err(Trouble::Refused(refused)) if !refused.managers.is_empty() => {
-                let owned: Vec<String> =
-                    refused.managers.iter().map(|(manager, field)| format!("`{field}` by `{manager}`")).collect();
-                let message = format!("owned by others: {}; `--force-conflicts` takes them over", owned.join(", "));
-                Ok(Performed::Refused { message })
+                Ok(Performed::Refused { message: conflict(&refused.managers) })
             }
             Err(Trouble::Refused(refused)) if matches!(refused.code, 400 | 403 | 404 | 422) => {
                 Ok(Performed::Refused { message: refused.message })
@@ -81,7 +57,10 @@ impl Target for Cluster {
     }
 
     async fn begin(&self, plan: &Plan, now: Timestamp) -> Result<i64, PortError> {
-        plan.scope.clone_into(&mut self.scope.lock().unwrap_or_else(PoisonError::into_inner));
+        let removals = plan.steps.iter().filter(|step| step.action.is_removal());
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.scope.clone_from(&plan.scope);
+        under_way.removed_from = removals.map(|step| step.action.stream().clone()).collect();
         // A cluster keeps no journal of ours: its own history and managed fields are what there is.
         Ok(now.as_second())
     }
@@ -151,15 +130,61 @@ impl Cluster {
         Ok(None)
     }
 
-    async fn apply(&self, stream: &StreamId, mut wanted: Wanted, command: &Command<'_>) -> Result<Performed, Trouble> {
-        if !command.provenance.path.is_empty() {
-            wanted.annotate(DEFINITION, command.provenance.path);
+    /// Applies what a step wants. OpenShift's own controllers write the same objects: a write of theirs in between, which has
+    /// changed nothing of what anybody wishes, is not what a step is stale for.
+    async fn apply(
+        &self,
+        stream: &StreamId,
+        current: Option<&Object>,
+        command: &Command<'_>,
+    ) -> Result<Performed, Trouble> {
+        let mut current = current.cloned();
+        for tries in 1.. {
+            let mut wanted = Wanted::new(stream, current.as_ref(), &self.manager);
+            if let Err(message) = wanted.change(stream, command.action, &self.manager) {
+                return Ok(Performed::Refused { message });
+            }
+            self.mark(stream, current.as_ref(), &mut wanted, command.provenance.path);
+            // What others apply is theirs. What was only written, by `oc` or an import, is put back: so much force is meant.
+            let conflicts = current.as_ref().map(|object| object.conflicts(&self.manager, &wanted.object));
+            if let Some(conflicts) = conflicts.filter(|conflicts| !conflicts.is_empty() && !self.force) {
+                return Ok(Performed::Refused { message: conflict(&conflicts) });
+            }
+            match self.send_apply(stream, &wanted).await {
+                Err(Trouble::Refused(refused)) if refused.is_stale() && tries < TRIES => {
+                    let fresh = self.look(stream).await?;
+                    let same = match (&current, &fresh) {
+                        (Some(before), Some(now)) => before.is_same_wish(now),
+                        (None, None) => true,
+                        (Some(_), None) | (None, Some(_)) => false,
+                    };
+                    if !same {
+                        return Err(Trouble::Refused(refused));
+                    }
+                    current = fresh;
+                }
+                Err(trouble) => return Err(trouble),
+                Ok(object) => return Ok(self.applied(stream, object)),
+            }
         }
-        let scope = self.scope.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        wanted.annotate(SCOPE, &scope);
-        let body = self.connection.send(request::apply(stream, &wanted.object, &self.manager, self.force)).await?;
-        let object = reply::object(&body).map_err(Trouble::Lost)?;
-        Ok(self.applied(stream, object))
+        Err(Trouble::Lost("it was tried too often".to_owned()))
+    }
+
+    async fn send_apply(&self, stream: &StreamId, wanted: &Wanted) -> Result<Object, Trouble> {
+        let body = self.connection.send(request::apply(stream, &wanted.object, &self.manager, true)).await?;
+        reply::object(&body).map_err(Trouble::Lost)
+    }
+
+    /// Writes down where a stream is defined, and from which part of the source it is written. While it still has what was
+    /// written from another part, and nothing of it is removed in this run, it stays with that part.
+    fn mark(&self, stream: &StreamId, current: Option<&Object>, wanted: &mut Wanted, path: &str) {
+        if !path.is_empty() {
+            wanted.annotate(&Kept::Definition.key(&self.manager), path);
+        }
+        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = current.and_then(|object| object.kept(Kept::Scope, &self.manager));
+        let scope = before.filter(|_| !under_way.removed_from.contains(stream)).unwrap_or(&under_way.scope);
+        wanted.annotate(&Kept::Scope.key(&self.manager), scope);
     }
 
     fn applied(&self, stream: &StreamId, object: Object) -> Performed {
@@ -173,13 +198,41 @@ impl Cluster {
     }
 
     /// Imports, and compares what the server found with what was planned: it has looked the tags up once more.
-    async fn import(&self, stream: &StreamId, images: &[ImportItem]) -> Result<Performed, Trouble> {
-        let body = self.connection.send(request::import(stream, images, &self.manager)).await?;
-        let Imported { stream: object, images: results } = reply::imported(&body).map_err(Trouble::Lost)?;
-        let performed = match object {
-            Some(object) => self.applied(stream, object),
-            None => return Err(Trouble::Lost("the import says nothing of the stream".to_owned())),
+    async fn import(
+        &self,
+        stream: &StreamId,
+        current: Option<&Object>,
+        images: &[ImportItem],
+        repository: Option<&str>,
+    ) -> Result<Performed, Trouble> {
+        let mut current = current.cloned();
+        let mut tries = 0;
+        let body = loop {
+            let version = current.as_ref().map(Object::version);
+            match self.connection.send(request::import(stream, images, &self.manager, version)).await {
+                // OpenShift's controller imports as well: as long as nobody wishes otherwise, the next try is as good.
+                Err(Trouble::Refused(refused)) if refused.is_stale() && tries < TRIES => {
+                    tries += 1;
+                    let fresh = self.look(stream).await?;
+                    let same =
+                        current.as_ref().zip(fresh.as_ref()).is_some_and(|(before, now)| before.is_same_wish(now));
+                    if !same {
+                        return Err(Trouble::Refused(refused));
+                    }
+                    current = fresh;
+                }
+                other => break other?,
+            }
         };
+        let Imported { stream: object, images: results } = reply::imported(&body).map_err(Trouble::Lost)?;
+        let object = object.ok_or_else(|| Trouble::Lost("the import says nothing of the stream".to_owned()))?;
+        let mut performed = self.applied(stream, object.clone());
+        if let Some(repository) = repository {
+            // Only now are all its tags there: an import that was interrupted goes on.
+            let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
+            wanted.annotate(&Kept::Imported.key(&self.manager), repository);
+            performed = self.applied(stream, self.send_apply(stream, &wanted).await?);
+        }
         let expected = |item: &ImportItem| match &item.result {
             ImportResult::Image { digest } => digest.to_string(),
             ImportResult::Failure(failure) => failure.message.clone(),
@@ -198,7 +251,25 @@ impl Cluster {
         Ok(performed)
     }
 
-    async fn delete_tag(&self, stream: &StreamId, tag: &str) -> Result<Performed, Trouble> {
+    /// Removes a tag that is still ours and still as the run has seen it: DELETE takes no version, so it is looked at just
+    /// before. Afterwards the claim is given up: who makes the tag anew shall have it.
+    async fn delete_tag(&self, stream: &StreamId, tag: &str, requires: &[Precondition]) -> Result<Performed, Trouble> {
+        let seen = self.left.lock().unwrap_or_else(PoisonError::into_inner).get(stream).cloned();
+        let Some(fresh) = self.look(stream).await? else { return Ok(Performed::AlreadySo { now: None }) };
+        let moved = match seen {
+            Some(seen) => !seen.is_same_wish(&fresh),
+            None => requires.iter().any(|precondition| {
+                matches!(precondition, Precondition::ResourceVersion { version, .. } if version != fresh.version())
+            }),
+        };
+        if moved || !fresh.owned(&self.manager).tags.contains_key(tag) {
+            self.forget(stream);
+            return Ok(stale(
+                stream,
+                Some(&fresh),
+                "it has changed meanwhile, or the tag is no longer ours".to_owned(),
+            ));
+        }
         match self.connection.send(request::delete_tag(stream, tag)).await {
             Ok(_) => {}
             Err(Trouble::Refused(refused)) if refused.code == 404 => {}
@@ -207,6 +278,13 @@ impl Cluster {
         // The answer does not say how the stream was left.
         self.forget(stream);
         match self.look(stream).await? {
+            Some(object) if object.claims(&self.manager, tag) => {
+                let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
+                wanted.tags().retain(|other| other["name"] != tag);
+                self.mark(stream, Some(&object), &mut wanted, "");
+                let object = self.send_apply(stream, &wanted).await?;
+                Ok(self.applied(stream, object))
+            }
             Some(object) => Ok(self.applied(stream, object)),
             None => Ok(Performed::Applied { now: None }),
         }
@@ -239,6 +317,28 @@ impl Wanted {
             metadata.insert("resourceVersion".to_owned(), current.version().into());
         }
         Self { object }
+    }
+
+    /// What a step changes.
+    fn change(&mut self, stream: &StreamId, action: &Action, manager: &str) -> Result<(), String> {
+        match action {
+            Action::CreateStream { header, tags, .. } => {
+                self.header(&StreamHeader::default(), header);
+                tags.iter().for_each(|tag| self.tag(tag));
+                self.annotate(&Kept::Created.key(manager), "true");
+                Ok(())
+            }
+            Action::UpdateStream { before, after, .. } => {
+                self.header(before, after);
+                Ok(())
+            }
+            Action::SetTag { after, .. } => {
+                self.tag(after);
+                Ok(())
+            }
+            Action::Follow { tag, .. } => self.spell_again(stream, tag),
+            Action::Import { .. } | Action::DeleteTag { .. } | Action::DeleteStream { .. } => Ok(()),
+        }
     }
 
     fn header(&mut self, before: &StreamHeader, after: &StreamHeader) {
@@ -294,9 +394,10 @@ impl Wanted {
     }
 
     /// Names the same tag in another way: for the server that is a change, and it takes the image over anew (semantics 2.3).
-    fn spell_again(&mut self, stream: &StreamId, name: &str) -> bool {
-        let Some(tag) = self.tags().iter_mut().find(|tag| tag["name"] == name) else { return false };
-        let Some(from) = tag.get_mut("from").and_then(Value::as_object_mut) else { return false };
+    fn spell_again(&mut self, stream: &StreamId, name: &str) -> Result<(), String> {
+        let tag = self.tags().iter_mut().find(|tag| tag["name"] == name);
+        let from = tag.and_then(|tag| tag.get_mut("from")).and_then(Value::as_object_mut);
+        let from = from.ok_or_else(|| format!("the tag `{name}` is not one that we apply"))?;
         match from.get("namespace").and_then(Value::as_str) {
             Some(namespace) if namespace == stream.namespace => {
                 from.remove("namespace");
@@ -304,10 +405,26 @@ impl Wanted {
             None | Some("") => {
                 from.insert("namespace".to_owned(), stream.namespace.as_str().into());
             }
-            Some(_) => return false,
+            Some(other) => {
+                return Err(format!(
+                    "`{name}` copies a tag of the namespace `{other}`, which cannot be asked for anew on a cluster yet; write it again with `oc tag`"
+                ));
+            }
         }
-        true
+        Ok(())
     }
+}
+
+fn conflict(managers: &[(String, String)]) -> String {
+    let owned: Vec<String> = managers.iter().map(|(manager, field)| format!("`{field}` by `{manager}`")).collect();
+    format!("applied by others: {}; `--force-conflicts` takes them over", owned.join(", "))
+}
+
+fn stale(stream: &StreamId, seen: Option<&Object>, actual: String) -> Performed {
+    let of = |part: fn(&Object) -> &str| seen.map_or_else(String::new, |object| part(object).to_owned());
+    let precondition =
+        Precondition::ResourceVersion { stream: stream.clone(), version: of(Object::version), uid: of(Object::uid) };
+    Performed::Stale { precondition, actual }
 }
 
 /// A map inside a map, made where it is missing.

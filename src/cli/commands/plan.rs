@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::adapters::git::without_credentials;
 use crate::adapters::store::Cache;
-use crate::cli::args::{Args, Plan, PlanFormat, Planning};
+use crate::cli::args::{Args, Plan, PlanFormat, Planning, Target};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, Parts, TOOL, now};
 use crate::cli::failure::{Exit, Failure};
@@ -58,6 +58,18 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
         }
         if let Some(store) = &args.store {
             again.push_str(&format!(" --store {}", store.display()));
+        }
+        let target = args.target.map(|target| match target {
+            Target::Store => " --target store",
+            Target::Openshift => " --target openshift",
+            Target::Auto => " --target auto",
+        });
+        again.push_str(target.unwrap_or_default());
+        for (flag, value) in [("--context", &args.context), ("--as", &args.impersonate)] {
+            again.push_str(&value.as_ref().map_or(String::new(), |value| format!(" {flag} {value}")));
+        }
+        if let Some(path) = &args.kubeconfig {
+            again.push_str(&format!(" --kubeconfig {}", path.display()));
         }
         console.say(&format!("saved to {}; `{again}` does exactly this", path.display()));
     }
