@@ -9,6 +9,7 @@ use crate::model::{LiveStream, StreamId};
 use crate::ports::{LiveState, Observation, PortError};
 
 use super::args::{Args, Target};
+use super::console::Console;
 use super::context::{Context, cache_folder};
 use super::failure::{Exit, Failure};
 
@@ -54,6 +55,15 @@ impl Live {
                 let folder = cache_folder().join("clusters").join(&crate::text::hex(hash.as_ref())[..16]);
                 let _ = std::fs::create_dir_all(&folder);
                 folder
+            }
+        }
+    }
+
+    /// Shows what the server has warned of.
+    pub(super) fn show_warnings(&self, console: &Console) {
+        if let Self::Cluster(cluster) = self {
+            for warning in cluster.warnings() {
+                console.say(&format!("the server warns: {warning}"));
             }
         }
     }

@@ -626,3 +626,15 @@ fn a_tag_that_somebody_made_anew_is_theirs() {
     });
     assert_eq!(site.run(&["plan", "--exit-code"]).0, 0, "it is not ours to remove");
 }
+
+#[test]
+fn what_the_server_warns_of_is_shown_once() {
+    let site = Site::new();
+    site.cluster.world.lock().unwrap().warning = Some("spec.x is deprecated \u{202e}x".to_owned());
+    site.define("one", &["1"]);
+    site.define("two", &["2"]);
+    let (code, _, err) = site.run(&["apply", "--yes"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(err.matches("the server warns: spec.x is deprecated").count(), 1, "{err}");
+    assert!(!err.contains('\u{202e}'), "{err}");
+}

@@ -32,6 +32,8 @@ pub struct World {
     pub forbidden: BTreeSet<String>,
     /// The account may not list all namespaces at once.
     pub narrow: bool,
+    /// What applies are answered with besides.
+    pub warning: Option<String>,
     /// OpenShift's import controller runs, and is quicker than we are.
     pub controller: bool,
     /// So many more requests that write are answered; the one after them is done or not, as it says, and from then on nobody
@@ -311,7 +313,11 @@ impl World {
                 if self.controller {
                     self.import_controller(id, false);
                 }
-                found(if is_new { "201 Created" } else { "200 OK" }, &object)
+                let reply = found(if is_new { "201 Created" } else { "200 OK" }, &object);
+                match &self.warning {
+                    Some(warning) => reply.header("Warning", &format!("299 - \"{warning}\"")),
+                    None => reply,
+                }
             }
             Err(reply) => reply,
         }

@@ -1,8 +1,10 @@
 //! Finding a cluster and talking to it: the one client, how often it asks, what it does when it is told to wait.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
+use http::header::{RETRY_AFTER, WARNING};
 use http::{Request, Response, StatusCode};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -40,6 +42,8 @@ pub struct Access {
 pub struct Connection {
     client: Client,
     slots: Semaphore,
+    /// What the server warned of, each once.
+    warnings: Mutex<BTreeSet<String>>,
     /// URL of the server.
     pub(super) server: String,
 }
@@ -102,7 +106,12 @@ impl Connection {
         config.read_timeout = Some(SILENCE);
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(config).map_err(|error| PortError::failed("connect to the cluster", error))?;
-        Ok(Self { client, slots: Semaphore::new(AT_ONCE), server })
+        Ok(Self { client, slots: Semaphore::new(AT_ONCE), warnings: Mutex::default(), server })
+    }
+
+    /// What the server has warned of so far.
+    pub(super) fn warnings(&self) -> BTreeSet<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the cluster has image streams.
@@ -143,6 +152,12 @@ impl Connection {
             }
             let response = answer.map_err(|error| lost(crate::text::chain(&error)))?;
             let status = response.status();
+            let said = response
+                .headers()
+                .get_all(WARNING)
+                .iter()
+                .filter_map(|value| warning(&String::from_utf8_lossy(value.as_bytes())));
+            self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
             let bytes = response.into_body().collect_bytes().await.map_err(|error| lost(crate::text::chain(&error)))?;
             return if status.is_success() {
                 Ok(bytes.to_vec())
@@ -151,6 +166,12 @@ impl Connection {
             };
         }
     }
+}
+
+/// The words of a `Warning: 299 - "words"` header (RFC 7234, 5.5), made inert.
+fn warning(value: &str) -> Option<String> {
+    let words = value.strip_prefix("299 ")?.split_once('"')?.1.rsplit_once('"')?.0;
+    Some(inert(&words.replace("\\\"", "\""), 300))
 }
 
 /// Whether there is a kubeconfig where kubectl looks.

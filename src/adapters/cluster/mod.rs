@@ -45,6 +45,11 @@ struct UnderWay {
 }
 
 impl Cluster {
+    /// What the server has warned of, such as a deprecated field.
+    pub fn warnings(&self) -> BTreeSet<String> {
+        self.connection.warnings()
+    }
+
     /// Whether fields that another manager has applied are taken over.
     pub fn forces(&self) -> bool {
         self.force

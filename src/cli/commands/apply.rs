@@ -63,6 +63,7 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
         (None, Live::Cluster(cluster)) => carry_out(&runtime, &plan, &**cluster, command, console)?,
         (None, Live::Store(_)) => Exit::Failed,
     };
+    live.show_warnings(console);
     let held = stops(&read.assembled.findings, false);
     Ok(if exit == Exit::Done && held { Exit::Partial } else { exit })
 }
@@ -82,10 +83,12 @@ fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result
         return Err(Failure::new(Exit::Refused, message)
             .hint("name the target it was made for, with `--store`, or `--target` and `--context`"));
     }
-    match &live {
+    let exit = match &live {
         Live::Store(_) => carry_out(&runtime, &plan, &Writer::open(&context.store)?, command, console),
         Live::Cluster(cluster) => carry_out(&runtime, &plan, &**cluster, command, console),
-    }
+    };
+    live.show_warnings(console);
+    exit
 }
 
 fn load(path: &Path) -> Result<Plan, Failure> {

@@ -49,6 +49,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
             (plan, stopped)
         }
     };
+    live.show_warnings(console);
     if let Some(path) = &command.out {
         save(path, &plan)?;
         let mut again = format!("streamkeeper apply {}", path.display());
