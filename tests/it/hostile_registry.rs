@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -24,9 +25,11 @@ struct Case {
     expected: &'static [&'static str],
 }
 
+/// An image of its own for each: what is known by digest from one registry need not be had from another.
 fn sound() -> Content {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let mut content = Content::default();
-    let image = content.image("a", "amd64", "x");
+    let image = content.image("a", "amd64", &NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
     content.tag("a", "1", &image);
     content
 }
@@ -396,11 +399,7 @@ fn each_ends_in_a_finding_for_its_own_image_and_no_secret_leaves() {
     std::fs::create_dir_all(folder.path().join("docker")).unwrap();
     let elsewhere = [bystander("403 Forbidden"), bystander("403 Forbidden")];
     let (cases, listings) = (cases(&elsewhere), listings());
-    // Of its own: what is known by digest from one registry need not be had from another.
-    let mut content = Content::default();
-    let image = content.image("a", "amd64", "good");
-    content.tag("a", "1", &image);
-    let good = registry::Registry::start(content).server;
+    let good = registry::Registry::start(sound()).server;
 
     let mut config = "registries:\n".to_owned();
     let mut logins = BTreeMap::new();

@@ -3,7 +3,7 @@
 //! `request` and `reply` are pure: what is asked, how answers are read; `owned` says what of a stream is ours, from its
 //! managed fields. `access` is the one client. [`Cluster`] looks (`live`) and writes (`write`): server-side apply for
 //! streams and tags, ImageStreamImport for images, DELETE of the ImageStreamTag for what goes. What server-side apply would
-//! leave behind (`conformance`, owned_imports) is why every field of a tag is applied in words, and why tags are removed by
+//! leave behind (`tests/recorded/openshift/owned_imports.json`) is why every field of a tag is applied in words, and why tags are removed by
 //! DELETE. May name `api`, `model`, `ports` and `text`.
 //! Tests: beside the code, `tests/it/openshift.rs`.
 

@@ -11,7 +11,8 @@
 //! `oci-client` gives the types of manifests. Its client is not used: it hides response headers (quotas, pages), sends a GET
 //! after a refused HEAD, keeps the first credential of a host for its whole life, pages by the last tag only, and reads
 //! bodies without a limit.
-//! Tests: beside the code, `tests/it/registry.rs`, `tests/it/hostile_registry.rs`, `tests/it/manners.rs`.
+//! Tests: beside the code, `tests/it/registry.rs`, `tests/it/hostile_registry.rs`, `tests/it/logins.rs`,
+//! `tests/it/manners.rs`, `tests/it/mirrors.rs`.
 
 mod settings;
 
@@ -95,6 +96,8 @@ pub struct Registries {
     seen: Mutex<BTreeMap<Digest, Resolution>>,
     /// Answers of this pass. Whoever asks first holds the place; those behind find the answer there.
     answers: Mutex<BTreeMap<Question, Arc<tokio::sync::OnceCell<Observed<Resolution>>>>>,
+    /// Images of which everything was seen in this pass: content is the same wherever it is.
+    complete: Mutex<BTreeSet<Digest>>,
     /// Images that were looked at in this pass.
     fetched: Mutex<BTreeMap<Question, Arc<tokio::sync::OnceCell<Observed<()>>>>>,
     opened: Instant,
@@ -121,6 +124,7 @@ impl Registries {
             memory,
             seen: Mutex::default(),
             answers: Mutex::default(),
+            complete: Mutex::default(),
             fetched: Mutex::default(),
             opened: Instant::now(),
             asked: AtomicUsize::new(0),
@@ -393,7 +397,7 @@ impl Registry for Registries {
         };
         let place = Arc::clone(lock(&self.fetched).entry(image.clone()).or_default());
         let answer = place.get_or_init(|| async {
-            if self.is_kept(&digest) {
+            if lock(&self.complete).contains(&digest) || self.is_kept(&digest) {
                 return Observed::Known(());
             }
             let places = match self.places(&image) {
@@ -403,7 +407,10 @@ impl Registry for Registries {
             let mut failures = Vec::new();
             for place in &places {
                 match self.fetch_at(place, &digest).await {
-                    Ok(()) => return Observed::Known(()),
+                    Ok(()) => {
+                        lock(&self.complete).insert(digest.clone());
+                        return Observed::Known(());
+                    }
                     Err(failure) => failures.push(failure),
                 }
             }
