@@ -75,9 +75,8 @@ impl Context {
         }
         let Some(text) = config_of_revision(&*source)? else { return Ok((Self::load(args)?, source)) };
         let config = Config::parse(&text, FILE_NAME, Path::new(""))?;
-        let reaching = registries::reaching(&config);
-        if let Some((field, _)) = reaching.iter().find(|(_, reaches)| **reaches) {
-            let of = if *field == "registries" { " with files, `private`, `insecure` or `tokenService`" } else { "" };
+        if let Some(field) = registries::reaching(&config) {
+            let of = if field == "registries" { " with files, `private`, `insecure` or `tokenService`" } else { "" };
             let message = format!("`{FILE_NAME}` in the revision has `{field}`{of}, which only a config on disk may");
             return Err(Failure::new(Exit::Refused, message).hint("name a config with `--config FILE`"));
         }
@@ -162,7 +161,7 @@ impl Context {
     pub(super) fn policy(&self, planning: &Planning, live: &Live) -> Result<Policy, Failure> {
         let mut policy = self.config.policy();
         policy.images_per_import = live.images_per_import();
-        policy.force_conflicts = live.forces();
+        policy.force_conflicts = planning.force_conflicts;
         // Two sources that write as the same manager would each take away what the other one has put there.
         if matches!(live, Live::Cluster(_)) && self.config.field_manager.is_none() {
             let by = "`fieldManager` is not set in the config: on a cluster, only what was written under a name of this source's own is removed";

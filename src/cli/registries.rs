@@ -1,6 +1,5 @@
 //! From the config to registries.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,16 +68,16 @@ fn mirrors(config: &Config) -> Result<Mirrors, Failure> {
     Ok(mirrors)
 }
 
-/// What of a config only somebody who has this machine may say: nobody who proposes a change to a source chooses its files,
-/// its private network, or whom it trusts.
-pub(super) fn reaching(config: &Config) -> BTreeMap<&'static str, bool> {
-    [
+/// The first field of a config that only somebody who has this machine may give: nobody who proposes a change to a source
+/// chooses its files, its private network, or whom it trusts.
+pub(super) fn reaching(config: &Config) -> Option<&'static str> {
+    let fields = [
+        ("credentials", !config.credentials.is_empty()),
+        ("mirrorFiles", !config.mirror_files.is_empty()),
+        ("mirrors", !config.mirrors.is_empty()),
+        ("registries", config.registries.iter().any(RegistryConfig::reaches)),
         ("store", config.store.is_some()),
         ("target", config.target.is_some()),
-        ("registries", config.registries.iter().any(RegistryConfig::reaches)),
-        ("mirrors", !config.mirrors.is_empty()),
-        ("mirrorFiles", !config.mirror_files.is_empty()),
-        ("credentials", !config.credentials.is_empty()),
-    ]
-    .into()
+    ];
+    fields.into_iter().find(|(_, reaches)| *reaches).map(|(field, _)| field)
 }

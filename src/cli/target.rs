@@ -68,14 +68,6 @@ impl Live {
         }
     }
 
-    /// Whether tags that others apply are taken over.
-    pub(super) fn forces(&self) -> bool {
-        match self {
-            Self::Store(_) => false,
-            Self::Cluster(cluster) => cluster.forces(),
-        }
-    }
-
     /// How many images one import request has. The server fetches two manifests a second within one request after the first
     /// three (semantics 3.4): several small ones are quicker than one.
     pub(super) fn images_per_import(&self) -> usize {

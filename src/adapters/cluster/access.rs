@@ -1,7 +1,7 @@
 //! Finding a cluster and talking to it: the one client, how often it asks, what it does when it is told to wait.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use http::header::{RETRY_AFTER, WARNING};
@@ -11,6 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::Semaphore;
 
+use crate::adapters::lock;
 use crate::ports::PortError;
 use crate::text::inert;
 
@@ -111,7 +112,7 @@ impl Connection {
 
     /// What the server has warned of so far.
     pub(super) fn warnings(&self) -> BTreeSet<String> {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.warnings).clone()
     }
 
     /// Whether the cluster has image streams.
@@ -157,7 +158,7 @@ impl Connection {
                 .get_all(WARNING)
                 .iter()
                 .filter_map(|value| warning(&String::from_utf8_lossy(value.as_bytes())));
-            self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
+            lock(&self.warnings).extend(said);
             let bytes = response.into_body().collect_bytes().await.map_err(|error| lost(crate::text::chain(&error)))?;
             return if status.is_success() {
                 Ok(bytes.to_vec())

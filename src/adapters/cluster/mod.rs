@@ -50,11 +50,6 @@ impl Cluster {
         self.connection.warnings()
     }
 
-    /// Whether fields that another manager has applied are taken over.
-    pub fn forces(&self) -> bool {
-        self.force
-    }
-
     /// The streams of the cluster, written as `manager`.
     pub fn new(connection: Connection, manager: &str, force: bool) -> Self {
         Self { connection, manager: manager.to_owned(), force, left: Mutex::default(), under_way: Mutex::default() }

@@ -48,11 +48,16 @@ pub(super) struct Object {
 }
 
 impl Object {
+    /// Managers that apply something of it (`Update` is no wish to keep), each with its fields.
+    fn appliers(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let entries = self.raw.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+        let applies = entries.filter(|entry| entry["operation"] == "Apply");
+        applies.filter_map(|entry| Some((entry["manager"].as_str()?, &entry["fieldsV1"])))
+    }
+
     /// The fields that a manager has applied; none, if it has applied nothing.
     fn fields(&self, manager: &str) -> Option<&Value> {
-        let entries = self.raw.pointer("/metadata/managedFields")?.as_array()?;
-        let ours = |entry: &&Value| entry["manager"] == manager && entry["operation"] == "Apply";
-        entries.iter().find(ours).map(|entry| &entry["fieldsV1"])
+        self.appliers().find(|(name, _)| *name == manager).map(|(_, fields)| fields)
     }
 
     /// What a manager has applied, with the values that are there now: what it has to apply again to keep it.
@@ -103,14 +108,13 @@ impl Object {
     /// Tags whose source another manager applies, with its name. What was only written (`Update`: `oc`, an import, a push) is
     /// nobody's wish to keep.
     fn others(&self, manager: &str) -> BTreeMap<String, String> {
-        let entries = self.raw.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
         let mut others = BTreeMap::new();
-        for entry in entries.filter(|entry| entry["manager"] != manager && entry["operation"] == "Apply") {
-            let tags = entry["fieldsV1"]["f:spec"]["f:tags"].as_object().into_iter().flatten();
+        for (name, fields) in self.appliers().filter(|(name, _)| *name != manager) {
+            let tags = fields["f:spec"]["f:tags"].as_object().into_iter().flatten();
             for (key, _) in tags.filter(|(_, fields)| fields.get("f:from").is_some()) {
                 let key: Value =
                     key.strip_prefix("k:").and_then(|key| serde_json::from_str(key).ok()).unwrap_or_default();
-                if let (Some(tag), Some(name)) = (key["name"].as_str(), entry["manager"].as_str()) {
+                if let Some(tag) = key["name"].as_str() {
                     others.insert(tag.to_owned(), inert(name, 128));
                 }
             }
@@ -131,11 +135,9 @@ impl Object {
 
     /// Fields that other managers apply and that what is wanted would change, each with the manager.
     pub(super) fn conflicts(&self, manager: &str, wanted: &Value) -> Vec<(String, String)> {
-        let entries = self.raw.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
         let mut conflicts = Vec::new();
-        for entry in entries.filter(|entry| entry["manager"] != manager && entry["operation"] == "Apply") {
-            let name = entry["manager"].as_str().unwrap_or_default();
-            differing(&self.raw, wanted, &entry["fieldsV1"], "", &mut |field| {
+        for (name, fields) in self.appliers().filter(|(name, _)| *name != manager) {
+            differing(&self.raw, wanted, fields, "", &mut |field| {
                 conflicts.push((inert(name, 128), inert(field, 200)));
             });
         }

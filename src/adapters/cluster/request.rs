@@ -29,10 +29,10 @@ pub(super) fn get(stream: &StreamId) -> Request<Vec<u8>> {
 }
 
 /// Server-side apply of everything that `manager` wants of a stream; what it does not name any more, it gives up.
-pub(super) fn apply(stream: &StreamId, wanted: &Value, manager: &str, force: bool) -> Request<Vec<u8>> {
-    let force = if force { "&force=true" } else { "" };
+/// With force: whether others apply what it changes was looked at before, at the version that it names.
+pub(super) fn apply(stream: &StreamId, wanted: &Value, manager: &str) -> Request<Vec<u8>> {
     // A field that the server does not know is a mistake of ours: it must not be dropped in silence.
-    let query = format!("?fieldManager={}&fieldValidation=Strict{force}", segment(manager));
+    let query = format!("?fieldManager={}&fieldValidation=Strict&force=true", segment(manager));
     let path = of(stream, "imagestreams", &stream.name) + &query;
     // YAML is a superset of JSON, and this is the only name that every server knows for it.
     with("PATCH", &path, "application/apply-patch+yaml", wanted)

@@ -1,10 +1,9 @@
 //! Changing the streams of a cluster: one step, one request that writes.
 
-use std::sync::PoisonError;
-
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::adapters::lock;
 use crate::api::TagReference;
 use crate::model::{Action, ImportItem, ImportResult, Plan, Precondition, Report, StreamHeader, StreamId};
 use crate::ports::{Command, Performed, PortError, Target};
@@ -58,7 +57,7 @@ impl Target for Cluster {
 
     async fn begin(&self, plan: &Plan, now: Timestamp) -> Result<i64, PortError> {
         let removals = plan.steps.iter().filter(|step| step.action.is_removal());
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = lock(&self.under_way);
         under_way.scope.clone_from(&plan.scope);
         under_way.removed_from = removals.map(|step| step.action.stream().clone()).collect();
         // A cluster keeps no journal of ours: its own history and managed fields are what there is.
@@ -72,16 +71,16 @@ impl Target for Cluster {
 
 impl Cluster {
     fn remember(&self, stream: &StreamId, object: Object) {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.clone(), object);
+        lock(&self.left).insert(stream.clone(), object);
     }
 
     fn forget(&self, stream: &StreamId) {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(stream);
+        lock(&self.left).remove(stream);
     }
 
     /// The stream as our last write left it, or else as it is.
     async fn current(&self, stream: &StreamId) -> Result<Option<Object>, Trouble> {
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).get(stream).cloned();
+        let left = lock(&self.left).get(stream).cloned();
         match left {
             Some(object) => Ok(Some(object)),
             None => self.look(stream).await,
@@ -171,7 +170,7 @@ impl Cluster {
     }
 
     async fn send_apply(&self, stream: &StreamId, wanted: &Wanted) -> Result<Object, Trouble> {
-        let body = self.connection.send(request::apply(stream, &wanted.object, &self.manager, true)).await?;
+        let body = self.connection.send(request::apply(stream, &wanted.object, &self.manager)).await?;
         reply::object(&body).map_err(Trouble::Lost)
     }
 
@@ -181,7 +180,7 @@ impl Cluster {
         if !path.is_empty() {
             wanted.annotate(&Kept::Definition.key(&self.manager), path);
         }
-        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let under_way = lock(&self.under_way);
         let before = current.and_then(|object| object.kept(Kept::Scope, &self.manager));
         let scope = before.filter(|_| !under_way.removed_from.contains(stream)).unwrap_or(&under_way.scope);
         wanted.annotate(&Kept::Scope.key(&self.manager), scope);
@@ -254,7 +253,7 @@ impl Cluster {
     /// Removes a tag that is still ours and still as the run has seen it: DELETE takes no version, so it is looked at just
     /// before. Afterwards the claim is given up: who makes the tag anew shall have it.
     async fn delete_tag(&self, stream: &StreamId, tag: &str, requires: &[Precondition]) -> Result<Performed, Trouble> {
-        let seen = self.left.lock().unwrap_or_else(PoisonError::into_inner).get(stream).cloned();
+        let seen = lock(&self.left).get(stream).cloned();
         let Some(fresh) = self.look(stream).await? else { return Ok(Performed::AlreadySo { now: None }) };
         let moved = match seen {
             Some(seen) => !seen.is_same_wish(&fresh),

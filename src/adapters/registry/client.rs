@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::{Certificate, Client, Identity};
+
+use crate::adapters::lock;
 
 use super::HostConfig;
 use super::address::{self, Guard};
@@ -56,7 +58,7 @@ impl Clients {
             client_certificate: host.client_certificate.clone(),
             silence: host.timeout.unwrap_or(SILENCE),
         };
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = lock(&self.made);
         if let Some(client) = made.get(&profile) {
             return Ok(client.clone());
         }

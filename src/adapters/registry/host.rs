@@ -1,13 +1,14 @@
 //! What is learned of a host while the process lives: where it answers, what it wants to see, how much it takes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Notify;
 
+use crate::adapters::lock;
 use crate::model::{Cause, Digest};
 
 use super::failure::Failure;
@@ -300,8 +301,4 @@ fn jitter() -> f64 {
 
 fn hash(login: &SecretString) -> Digest {
     wire::digest_of(login.expose_secret().as_bytes())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

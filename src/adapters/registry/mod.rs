@@ -38,11 +38,12 @@ mod layout;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use jiff::Timestamp;
 
+use crate::adapters::lock;
 use crate::model::{Cause, Digest, ImageReference, Observed, Question, Resolution, Tally};
 use crate::ports::Registry;
 
@@ -236,13 +237,13 @@ impl Registries {
         match wire::kind(&hint.media_type) {
             // Nothing more has to be known to compare it. Its bytes are looked at when somebody wants it (`fetch`).
             Kind::Image => Ok(Some(Resolution::image(digest, hint.media_type))),
+            Kind::Other if !hint.media_type.is_empty() => Err(Failure::malformed(wire::unsupported(&hint.media_type))),
             // Which of its images a tag means can only be read in it. Some registries name no media type to HEAD.
-            Kind::List | Kind::Other if hint.media_type.is_empty() || wire::kind(&hint.media_type) == Kind::List => {
+            Kind::List | Kind::Other => {
                 let pinned = ImageReference { tag: String::new(), digest: Some(digest.clone()), ..reference.clone() };
                 let manifest = self.get(&target, &pinned).await?.ok_or_else(|| gone(&digest))?;
                 self.learn(&manifest).map(Some)
             }
-            Kind::List | Kind::Other => Err(Failure::malformed(wire::unsupported(&hint.media_type))),
         }
     }
 
@@ -437,7 +438,7 @@ impl Registry for Registries {
         if let Some(source) = places.iter().find(|place| place.is_source) {
             return self.list(reference, source).await;
         }
-        let mut answer = self.told(Err(join(Vec::new())), &asked);
+        let mut answer = join(Vec::new()).of(&asked);
         for place in &places {
             answer = match self.list(reference, place).await {
                 Observed::Absent => self.told(Err(lacks(place)), &asked),
@@ -478,8 +479,4 @@ fn join(mut failures: Vec<Failure>) -> Failure {
     };
     let others: String = failures.iter().map(|failure| format!("; {}", failure.detail)).collect();
     Failure { detail: format!("{}{others}", last.detail), ..last }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
