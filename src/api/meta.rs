@@ -28,6 +28,14 @@ pub struct ObjectMeta {
     /// When the object was created, to the second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub creation_timestamp: Option<Timestamp>,
+    /// Since when it is being deleted: it goes when its finalizers are done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub deletion_timestamp: Option<Timestamp>,
+    /// Who has to have a say before it goes.
+    #[serde(deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub finalizers: Vec<String>,
     /// Labels.
     #[serde(deserialize_with = "null_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

@@ -6,6 +6,12 @@ use serde::{Deserialize, Serialize};
 /// Annotation on a workload (not on its pod template): a JSON array of [`AnnotationTrigger`].
 pub const TRIGGERS_ANNOTATION: &str = "image.openshift.io/triggers";
 
+/// Kinds whose annotation OpenShift's trigger controller handles (semantics 5.1).
+pub const ANNOTATED_KINDS: &[&str] = &["Deployment", "DaemonSet", "StatefulSet", "CronJob"];
+
+/// Kinds that the documentation lists and the controller ignores (semantics 5.1).
+pub const IGNORED_KINDS: &[&str] = &["Job", "Pod", "ReplicaSet", "ReplicationController"];
+
 /// One entry of the annotation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

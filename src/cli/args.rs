@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::config::TargetConfig;
+use crate::config::{Interval, TargetConfig};
 
 /// Keeps OpenShift image streams what Git says they are.
 #[derive(Debug, Parser)]
@@ -57,6 +57,10 @@ pub struct Args {
     /// Let the kubeconfig start a program to log in.
     #[arg(long, global = true)]
     pub allow_exec: bool,
+
+    /// How long the cluster may be silent, such as `30s`; 5 minutes when it is not given, since imports take their time.
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub request_timeout: Option<Interval>,
 
     /// Namespace: of definitions that name none, and of names given here.
     #[arg(long, short, global = true, value_name = "NAME", env = "STREAMKEEPER_NAMESPACE")]
@@ -218,6 +222,10 @@ pub struct Apply {
     /// Do not ask.
     #[arg(long, short)]
     pub yes: bool,
+    /// On a cluster: wait until the workloads that follow have rolled out, at most so long (5m); otherwise it is only looked
+    /// whether they get their images.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "5m", require_equals = true)]
+    pub wait: Option<Interval>,
     /// How to show the report.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,

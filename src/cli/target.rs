@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::adapters::cluster::{Access, Cluster, Connection};
 use crate::adapters::store::{Change, Reader};
 use crate::model::{LiveStream, StreamId};
-use crate::ports::{LiveState, Observation, PortError};
+use crate::ports::{LiveState, Observation, PortError, Which, Workloads};
 
 use super::args::{Args, Target};
 use super::console::Console;
@@ -35,6 +35,7 @@ impl Live {
             context: args.context.clone(),
             impersonate: args.impersonate.clone(),
             allow_exec: args.allow_exec,
+            timeout: args.request_timeout.map(|timeout| timeout.duration().unsigned_abs()),
         };
         let connection = Connection::open(&access).await?;
         if target == Target::Auto && !connection.has_image_streams().await? {
@@ -173,6 +174,13 @@ impl LiveState for Live {
         match self {
             Self::Store(reader) => reader.observe(namespaces, settled).await,
             Self::Cluster(cluster) => cluster.observe(namespaces, settled).await,
+        }
+    }
+
+    async fn workloads(&self, which: Which<'_>) -> Workloads {
+        match self {
+            Self::Store(reader) => reader.workloads(which).await,
+            Self::Cluster(cluster) => cluster.workloads(which).await,
         }
     }
 }

@@ -30,6 +30,14 @@ impl TryFrom<String> for Interval {
     }
 }
 
+impl std::str::FromStr for Interval {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.to_owned())
+    }
+}
+
 impl From<Interval> for String {
     fn from(interval: Interval) -> Self {
         format!("{:#}", interval.0)

@@ -1,6 +1,6 @@
 //! Workloads that follow tags: the annotation, DeploymentConfigs, BuildConfigs (semantics 5).
 
-use crate::api::{IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION};
+use crate::api::{ANNOTATED_KINDS, IGNORED_KINDS, IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION};
 use crate::model::{Container, FieldPath, StreamId, TagId, Workload, WorkloadId, WorkloadTrigger};
 use crate::text::{Code, Node, inert};
 
@@ -9,14 +9,11 @@ use super::reader::Reader;
 use super::template::{self, has_placeholder};
 use super::triggers::{self, Pods};
 
-/// Kinds whose annotation OpenShift's trigger controller handles (semantics 5.1).
-const ANNOTATED: &[&str] = &["Deployment", "DaemonSet", "StatefulSet", "CronJob"];
-/// Kinds that the documentation lists and the controller ignores.
-const IGNORED: &[&str] = &["Job", "Pod", "ReplicaSet", "ReplicationController"];
-
 /// Whether objects of that kind can follow tags.
 pub(super) fn is_workload(kind: &str) -> bool {
-    ANNOTATED.contains(&kind) || IGNORED.contains(&kind) || matches!(kind, "DeploymentConfig" | "BuildConfig")
+    ANNOTATED_KINDS.contains(&kind)
+        || IGNORED_KINDS.contains(&kind)
+        || matches!(kind, "DeploymentConfig" | "BuildConfig")
 }
 
 /// Reads what a workload follows. One that follows nothing is passed over.
@@ -50,7 +47,7 @@ pub(super) fn read(lowering: &mut Lowering<'_>, kind: &str, node: &Node, context
     }
     if let Some(annotation) = node.at(&["metadata", "annotations", TRIGGERS_ANNOTATION]) {
         lowering.out.counts.triggers.annotations += 1;
-        if !ANNOTATED.contains(&kind) {
+        if !ANNOTATED_KINDS.contains(&kind) {
             let message = format!("OpenShift's trigger controller ignores the annotation on a {kind}");
             reader.report(reader.finding(Code::TriggerWorkload, annotation, message));
         }

@@ -1,8 +1,10 @@
 //! Carrying a plan out.
 //!
 //! Walks the steps in the order of their dependencies, checks what each relies on, makes one request a step and records
-//! what became of it. Decides nothing: it never looks at a reason. May name `api`, `model` and `ports`.
+//! what became of it; [`follow`] then looks whether workloads follow. Decides nothing: it never looks at a reason. May name `api`, `model` and `ports`.
 //! Tests: `tests/it/properties.rs` (interrupted after any step), `tests/it/crash.rs`.
+
+mod follow;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +15,8 @@ use jiff::Timestamp;
 
 use crate::model::{FORMAT_VERSION, Outcome, Plan, Precondition, Report, Step, StepId, StreamId};
 use crate::ports::{Command, Performed, PortError, Progress, Provenance, Target};
+
+pub use follow::{Patience, follow};
 
 /// Steps under way at once, never two on one stream.
 const CONCURRENCY: usize = 64;
@@ -62,6 +66,7 @@ pub async fn execute(
         finished: clock(),
         outcomes: walk.outcomes(),
         deferred: plan.deferred.clone(),
+        workloads: Vec::new(),
     };
     target.finish(run, &report).await?;
     Ok(report)

@@ -7,6 +7,7 @@ mod desired;
 mod id;
 mod image_reference;
 mod live;
+mod live_workload;
 mod plan;
 mod policy;
 mod report;
@@ -19,12 +20,13 @@ pub use desired::{Desired, DesiredStream, DesiredTag, Held, Origin};
 pub use id::{StreamId, TagId, is_namespace};
 pub use image_reference::{Digest, ImageReference, InvalidReference, is_tag_name};
 pub use live::{Cause, Ignorance, Live, LiveStream, Observed, Owned, PlatformImage, Question, Resolution, Upstream};
+pub use live_workload::{ConfigTrigger, ContainerImage, LiveWorkload, Rollout, Triggers};
 pub use plan::{
-    Action, Deferred, DeferredAction, ImportFailure, ImportItem, ImportResult, Move, Plan, Precondition, Reason, Step,
-    StepId, StreamHeader, Wait,
+    Action, Deferred, DeferredAction, ImportFailure, ImportItem, ImportResult, Move, Plan, Precondition, Reason, Roll,
+    RollEffect, RollImage, Step, StepId, StreamHeader, Wait,
 };
 pub use policy::{Policy, Refresh, RemovalLimit};
-pub use report::{Outcome, Report};
+pub use report::{Followed, Following, Outcome, Report};
 pub use revision::Revision;
 pub use tag_order::import_order;
 pub use tally::Tally;

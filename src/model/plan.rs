@@ -14,6 +14,7 @@ use super::id::{StreamId, TagId};
 use super::image_reference::Digest;
 use super::live::Ignorance;
 use super::revision::Revision;
+use super::workload::WorkloadId;
 
 /// The steps from what is to what is wanted, and those that have to wait. Never edited, only made again.
 ///
@@ -40,6 +41,12 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What should be done and cannot be yet.
     pub deferred: Vec<Deferred>,
+    /// What the target's own controllers will do to workloads that follow the tags that move.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rolls: Vec<Roll>,
+    /// Workloads that could not be looked at: they may follow as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<Ignorance>,
 }
 
 /// Number of a step in its plan, printed `#7`.
@@ -82,6 +89,58 @@ pub struct Move {
     /// Pull spec it resolves to after; none when it goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+}
+
+/// What becomes of a workload when the tags that it follows move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Roll {
+    /// The workload.
+    pub workload: WorkloadId,
+    /// What becomes of it.
+    pub effect: RollEffect,
+    /// The images that it gets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<RollImage>,
+    /// The steps behind it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<StepId>,
+}
+
+/// What becomes of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum RollEffect {
+    /// It gets new pods.
+    RollsOut,
+    /// A build is started, and what comes of it cannot be said.
+    Builds,
+    /// It gets the image, and uses it later.
+    Waits {
+        /// For what.
+        why: String,
+    },
+    /// It is meant to follow, and does not.
+    Ignores {
+        /// Why.
+        why: String,
+    },
+}
+
+/// An image that a workload gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollImage {
+    /// The container; empty for a build.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub container: String,
+    /// The tag whose image it is.
+    pub tag: TagId,
+    /// Pull spec now; none if a build was never started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// Pull spec afterwards.
+    pub after: String,
 }
 
 /// What a step does. Its meaning is [`crate::rules::perform`].

@@ -6,8 +6,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::live::Ignorance;
 use super::plan::{Deferred, Precondition, StepId};
 use super::revision::Revision;
+use super::workload::WorkloadId;
 
 /// What became of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +30,67 @@ pub struct Report {
     pub outcomes: BTreeMap<StepId, Outcome>,
     /// What the plan had deferred.
     pub deferred: Vec<Deferred>,
+    /// What became of the workloads that were to follow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workloads: Vec<Followed>,
+}
+
+/// What became of a workload that was to follow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Followed {
+    /// The workload.
+    pub workload: WorkloadId,
+    /// How it was seen last.
+    pub following: Following,
+}
+
+/// How a workload that was to follow was seen last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Following {
+    /// Its images are the planned ones; how its roll-out goes on was not waited for.
+    HasImage,
+    /// All its pods are new.
+    RolledOut,
+    /// A build was started.
+    Builds,
+    /// It has another image: nobody has given it the planned one.
+    Behind {
+        /// The container; empty for a build.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        container: String,
+        /// Pull spec of the plan.
+        expected: String,
+        /// Pull spec there is.
+        actual: String,
+    },
+    /// Its roll-out is still under way.
+    Unfinished {
+        /// What is missing.
+        why: String,
+    },
+    /// Its roll-out has failed.
+    Failed {
+        /// In the words of its controller.
+        why: String,
+    },
+    /// It is no longer there, or follows nothing any more.
+    Gone,
+    /// It could not be looked at.
+    Unknown(Ignorance),
+    /// A step behind its images did not succeed.
+    NotTried {
+        /// That step.
+        behind: StepId,
+    },
+}
+
+impl Following {
+    /// It is as planned, as far as was waited for.
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::HasImage | Self::RolledOut | Self::Builds)
+    }
 }
 
 /// What became of a step.

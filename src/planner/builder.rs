@@ -191,6 +191,8 @@ impl<'a> Builder<'a> {
             streams: desired.streams.len() + desired.held.len(),
             steps: self.steps,
             deferred: self.deferred,
+            rolls: Vec::new(),
+            unseen: Vec::new(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod builder;
 mod follows;
 mod imports;
 mod prune;
+mod rolls;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ use crate::model::{Desired, DesiredStream, DesiredTag, Live, Plan, Policy, Strea
 use crate::rules::{AliasTarget, Server, alias_target};
 
 use builder::Builder;
+
+pub use rolls::{moves, rolls};
 
 /// Everything a plan depends on.
 pub struct PlanInput<'a> {

@@ -6,7 +6,7 @@ use crate::model::{
 };
 
 use super::builder::Builder;
-use super::imports;
+use super::{imports, streams};
 
 /// A removal that is wanted.
 struct Removal<'a> {
@@ -28,7 +28,10 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
         }
         match desired.streams.get(id) {
             Some(wanted) => removals.extend(tags(builder, id, wanted, stream)),
-            None => whole(builder, id, stream, &mut removals),
+            None => match streams::leaving(stream) {
+                Some(wait) => builder.defer(id, None, DeferredAction::DeleteStream, None, wait),
+                None => whole(builder, id, stream, &mut removals),
+            },
         }
     }
     if removals.is_empty() {

@@ -27,9 +27,23 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
                 builder.block(id);
             }
             Observed::Absent => create(builder, id, stream),
-            Observed::Known(live) => update(builder, id, stream, live),
+            Observed::Known(live) => match leaving(live) {
+                Some(wait) => {
+                    builder.defer(id, None, DeferredAction::Reconcile, Some(&stream.origin), wait);
+                    builder.block(id);
+                }
+                None => update(builder, id, stream, live),
+            },
         }
     }
+}
+
+/// A stream that is being deleted: what is written to it goes with it.
+pub(super) fn leaving(live: &LiveStream) -> Option<Wait> {
+    live.stream.metadata.deletion_timestamp?;
+    let finalizers = live.stream.metadata.finalizers.join("`, `");
+    let by = format!("its deletion, which waits for its finalizers (`{finalizers}`)");
+    Some(Wait::Held { by })
 }
 
 /// A new stream with the tags that name no other stream: those others may not be there yet.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{LiveStream, Observed, StreamId};
+use crate::model::{Ignorance, LiveStream, LiveWorkload, Observed, StreamId, WorkloadId};
 
 use super::PortError;
 
@@ -25,6 +25,27 @@ pub trait LiveState: Sync {
         namespaces: &BTreeSet<String>,
         settled: &BTreeMap<StreamId, String>,
     ) -> impl Future<Output = Result<Observation, PortError>> + Send;
+
+    /// Workloads with image triggers. Never an error: what cannot be looked at is said beside what can.
+    fn workloads(&self, which: Which<'_>) -> impl Future<Output = Workloads> + Send;
+}
+
+/// Which workloads to look at.
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    /// All there are; where that is not permitted, those of these namespaces.
+    All(&'a BTreeSet<String>),
+    /// These.
+    These(&'a BTreeSet<WorkloadId>),
+}
+
+/// What was seen of workloads.
+#[derive(Clone, Debug, Default)]
+pub struct Workloads {
+    /// Those with image triggers.
+    pub seen: Vec<LiveWorkload>,
+    /// What could not be looked at.
+    pub unseen: Vec<Ignorance>,
 }
 
 /// What was seen of a target.

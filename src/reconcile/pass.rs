@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::model::{Desired, Live, Observed, Plan, Policy, StreamId, Upstream};
 use crate::observe;
 use crate::planner::{self, PlanInput};
-use crate::ports::{LiveState, Memory, PortError, Progress, Registry, Settled};
+use crate::ports::{LiveState, Memory, PortError, Progress, Registry, Settled, Which, Workloads};
 use crate::rules::Server;
 
 /// Everything a pass needs besides the definitions.
@@ -52,7 +52,7 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
         let Self { live, registry, memory, progress, policy, server, tool } = *self;
         let sources = observe::Sources { live, registry, memory, progress };
         let mut live = observe::collect(sources, desired, &settled, policy, now).await?;
-        let plan = loop {
+        let mut plan = loop {
             let plan = planner::plan(&PlanInput { desired, live: &live, policy, server, target: &target, tool });
             // A registry's word for a digest is enough to compare with. Before one is planned, its bytes were seen; an image
             // that cannot be had is not known, and the plan is made again without it: each round knows less, so this ends.
@@ -64,6 +64,13 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
                 live.upstream.insert(question, Upstream { answer: Observed::Unknown(ignorance), checked_at: now });
             }
         };
+        if planner::moves(&plan) {
+            let namespaces = desired.streams.keys().map(|id| id.namespace.clone()).collect();
+            let Workloads { seen, unseen } = self.live.workloads(Which::All(&namespaces)).await;
+            let input = PlanInput { desired, live: &live, policy, server, target: &target, tool };
+            plan.rolls = planner::rolls(&input, &plan, &seen);
+            plan.unseen = unseen;
+        }
         let due = self.remember(desired, &rules, &live, &plan, before);
         Ok(Planned { plan, live, due })
     }

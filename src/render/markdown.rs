@@ -7,6 +7,7 @@ use crate::text::inert;
 
 use super::names::{image, reason, wait};
 use super::plan::plan_line;
+use super::rolls::roll_cells;
 
 /// Comments on GitHub hold 65,536 characters; what is left over is for whoever puts the plan into a frame of their own.
 const LIMIT: usize = 60_000;
@@ -40,6 +41,16 @@ pub fn plan_markdown(plan: &Plan) -> String {
         }
     }
     table(&mut out, "| Stream | Step | Why | Where |\n| --- | --- | --- | --- |\n", &rows);
+    let rolls: Vec<String> = plan
+        .rolls
+        .iter()
+        .map(|roll| {
+            let (what, images) = roll_cells(roll);
+            format!("| {} | {} | {} |\n", code(&roll.workload.to_string()), code_free(&what), code_free(&images))
+        })
+        .chain(plan.unseen.iter().map(|unseen| format!("| | not looked at | {} |\n", code_free(&unseen.to_string()))))
+        .collect();
+    table(&mut out, "| Workload | | Images |\n| --- | --- | --- |\n", &rolls);
     let waiting: Vec<String> = plan
         .deferred
         .iter()

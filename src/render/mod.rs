@@ -13,6 +13,7 @@ mod names;
 mod paint;
 mod plan;
 mod report;
+mod rolls;
 mod streams;
 mod table;
 mod time;

@@ -9,6 +9,7 @@ use crate::text::inert;
 
 use super::names::{count, image, reason, wait};
 use super::paint::Paint;
+use super::rolls::{rolls_count, rolls_text};
 use super::table::{cut, fold};
 
 /// A plan as text: what changes by stream, what waits, a line that sums up.
@@ -21,6 +22,7 @@ pub fn plan_text(plan: &Plan, paint: Paint) -> String {
     for ((_, id), steps) in &streams {
         stream(&mut out, id, steps, paint);
     }
+    rolls_text(&mut out, plan, paint);
     waiting(&mut out, plan, paint);
     behind(&mut out, plan, paint);
     let _ = writeln!(out, "{}", paint.bold(&fold(&plan_line(plan), paint.width, 6)));
@@ -253,7 +255,7 @@ pub fn plan_line(plan: &Plan) -> String {
     let what = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
     let waiting = plan.deferred.iter().filter(|deferred| !matches!(deferred.wait, Wait::Behind { .. })).count();
     let behind = plan.deferred.len() - waiting;
-    let mut line = format!("Plan: {what}");
+    let mut line = format!("Plan: {what}{}", rolls_count(plan));
     if waiting > 0 {
         let _ = write!(line, "; {waiting} waiting");
     }

@@ -7,6 +7,7 @@ use crate::text::inert;
 
 use super::names::count;
 use super::paint::Paint;
+use super::rolls::followed_text;
 use super::table::fold;
 
 /// The steps that did not do what was planned, each with why and what next; then a line that sums up.
@@ -38,6 +39,7 @@ pub fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
         let steps = count(stopped, "step was", "steps were");
         let _ = writeln!(out, "{} the run was stopped before {steps} begun; run again to go on", paint.red("stopped"));
     }
+    followed_text(&mut out, report, paint);
     let _ = writeln!(out, "{}", paint.bold(&report_line(report)));
     out
 }

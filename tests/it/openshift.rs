@@ -1,179 +1,12 @@
 //! OpenShift as a target, against a simulated API server whose ownership is held to recordings of a real one.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use serde_json::{Value, json};
 use streamkeeper::model::StreamId;
 
-use crate::registry::{allow, stream};
-use crate::sim::managed::{self, Managers};
-use crate::sim::openshift::{OpenShift, World};
-use crate::sim::registry::{Content, Registry};
+use crate::registry::stream;
+use crate::sim::openshift::{Fault, World};
+use crate::site::Site;
 use crate::support::{manifest_folder, outcome, program};
-
-#[test]
-fn ownership_is_as_recorded() {
-    let mut compared = 0;
-    for file in ["server_side_apply.json", "owned_imports.json"] {
-        let path = manifest_folder().join("tests/recorded/openshift").join(file);
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let recorded: Value = serde_json::from_str(&text).unwrap();
-        let mut streams: BTreeMap<String, (Value, Managers)> = BTreeMap::new();
-        for exchange in recorded["exchanges"].as_array().unwrap() {
-            let (request, response) = (&exchange["request"], &exchange["response"]);
-            let note = exchange["note"].as_str().unwrap();
-            let path = request["path"].as_str().unwrap();
-            let name = path.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
-            if request["contentType"] != "application/apply-patch+yaml" || path.contains("dryRun") {
-                // Whatever else was written: its outcome, with the owners that server-side apply knows of.
-                if let (true, Some((live, _))) =
-                    (path.contains(&format!("imagestreams/{name}")), streams.get_mut(&name))
-                    && response["body"]["kind"] == "ImageStream"
-                {
-                    *live = response["body"].clone();
-                }
-                continue;
-            }
-            let manager = path.split("fieldManager=").nth(1).unwrap().split('&').next().unwrap();
-            let wanted: Value = serde_json::from_str(request["body"].as_str().unwrap()).unwrap();
-            let (live, managers) = streams.entry(name).or_default();
-            // Managers of another kind (`Update`) own as well: only what apply has to do with is simulated.
-            let others = response["body"]["metadata"]["managedFields"]
-                .as_array()
-                .is_some_and(|entries| entries.iter().any(|entry| entry["operation"] == "Update"));
-            let result = managed::apply(live, managers, manager, &wanted, path.contains("force=true"));
-            let status = response["status"].as_u64().unwrap();
-            match result {
-                Ok(object) => {
-                    assert!(status < 300, "{file}: {note}");
-                    if !others {
-                        let applied = |value: &Value| {
-                            let mut entries: Vec<Value> = value.as_array().cloned().unwrap_or_default();
-                            entries.iter_mut().for_each(|entry| entry["time"] = Value::Null);
-                            entries.sort_by_key(|entry| entry["manager"].to_string());
-                            entries
-                        };
-                        let ours = applied(&managed::managed(managers));
-                        assert_eq!(ours, applied(&response["body"]["metadata"]["managedFields"]), "{file}: {note}");
-                        let names = |value: &Value| -> Vec<String> {
-                            let mut names: Vec<String> = value["spec"]["tags"]
-                                .as_array()
-                                .into_iter()
-                                .flatten()
-                                .map(|tag| format!("{} {}", tag["name"], tag["from"]))
-                                .collect();
-                            names.sort();
-                            names
-                        };
-                        assert_eq!(names(&object), names(&response["body"]), "{file}: {note}");
-                        compared += 1;
-                    }
-                    *live = response["body"].clone();
-                }
-                Err(conflicts) => {
-                    assert_eq!(status, 409, "{file}: {note}: {conflicts:?}");
-                    let fields: Vec<String> = conflicts.iter().map(|(_, path)| managed::shown(path)).collect();
-                    let recorded: Vec<&str> = response["body"]["details"]["causes"]
-                        .as_array()
-                        .unwrap()
-                        .iter()
-                        .filter_map(|cause| cause["field"].as_str())
-                        .collect();
-                    assert_eq!(fields, recorded, "{file}: {note}");
-                    compared += 1;
-                }
-            }
-        }
-    }
-    assert!(compared >= 10, "{compared}");
-}
-
-/// A cluster, a registry that both look at, and a source.
-struct Site {
-    folder: tempfile::TempDir,
-    cluster: OpenShift,
-    registry: Registry,
-}
-
-impl Site {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let site = Self { folder, cluster: OpenShift::start(), registry: Registry::start(Content::default()) };
-        std::fs::create_dir(site.root().join("source")).unwrap();
-        std::fs::write(site.root().join("kubeconfig"), site.cluster.kubeconfig()).unwrap();
-        let source = site.root().join("source");
-        allow(&source, &[&site.registry.server.host], "");
-        let config = std::fs::read_to_string(source.join("streamkeeper.yaml")).unwrap();
-        std::fs::write(source.join("streamkeeper.yaml"), format!("{config}fieldManager: streamkeeper-tests\n"))
-            .unwrap();
-        for tag in ["1", "2", "3", "4", "5"] {
-            site.push(tag, tag);
-        }
-        site
-    }
-
-    fn root(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn from(&self, tag: &str) -> String {
-        format!("{}/lab/app:{tag}", self.registry.server.host)
-    }
-
-    /// Moves a tag of the registry to an image of that content, for us and for the cluster.
-    fn push(&self, tag: &str, content: &str) {
-        let mut held = self.registry.content.lock().unwrap();
-        let image = held.image("lab/app", "amd64", content);
-        held.tag("lab/app", tag, &image);
-        self.cluster.world.lock().unwrap().images.insert(self.from(tag), (image.clone(), image));
-    }
-
-    /// Defines a stream with these tags.
-    fn define(&self, name: &str, tags: &[&str]) {
-        let froms: Vec<String> = tags.iter().map(|tag| self.from(tag)).collect();
-        let tags: Vec<(&str, &str)> = tags.iter().copied().zip(froms.iter().map(String::as_str)).collect();
-        std::fs::write(self.root().join(format!("source/{name}.yaml")), stream(name, &tags, "")).unwrap();
-    }
-
-    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
-        let mut command = program(self.root());
-        command.args(arguments).args(["-s", "source", "--target", "openshift", "--kubeconfig", "kubeconfig"]);
-        let (code, out, err) = outcome(command.output().unwrap());
-        assert!(!format!("{out}{err}").contains("hunter2canary"), "{out}{err}");
-        (code, out, err)
-    }
-
-    fn apply(&self) {
-        let (code, out, err) = self.run(&["apply", "--yes"]);
-        assert_eq!(code, 0, "{out}{err}");
-        let (code, out, err) = self.run(&["plan", "--exit-code"]);
-        assert_eq!(code, 0, "a second plan is empty: {out}{err}");
-    }
-
-    /// Tag and image of a stream.
-    fn images(&self, name: &str) -> BTreeMap<String, String> {
-        let world = self.cluster.world.lock().unwrap();
-        let Some(stored) = world.streams.get(&StreamId::new("default", name)) else { return BTreeMap::new() };
-        let tags = stored
-            .stream
-            .status
-            .tags
-            .iter()
-            .filter_map(|list| Some((list.tag.clone(), list.items.first()?.image.clone())));
-        tags.collect()
-    }
-
-    /// Somebody else applies a stream.
-    fn stranger(&self, manager: &str, name: &str, tags: &[(&str, &str)]) {
-        let tags: Vec<Value> = tags
-            .iter()
-            .map(|(tag, from)| json!({"name": tag, "from": {"kind": "DockerImage", "name": self.from(from)}}))
-            .collect();
-        let wanted = json!({"apiVersion": "image.openshift.io/v1", "kind": "ImageStream", "metadata": {"name": name, "namespace": "default"}, "spec": {"tags": tags}});
-        self.cluster.world.lock().unwrap().put(manager, &wanted);
-    }
-}
 
 #[test]
 fn the_main_job_on_a_cluster() {
@@ -335,11 +168,12 @@ fn what_may_not_be_seen_is_unknown_and_the_rest_goes_on() {
 fn servers_that_are_busy_are_waited_for_and_broken_ones_told() {
     let site = Site::new();
     site.define("app", &["1"]);
-    site.cluster.world.lock().unwrap().faults = vec![(429, Some("0")), (429, Some("0")), (503, Some("0"))];
+    site.cluster.world.lock().unwrap().faults =
+        vec![Fault::Answer(429, Some("0")), Fault::Answer(429, Some("0")), Fault::Answer(503, Some("0"))];
     site.apply();
     site.define("app", &["1", "2"]);
     // A 500 to a write may have been done: it is not sent again, and the next run looks.
-    site.cluster.world.lock().unwrap().faults = vec![(500, None)];
+    site.cluster.world.lock().unwrap().faults = vec![Fault::Answer(500, None)];
     let (code, out, err) = site.run(&["apply", "--yes"]);
     assert!(matches!(code, 1 | 5), "{code} {out}{err}");
     site.apply();
@@ -455,7 +289,7 @@ fn interrupt((chapter, after, is_done): (usize, usize, bool), expected: &[String
 fn conflicts_that_do_not_end_are_stale_and_the_next_run_goes_on() {
     let site = Site::new();
     site.define("app", &["1"]);
-    site.cluster.world.lock().unwrap().faults = vec![(409, None); 3];
+    site.cluster.world.lock().unwrap().faults = vec![Fault::Answer(409, None); 3];
     let (code, out, err) = site.run(&["apply", "--yes"]);
     assert_eq!(code, 4, "{out}{err}");
     site.cluster.world.lock().unwrap().faults.clear();
@@ -469,13 +303,21 @@ fn conflicts_that_do_not_end_are_stale_and_the_next_run_goes_on() {
     site.apply();
 }
 
-/// Resource and verb of a request, as role-based access control names them.
-fn access(request: &crate::sim::server::Request) -> Option<(String, &'static str)> {
-    let path = request.path.split('?').next()?.strip_prefix("/apis/image.openshift.io/v1/")?;
+/// Group, resource and verb, as role-based access control names them.
+type Access = (String, String, String);
+
+fn access(request: &crate::sim::server::Request) -> Option<Access> {
+    let path = request.path.split('?').next()?.trim_start_matches('/');
     let parts: Vec<&str> = path.split('/').collect();
-    let (resource, name) = match parts.as_slice() {
+    let (group, rest) = match parts.as_slice() {
+        ["apis", group, _, rest @ ..] => (*group, rest),
+        ["api", _, rest @ ..] => ("", rest),
+        _ => panic!("{path}"),
+    };
+    let (resource, name) = match rest {
         ["namespaces", _, resource, rest @ ..] => (*resource, rest.first()),
         [resource, ..] => (*resource, None),
+        // Whoever is logged in may ask what there is.
         [] => return None,
     };
     let verb = match (request.method.as_str(), name) {
@@ -486,39 +328,40 @@ fn access(request: &crate::sim::server::Request) -> Option<(String, &'static str
         ("DELETE", _) => "delete",
         (other, _) => panic!("{other}"),
     };
-    Some((resource.to_owned(), verb))
+    Some((group.to_owned(), resource.to_owned(), verb.to_owned()))
 }
 
 #[test]
 fn the_roles_grant_what_is_asked_and_no_more() {
-    let site = Site::new();
+    let site = Site::with_workloads();
     site.define("app", &["1", "2"]);
     site.define("old", &["1"]);
     site.apply();
     site.define("app", &["1", "3"]);
+    site.push("1", "moved");
     std::fs::remove_file(site.root().join("source/old.yaml")).unwrap();
-    site.apply();
-    let mut asked: Vec<(String, &str)> = site.cluster.server.seen().iter().filter_map(access).collect();
+    let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let mut asked: Vec<Access> = site.cluster.server.seen().iter().filter_map(access).collect();
     // Server-side apply of what is not there is `create` as well.
-    asked.push(("imagestreams".to_owned(), "create"));
+    asked.push(("image.openshift.io".to_owned(), "imagestreams".to_owned(), "create".to_owned()));
     asked.sort();
     asked.dedup();
     for file in ["rbac-namespaced.yaml", "rbac-cluster.yaml"] {
         let text = std::fs::read_to_string(manifest_folder().join("examples/openshift").join(file)).unwrap();
         let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-        let mut granted = Vec::new();
+        let mut granted: Vec<Access> = Vec::new();
         for rule in documents.iter().filter_map(|document| document["rules"].as_array()).flatten() {
-            assert_eq!(rule["apiGroups"], json!(["image.openshift.io"]), "{file}");
-            for resource in rule["resources"].as_array().unwrap() {
-                let verbs = rule["verbs"].as_array().unwrap().iter();
-                granted.extend(
-                    verbs.map(|verb| (resource.as_str().unwrap().to_owned(), verb.as_str().unwrap().to_owned())),
-                );
+            let words = |field: &str| -> Vec<String> {
+                let words = rule[field].as_array().unwrap().iter();
+                words.map(|word| word.as_str().unwrap().to_owned()).collect()
+            };
+            let group = words("apiGroups").remove(0);
+            for resource in words("resources") {
+                granted.extend(words("verbs").into_iter().map(|verb| (group.clone(), resource.clone(), verb)));
             }
         }
         granted.sort();
-        let asked: Vec<(String, String)> =
-            asked.iter().map(|(resource, verb)| (resource.clone(), (*verb).to_owned())).collect();
         assert_eq!(granted, asked, "{file}");
     }
 }
@@ -543,7 +386,7 @@ fn a_context_alone_asks_the_cluster_what_it_is() {
     std::fs::write(&config, format!("{text}target: openshift\n")).unwrap();
     site.cluster.server.forget();
     let (code, _, err) = run(&[]);
-    assert_eq!((code, site.cluster.server.count("GET ")), (0, 1), "{err}");
+    assert_eq!((code, site.cluster.server.count("GET /apis/image")), (0, 1), "{err}");
 }
 
 #[test]
@@ -637,4 +480,121 @@ fn what_the_server_warns_of_is_shown_once() {
     assert_eq!(code, 0, "{err}");
     assert_eq!(err.matches("the server warns: spec.x is deprecated").count(), 1, "{err}");
     assert!(!err.contains('\u{202e}'), "{err}");
+}
+
+#[test]
+fn connections_that_break_and_servers_that_fall_silent_are_mended_by_the_next_run() {
+    for fault in [Fault::Cut, Fault::CutAfter, Fault::SilentAfter] {
+        let site = Site::new();
+        site.define("app", &["1", "2"]);
+        // The second write is an import.
+        site.cluster.world.lock().unwrap().faults = vec![fault];
+        let (code, out, err) = site.run(&["apply", "--yes", "--request-timeout", "1s"]);
+        assert_eq!(code, 1, "{fault:?}: {out}{err}");
+        assert!(out.contains("failed") && out.contains("run again"), "{fault:?}: {out}");
+        site.apply();
+        assert_eq!(site.images("app").len(), 2, "{fault:?}");
+        // A stream that was made although nobody said so is ours all the same.
+        std::fs::remove_file(site.root().join("source/app.yaml")).unwrap();
+        site.define("other", &["3"]);
+        site.apply();
+        assert!(site.images("app").is_empty(), "{fault:?}");
+    }
+}
+
+#[test]
+fn lists_whose_pages_grow_old_are_read_anew() {
+    let site = Site::new();
+    let mut text = String::new();
+    for at in 0..600 {
+        text += &stream(&format!("s{at}"), &[], "");
+    }
+    std::fs::write(site.root().join("source/all.yaml"), text).unwrap();
+    let (code, out, err) = site.run(&["apply", "--yes", "--quiet"]);
+    assert_eq!(code, 0, "{out}{err}");
+    site.cluster.world.lock().unwrap().expired = 2;
+    let (code, out, err) = site.run(&["plan", "--exit-code"]);
+    assert_eq!(code, 0, "{out}{err}");
+    // One that never comes to an end is no list: nothing is made or removed for what it lacks.
+    site.cluster.world.lock().unwrap().expired = 1000;
+    let (code, out, err) = site.run(&["plan", "--exit-code"]);
+    assert!(code == 0 && out.contains("nothing to do") && out.contains("waiting"), "{code} {out}{err}");
+}
+
+#[test]
+fn a_stream_that_somebody_makes_at_the_same_moment_is_theirs() {
+    let site = Site::new();
+    let theirs = |tag: &str, from: &str| {
+        json!({"apiVersion": "image.openshift.io/v1", "kind": "ImageStream", "metadata": {"name": "app", "namespace": "default"},
+            "spec": {"tags": [{"name": tag, "from": {"kind": "DockerImage", "name": site.from(from)}}]}})
+    };
+    // With another tag: we join, and what is removed later is ours alone.
+    site.define("app", &["1"]);
+    site.cluster.world.lock().unwrap().intruder = Some(theirs("dev", "3"));
+    site.apply();
+    std::fs::remove_file(site.root().join("source/app.yaml")).unwrap();
+    site.define("keep", &["1"]);
+    site.apply();
+    assert!(site.cluster.world.lock().unwrap().streams.contains_key(&StreamId::new("default", "app")));
+    // With our tag, of another source: nothing of theirs is changed.
+    let site = Site::new();
+    site.define("app", &["1"]);
+    let theirs = json!({"apiVersion": "image.openshift.io/v1", "kind": "ImageStream", "metadata": {"name": "app", "namespace": "default"},
+        "spec": {"tags": [{"name": "1", "from": {"kind": "DockerImage", "name": site.from("2")}}]}});
+    site.cluster.world.lock().unwrap().intruder = Some(theirs);
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert!(matches!(code, 1 | 5) && out.contains("`intruder`"), "{code} {out}{err}");
+    let world = site.cluster.world.lock().unwrap();
+    let tag = world.streams[&StreamId::new("default", "app")].stream.spec_tag("1").unwrap();
+    assert!(tag.from.as_ref().unwrap().name.ends_with("app:2"));
+}
+
+#[test]
+fn a_stream_with_finalizers_goes_when_they_are_done() {
+    let site = Site::new();
+    site.define("app", &["1"]);
+    site.define("keep", &["1"]);
+    site.apply();
+    let id = StreamId::new("default", "app");
+    site.cluster.world.lock().unwrap().streams.get_mut(&id).unwrap().finalizers = vec!["example.com/backup".to_owned()];
+    std::fs::remove_file(site.root().join("source/app.yaml")).unwrap();
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert_eq!(code, 0, "{out}{err}");
+    site.cluster.server.forget();
+    for _ in 0..2 {
+        let (code, out, err) = site.run(&["apply", "--yes"]);
+        assert!(code == 5 && err.contains("its finalizers (`example.com/backup`)"), "{code} {out}{err}");
+    }
+    assert_eq!(site.cluster.server.count("DELETE"), 0, "asked once");
+    // Defined again while it goes: nothing is written to what will be gone.
+    site.define("app", &["2"]);
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert!(code == 5 && err.contains("its deletion"), "{code} {out}{err}");
+    site.cluster.world.lock().unwrap().streams.remove(&id);
+    site.apply();
+    assert_eq!(site.images("app").keys().collect::<Vec<_>>(), ["2"]);
+}
+
+#[test]
+fn a_namespace_that_vanishes_in_the_middle_stops_what_is_in_it_and_nothing_else() {
+    let site = Site::new();
+    for namespace in ["one", "two"] {
+        for name in ["a", "b"] {
+            let text = stream(name, &[("1", &site.from("1"))], "")
+                .replace("metadata: {", &format!("metadata: {{namespace: {namespace}, "));
+            std::fs::write(site.root().join(format!("source/{namespace}-{name}.yaml")), text).unwrap();
+        }
+    }
+    site.cluster.world.lock().unwrap().loses = Some((3, "two".to_owned()));
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert!(code == 5 && out.contains("namespaces \"two\" not found"), "{code} {out}{err}");
+    assert!(out.contains("make it first"), "{out}");
+    let world = site.cluster.world.lock().unwrap();
+    let whole = |stored: &crate::sim::openshift::Stored| stored.stream.head("1").is_some();
+    assert!(
+        world.streams.iter().all(|(id, stored)| id.namespace == "one" && whole(stored)),
+        "{:?}",
+        world.streams.keys()
+    );
+    assert_eq!(world.streams.len(), 2);
 }

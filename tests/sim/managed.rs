@@ -1,5 +1,5 @@
 //! Server-side apply as the API server does it for image streams: who owns which field. Held to the recordings by
-//! `openshift::ownership_is_as_recorded`.
+//! `recorded_server::ownership_is_as_recorded`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,7 +54,37 @@ fn walk(value: &Value, way: &mut Path, out: &mut BTreeSet<Path>) {
     }
 }
 
-/// `managedFields` of what managers have applied.
+/// Names of managers that wrote otherwise than by apply begin with this.
+const UPDATE: &str = "Update ";
+
+/// What somebody has written otherwise than by apply, and changed, is theirs as well.
+pub fn wrote(managers: &mut Managers, manager: &str, before: &Value, after: &Value) {
+    let new: BTreeSet<Path> =
+        fields(after).into_iter().filter(|path| value(before, path) != value(after, path)).collect();
+    // What is no longer there is nobody's.
+    let now = fields(after);
+    for owned in managers.values_mut() {
+        owned.retain(|path| now.contains(path) || path.last().is_some_and(|last| last == "."));
+    }
+    for (other, owned) in managers.iter_mut() {
+        // A changed value has one owner.
+        if *other != format!("{UPDATE}{manager}") {
+            owned.retain(|path| !new.contains(path) || path.last().is_some_and(|last| last == "." || last == "f:name"));
+        }
+    }
+    managers.entry(format!("{UPDATE}{manager}")).or_default().extend(new);
+    managers.retain(|_, owned| !owned.is_empty());
+}
+
+/// A manager as a conflict names it.
+pub fn who(manager: &str) -> String {
+    match manager.strip_prefix(UPDATE) {
+        Some(name) => format!("\"{name}\" using image.openshift.io/v1"),
+        None => format!("\"{manager}\""),
+    }
+}
+
+/// `managedFields` of what managers have applied or written.
 pub fn managed(managers: &Managers) -> Value {
     let tree = |paths: &BTreeSet<Path>| {
         let mut root = Value::Object(Map::new());
@@ -67,8 +97,12 @@ pub fn managed(managers: &Managers) -> Value {
         root
     };
     let entry = |(manager, paths): (&String, &BTreeSet<Path>)| {
+        let (name, operation) = match manager.strip_prefix(UPDATE) {
+            Some(name) => (name, "Update"),
+            None => (manager.as_str(), "Apply"),
+        };
         json!({
-            "manager": manager, "operation": "Apply", "apiVersion": "image.openshift.io/v1",
+            "manager": name, "operation": operation, "apiVersion": "image.openshift.io/v1",
             "time": "2026-11-21T08:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": tree(paths),
         })
     };

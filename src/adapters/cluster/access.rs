@@ -16,6 +16,7 @@ use crate::ports::PortError;
 use crate::text::inert;
 
 use super::reply::{self, Refused};
+use super::request;
 
 /// Requests under way at once: as many as kubectl would send in a burst.
 const AT_ONCE: usize = 32;
@@ -37,6 +38,8 @@ pub struct Access {
     pub impersonate: Option<String>,
     /// The kubeconfig may start a program to log in.
     pub allow_exec: bool,
+    /// How long the server may be silent; long enough for imports when it is not given.
+    pub timeout: Option<Duration>,
 }
 
 /// A connection to an API server.
@@ -104,7 +107,7 @@ impl Connection {
         // The client's own retries send writes again that the server may have done.
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(10));
-        config.read_timeout = Some(SILENCE);
+        config.read_timeout = Some(access.timeout.unwrap_or(SILENCE));
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(config).map_err(|error| PortError::failed("connect to the cluster", error))?;
         Ok(Self { client, slots: Semaphore::new(AT_ONCE), warnings: Mutex::default(), server })
@@ -121,7 +124,7 @@ impl Connection {
     ///
     /// When it cannot be asked.
     pub async fn has_image_streams(&self) -> Result<bool, PortError> {
-        match self.send(super::request::discover()).await {
+        match self.send(request::discover()).await {
             Ok(_) => Ok(true),
             Err(Trouble::Refused(refused)) if refused.code == 404 => Ok(false),
             Err(trouble) => Err(trouble.failed("ask the cluster what it is")),
@@ -131,10 +134,16 @@ impl Connection {
     /// Sends a request and reads the whole answer. What the server did not take on (429, 503 with a time to come back) is sent
     /// again, whatever it is; what it may have done is not.
     pub(super) async fn send(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Trouble> {
+        self.exchange(request).await.map(|(_, body)| body)
+    }
+
+    /// As [`Self::send`], with the status: of an apply, it says whether the object is new.
+    pub(super) async fn exchange(&self, request: Request<Vec<u8>>) -> Result<(StatusCode, Vec<u8>), Trouble> {
         let lost = |detail: String| Trouble::Lost(inert(&detail, 300));
         let _slot = self.slots.acquire().await.map_err(|error| lost(error.to_string()))?;
         let (parts, body) = request.into_parts();
         let reads = parts.method == http::Method::GET;
+        let path = parts.uri.path().to_owned();
         let started = std::time::Instant::now();
         let mut tries = 0;
         loop {
@@ -158,10 +167,13 @@ impl Connection {
                 .get_all(WARNING)
                 .iter()
                 .filter_map(|value| warning(&String::from_utf8_lossy(value.as_bytes())));
-            lock(&self.warnings).extend(said);
+            // What it says of kinds that we only look at, such as DeploymentConfigs, is nothing that anybody here wrote.
+            if path.starts_with(request::BASE) {
+                lock(&self.warnings).extend(said);
+            }
             let bytes = response.into_body().collect_bytes().await.map_err(|error| lost(crate::text::chain(&error)))?;
             return if status.is_success() {
-                Ok(bytes.to_vec())
+                Ok((status, bytes.to_vec()))
             } else {
                 Err(Trouble::Refused(reply::refused(status, &bytes)))
             };

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Cause, Ignorance, LiveStream, Observed, StreamId};
-use crate::ports::{LiveState, Observation, PortError};
+use crate::ports::{LiveState, Observation, PortError, Which, Workloads};
 use crate::text::inert;
 
 use super::access::Trouble;
+use super::owned::Object;
 use super::{Cluster, reply, request};
 
 /// With more namespaces than this, one list of all of them is fewer requests.
 const FEW: usize = 3;
+/// How often a list is begun anew whose pages have grown too old.
+const ANEW: usize = 3;
 
 impl LiveState for Cluster {
     fn identity(&self) -> String {
@@ -69,27 +72,51 @@ impl LiveState for Cluster {
         }
         Ok(seen)
     }
+
+    async fn workloads(&self, which: Which<'_>) -> Workloads {
+        self.look_at_workloads(which).await
+    }
 }
 
 impl Cluster {
-    /// Lists streams, page by page. A list that ends early is no list.
     async fn list(&self, namespace: Option<&str>, seen: &mut Observation) -> Result<(), Trouble> {
-        let mut next = None;
+        for raw in self.pages(|after| request::list(namespace, after)).await? {
+            let object = Object { raw };
+            // What is no stream is not there for us; nothing is removed for it, since nothing of it is ours.
+            let Ok(stream) = object.stream() else { continue };
+            let id = StreamId::new(&stream.metadata.namespace, &stream.metadata.name);
+            seen.streams.insert(id, LiveStream { owned: object.owned(&self.manager), stream });
+        }
+        Ok(())
+    }
+
+    /// All objects of a list, page by page. A list that ends early is no list. One whose pages grew too old while it was read
+    /// (410) is read anew.
+    pub(super) async fn pages(
+        &self,
+        page: impl Fn(Option<&str>) -> http::Request<Vec<u8>>,
+    ) -> Result<Vec<serde_json::Value>, Trouble> {
+        let mut items = Vec::new();
+        let mut next: Option<String> = None;
+        let mut anew = 0;
         loop {
-            let body = self.connection.send(request::list(namespace, next.as_deref())).await?;
-            let page = reply::page(&body).map_err(Trouble::Lost)?;
-            for object in page.items {
-                // What is no stream is not there for us; nothing is removed for it, since nothing of it is ours.
-                let Ok(stream) = object.stream() else { continue };
-                let id = StreamId::new(&stream.metadata.namespace, &stream.metadata.name);
-                seen.streams.insert(id, LiveStream { owned: object.owned(&self.manager), stream });
-            }
+            let body = match self.connection.send(page(next.as_deref())).await {
+                Err(Trouble::Refused(refused)) if refused.code == 410 && next.is_some() && anew < ANEW => {
+                    anew += 1;
+                    next = None;
+                    items.clear();
+                    continue;
+                }
+                answer => answer?,
+            };
+            let mut page = reply::page(&body).map_err(Trouble::Lost)?;
+            items.append(&mut page.items);
             match page.next {
                 Some(token) if next.as_ref() != Some(&token) => next = Some(token),
                 Some(token) => {
                     return Err(Trouble::Lost(format!("the list repeats its page `{}`", inert(&token, 60))));
                 }
-                None => return Ok(()),
+                None => return Ok(items),
             }
         }
     }

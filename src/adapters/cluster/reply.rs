@@ -10,8 +10,8 @@ use super::owned::Object;
 
 /// A page of a list.
 pub(super) struct Page {
-    /// The objects.
-    pub(super) items: Vec<Object>,
+    /// The objects, each as it came.
+    pub(super) items: Vec<Value>,
     /// Where the next page begins.
     pub(super) next: Option<String>,
 }
@@ -54,7 +54,7 @@ pub(super) fn refused(code: StatusCode, body: &[u8]) -> Refused {
     Refused { code: code.as_u16(), reason: status.reason, message, managers }
 }
 
-/// Reads a page of streams. An object that is none does not lose the others: it is left out, and named.
+/// Reads a page of a list. What its objects are is for others: one that is malformed does not lose the rest.
 pub(super) fn page(body: &[u8]) -> Result<Page, String> {
     let mut value: Value = serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
     let next = value.pointer("/metadata/continue").and_then(Value::as_str);
@@ -63,9 +63,9 @@ pub(super) fn page(body: &[u8]) -> Result<Page, String> {
         Some(Value::Array(items)) => items,
         // A list without items is how Go writes an empty one.
         Some(Value::Null) => Vec::new(),
-        _ => return Err("no list of image streams".to_owned()),
+        _ => return Err("not a list".to_owned()),
     };
-    Ok(Page { items: items.into_iter().map(|raw| Object { raw }).collect(), next })
+    Ok(Page { items, next })
 }
 
 /// Reads one stream.

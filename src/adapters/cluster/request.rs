@@ -5,11 +5,12 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use crate::api::IMAGE_API_VERSION;
-use crate::model::{ImportItem, StreamId};
+use crate::model::{ImportItem, StreamId, WorkloadId};
 
 /// Objects of one page: what kubectl asks for.
 const PAGE: usize = 500;
-const BASE: &str = "/apis/image.openshift.io/v1";
+/// Where the image API is.
+pub(super) const BASE: &str = "/apis/image.openshift.io/v1";
 
 /// Whether there is an image API at all.
 pub(super) fn discover() -> Request<Vec<u8>> {
@@ -18,9 +19,66 @@ pub(super) fn discover() -> Request<Vec<u8>> {
 
 /// A page of the streams of a namespace, or of all namespaces.
 pub(super) fn list(namespace: Option<&str>, after: Option<&str>) -> Request<Vec<u8>> {
+    bare("GET", &page(BASE, namespace, "imagestreams", after))
+}
+
+/// A kind of workload, and where the API has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// As objects name it.
+    pub(super) name: &'static str,
+    /// Group; empty for the core.
+    pub(super) group: &'static str,
+    /// Name in paths.
+    pub(super) resource: &'static str,
+    /// Its metadata is enough: no controller acts on its triggers.
+    pub(super) is_ignored: bool,
+}
+
+/// Workloads that OpenShift's trigger controllers act on, and those that they are said to act on and do not (semantics 5.1).
+/// Pods are left out: there are too many of them.
+pub(super) const KINDS: &[Kind] = &[
+    kind("Deployment", "apps", "deployments", false),
+    kind("StatefulSet", "apps", "statefulsets", false),
+    kind("DaemonSet", "apps", "daemonsets", false),
+    kind("CronJob", "batch", "cronjobs", false),
+    kind("DeploymentConfig", "apps.openshift.io", "deploymentconfigs", false),
+    kind("BuildConfig", "build.openshift.io", "buildconfigs", false),
+    kind("Job", "batch", "jobs", true),
+    kind("ReplicaSet", "apps", "replicasets", true),
+    kind("ReplicationController", "", "replicationcontrollers", true),
+];
+
+const fn kind(name: &'static str, group: &'static str, resource: &'static str, is_ignored: bool) -> Kind {
+    Kind { name, group, resource, is_ignored }
+}
+
+impl Kind {
+    fn base(self) -> String {
+        if self.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}/v1", self.group) }
+    }
+}
+
+/// A page of the workloads of a kind, in a namespace or in all.
+pub(super) fn workloads(kind: Kind, namespace: Option<&str>, after: Option<&str>) -> Request<Vec<u8>> {
+    let mut request = bare("GET", &page(&kind.base(), namespace, kind.resource, after));
+    if kind.is_ignored {
+        let metadata = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+        request.headers_mut().insert(ACCEPT, http::HeaderValue::from_static(metadata));
+    }
+    request
+}
+
+/// One workload.
+pub(super) fn workload(kind: Kind, id: &WorkloadId) -> Request<Vec<u8>> {
+    let (namespace, name) = (segment(&id.namespace), segment(&id.name));
+    bare("GET", &format!("{}/namespaces/{namespace}/{}/{name}", kind.base(), kind.resource))
+}
+
+fn page(base: &str, namespace: Option<&str>, resource: &str, after: Option<&str>) -> String {
     let within = namespace.map_or(String::new(), |namespace| format!("/namespaces/{}", segment(namespace)));
     let after = after.map_or(String::new(), |token| format!("&continue={}", segment(token)));
-    bare("GET", &format!("{BASE}{within}/imagestreams?limit={PAGE}{after}"))
+    format!("{base}{within}/{resource}?limit={PAGE}{after}")
 }
 
 /// One stream.
@@ -29,10 +87,12 @@ pub(super) fn get(stream: &StreamId) -> Request<Vec<u8>> {
 }
 
 /// Server-side apply of everything that `manager` wants of a stream; what it does not name any more, it gives up.
-/// With force: whether others apply what it changes was looked at before, at the version that it names.
-pub(super) fn apply(stream: &StreamId, wanted: &Value, manager: &str) -> Request<Vec<u8>> {
+/// With `force`, what others have written is changed: whether that is theirs to keep was looked at before, at the version
+/// that it names.
+pub(super) fn apply(stream: &StreamId, wanted: &Value, manager: &str, force: bool) -> Request<Vec<u8>> {
     // A field that the server does not know is a mistake of ours: it must not be dropped in silence.
-    let query = format!("?fieldManager={}&fieldValidation=Strict&force=true", segment(manager));
+    let force = if force { "&force=true" } else { "" };
+    let query = format!("?fieldManager={}&fieldValidation=Strict{force}", segment(manager));
     let path = of(stream, "imagestreams", &stream.name) + &query;
     // YAML is a superset of JSON, and this is the only name that every server knows for it.
     with("PATCH", &path, "application/apply-patch+yaml", wanted)

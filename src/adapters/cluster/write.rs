@@ -45,7 +45,8 @@ impl Target for Cluster {
                 Ok(Performed::Refused { message: conflict(&refused.managers) })
             }
             Err(Trouble::Refused(refused)) if matches!(refused.code, 400 | 403 | 404 | 422) => {
-                Ok(Performed::Refused { message: refused.message })
+                self.forget(stream);
+                Ok(Performed::Refused { message: advice(refused) })
             }
             Err(trouble) => {
                 // It may have been done: the next step looks.
@@ -149,7 +150,9 @@ impl Cluster {
             if let Some(conflicts) = conflicts.filter(|conflicts| !conflicts.is_empty() && !self.force) {
                 return Ok(Performed::Refused { message: conflict(&conflicts) });
             }
-            match self.send_apply(stream, &wanted).await {
+            // Nothing was there to be looked at: whatever is there now is not changed against its owners.
+            let force = current.is_some() || self.force;
+            match self.send_apply(stream, &wanted, force).await {
                 Err(Trouble::Refused(refused)) if refused.is_stale() && tries < TRIES => {
                     let fresh = self.look(stream).await?;
                     let same = match (&current, &fresh) {
@@ -163,15 +166,24 @@ impl Cluster {
                     current = fresh;
                 }
                 Err(trouble) => return Err(trouble),
-                Ok(object) => return Ok(self.applied(stream, object)),
+                // Somebody else has made it at the same moment: it is not ours to remove.
+                Ok((object, false)) if current.is_none() => {
+                    let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
+                    wanted.forget(&Kept::Created.key(&self.manager));
+                    let (object, _) = self.send_apply(stream, &wanted, true).await?;
+                    return Ok(self.applied(stream, object));
+                }
+                Ok((object, _)) => return Ok(self.applied(stream, object)),
             }
         }
         Err(Trouble::Lost("it was tried too often".to_owned()))
     }
 
-    async fn send_apply(&self, stream: &StreamId, wanted: &Wanted) -> Result<Object, Trouble> {
-        let body = self.connection.send(request::apply(stream, &wanted.object, &self.manager)).await?;
-        reply::object(&body).map_err(Trouble::Lost)
+    /// Applies; also says whether the stream is new.
+    async fn send_apply(&self, stream: &StreamId, wanted: &Wanted, force: bool) -> Result<(Object, bool), Trouble> {
+        let request = request::apply(stream, &wanted.object, &self.manager, force);
+        let (status, body) = self.connection.exchange(request).await?;
+        Ok((reply::object(&body).map_err(Trouble::Lost)?, status == http::StatusCode::CREATED))
     }
 
     /// Writes down where a stream is defined, and from which part of the source it is written. While it still has what was
@@ -230,7 +242,7 @@ impl Cluster {
             // Only now are all its tags there: an import that was interrupted goes on.
             let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
             wanted.annotate(&Kept::Imported.key(&self.manager), repository);
-            performed = self.applied(stream, self.send_apply(stream, &wanted).await?);
+            performed = self.applied(stream, self.send_apply(stream, &wanted, true).await?.0);
         }
         let expected = |item: &ImportItem| match &item.result {
             ImportResult::Image { digest } => digest.to_string(),
@@ -281,7 +293,7 @@ impl Cluster {
                 let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
                 wanted.tags().retain(|other| other["name"] != tag);
                 self.mark(stream, Some(&object), &mut wanted, "");
-                let object = self.send_apply(stream, &wanted).await?;
+                let (object, _) = self.send_apply(stream, &wanted, true).await?;
                 Ok(self.applied(stream, object))
             }
             Some(object) => Ok(self.applied(stream, object)),
@@ -360,6 +372,10 @@ impl Wanted {
         at(&mut self.object, &["metadata", "annotations"]).insert(key.to_owned(), value.into());
     }
 
+    fn forget(&mut self, key: &str) {
+        at(&mut self.object, &["metadata", "annotations"]).remove(key);
+    }
+
     fn tags(&mut self) -> &mut Vec<Value> {
         let tags = at(&mut self.object, &["spec"]).entry("tags").or_insert_with(|| Value::Array(Vec::new()));
         if !tags.is_array() {
@@ -412,6 +428,19 @@ impl Wanted {
         }
         Ok(())
     }
+}
+
+/// The server's sentence, with what to do where that is not in it.
+fn advice(refused: reply::Refused) -> String {
+    let next = match refused.code {
+        404 if refused.message.starts_with("namespaces ") => {
+            "; streams are not made without their namespace: make it first"
+        }
+        403 if refused.message.contains("being terminated") => "; wait until the namespace is gone, and make it anew",
+        403 => "; `examples/openshift` has roles with what is needed",
+        _ => "",
+    };
+    refused.message + next
 }
 
 fn conflict(managers: &[(String, String)]) -> String {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::api::ImageStream;
 use crate::model::{LiveStream, Observed, Owned, StreamId};
-use crate::ports::{LiveState, Observation, PortError};
+use crate::ports::{LiveState, Observation, PortError, Which, Workloads};
 
 use super::{NEW_STORE, failed, schema};
 
@@ -201,6 +201,10 @@ impl LiveState for Reader {
             observation.listed.insert(namespace.clone(), Observed::Known(()));
         }
         Ok(observation)
+    }
+
+    async fn workloads(&self, _: Which<'_>) -> Workloads {
+        Workloads::default()
     }
 }
 

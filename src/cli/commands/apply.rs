@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::adapters::store::{Cache, NEW_STORE, Writer};
 use crate::cli::args::{Apply, Args, ReportFormat};
@@ -10,7 +11,7 @@ use crate::cli::console::Console;
 use crate::cli::context::{Context, now};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::target::Live;
-use crate::executor;
+use crate::executor::{self, Patience};
 use crate::model::{FORMAT_VERSION, Outcome, Plan, Report};
 use crate::ports::{LiveState, Target};
 use crate::reconcile;
@@ -18,6 +19,9 @@ use crate::render;
 
 use super::plan::{make, read};
 use super::{pretty, runtime, stops};
+
+/// How long controllers have to give workloads the images of tags that they follow: on an idle cluster it is done in a second.
+const IMAGES: Duration = Duration::from_secs(10);
 
 pub(in crate::cli) fn run(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failure> {
     match &command.plan {
@@ -59,8 +63,8 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
         }
     }
     let exit = match (&writer, &live) {
-        (Some(writer), _) => carry_out(&runtime, &plan, writer, command, console)?,
-        (None, Live::Cluster(cluster)) => carry_out(&runtime, &plan, &**cluster, command, console)?,
+        (Some(writer), _) => carry_out(&runtime, &plan, writer, &live, command, console)?,
+        (None, Live::Cluster(cluster)) => carry_out(&runtime, &plan, &**cluster, &live, command, console)?,
         (None, Live::Store(_)) => Exit::Failed,
     };
     live.show_warnings(console);
@@ -84,8 +88,8 @@ fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result
             .hint("name the target it was made for, with `--store`, or `--target` and `--context`"));
     }
     let exit = match &live {
-        Live::Store(_) => carry_out(&runtime, &plan, &Writer::open(&context.store)?, command, console),
-        Live::Cluster(cluster) => carry_out(&runtime, &plan, &**cluster, command, console),
+        Live::Store(_) => carry_out(&runtime, &plan, &Writer::open(&context.store)?, &live, command, console),
+        Live::Cluster(cluster) => carry_out(&runtime, &plan, &**cluster, &live, command, console),
     };
     live.show_warnings(console);
     exit
@@ -114,6 +118,7 @@ fn carry_out(
     runtime: &tokio::runtime::Runtime,
     plan: &Plan,
     target: &impl Target,
+    live: &Live,
     command: &Apply,
     console: &Console,
 ) -> Result<Exit, Failure> {
@@ -127,19 +132,29 @@ fn carry_out(
             finished: at,
             outcomes: std::collections::BTreeMap::new(),
             deferred: plan.deferred.clone(),
+            workloads: Vec::new(),
         }
     } else {
         let stop = Arc::new(AtomicBool::new(false));
         runtime.spawn(stop_on_signal(Arc::clone(&stop)));
         let reason = |step: &crate::model::Step| render::reason(&step.reason);
-        runtime.block_on(executor::execute(plan, target, reason, jiff::Timestamp::now, &stop, console))?
+        let clock = jiff::Timestamp::now;
+        let mut report = runtime.block_on(executor::execute(plan, target, reason, clock, &stop, console))?;
+        let patience = Patience { images: IMAGES, rollouts: command.wait.map(|wait| wait.duration().unsigned_abs()) };
+        report.workloads = runtime.block_on(executor::follow(plan, &report, live, patience, clock, &stop, console));
+        report
     };
     match command.format {
         ReportFormat::Json => console.out(&pretty(&report)?),
         ReportFormat::Text if plan.is_empty() => {}
         ReportFormat::Text => console.out(&render::report_text(plan, &report, console.out_paint())),
     }
-    Ok(exit(plan, &report))
+    let follows = report.workloads.iter().all(|followed| followed.following.is_good());
+    Ok(match exit(plan, &report) {
+        // Whoever waits wants to know; whoever does not has left workloads to their controllers.
+        Exit::Done if command.wait.is_some() && !follows => Exit::Partial,
+        exit => exit,
+    })
 }
 
 /// The first signal lets the steps under way end; the second ends the program, which is safe as well.

@@ -1,0 +1,317 @@
+//! Workloads as they are on a target, with what a trigger controller reads of them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::api::{ANNOTATED_KINDS, AnnotationTrigger, IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION, TriggerSource};
+
+use super::id::{StreamId, TagId};
+use super::workload::{FieldPath, WorkloadId};
+
+/// A workload with image triggers, as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveWorkload {
+    /// Which one.
+    pub id: WorkloadId,
+    /// What it follows, as its controller reads it.
+    pub triggers: Triggers,
+    /// The image fields of its pod template, init containers first.
+    pub images: Vec<ContainerImage>,
+    /// How far its last change has come.
+    pub rollout: Rollout,
+}
+
+/// An image field of a pod template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerImage {
+    /// Of an init container.
+    pub init: bool,
+    /// Name of the container.
+    pub name: String,
+    /// Pull spec.
+    pub image: String,
+}
+
+/// What a workload follows, in the form of its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Triggers {
+    /// The annotation `image.openshift.io/triggers` (semantics 5.2).
+    Annotation(Vec<AnnotationTrigger>),
+    /// A DeploymentConfig's image change triggers (semantics 5.4).
+    DeploymentConfig(Vec<ConfigTrigger>),
+    /// A BuildConfig's image change triggers (semantics 5.5).
+    BuildConfig(Vec<ConfigTrigger>),
+    /// None of them ever fires.
+    Void {
+        /// Why, and what to do.
+        why: String,
+        /// Tags that the triggers name, where they can be read.
+        tags: Vec<TagId>,
+    },
+}
+
+/// An image change trigger of a DeploymentConfig or BuildConfig.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigTrigger {
+    /// The tag it follows.
+    pub tag: TagId,
+    /// Containers whose image it sets; none for a build.
+    pub containers: Vec<String>,
+    /// It fires by itself (`automatic: true`; for a build, not `paused`).
+    pub active: bool,
+    /// Pull spec it has fired for last; empty if never.
+    pub fired: String,
+}
+
+/// How far the last change of a workload has come (kstatus).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rollout {
+    /// All there, all new.
+    Complete,
+    /// Under way.
+    Progressing(String),
+    /// It will not come to an end by itself.
+    Failed(String),
+    /// Changes of its template wait until somebody resumes it.
+    Paused,
+    /// Its kind has none: a CronJob's next run takes what is there.
+    None,
+}
+
+impl TagId {
+    /// The tag that a trigger of the annotation names, in a workload of that namespace; none unless it is `stream:tag`.
+    pub fn followed(from: &TriggerSource, namespace: &str) -> Option<Self> {
+        let (stream, tag) = from.name.split_once(':')?;
+        let namespace = if from.namespace.is_empty() { namespace } else { &from.namespace };
+        Some(StreamId::new(namespace, stream).tag(tag))
+    }
+}
+
+impl LiveWorkload {
+    /// Reads an object of that kind; none if it has no image triggers, or belongs to a controller that copies its own
+    /// annotations to it (a Deployment's ReplicaSets).
+    pub fn read(kind: &str, object: &Value) -> Option<Self> {
+        let metadata = &object["metadata"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let id = WorkloadId {
+            kind: kind.to_owned(),
+            namespace: text(&metadata["namespace"]),
+            name: text(&metadata["name"]),
+        };
+        let pod = pod(kind, object);
+        let triggers = match kind {
+            "DeploymentConfig" => Triggers::DeploymentConfig(deployment_config(object, &id.namespace)),
+            "BuildConfig" => Triggers::BuildConfig(build_config(object, &id.namespace)),
+            _ => annotation(kind, metadata, &id.namespace)?,
+        };
+        let follows = match &triggers {
+            Triggers::Annotation(list) => !list.is_empty(),
+            Triggers::DeploymentConfig(list) | Triggers::BuildConfig(list) => !list.is_empty(),
+            Triggers::Void { .. } => true,
+        };
+        follows.then(|| Self { triggers, images: images(pod), rollout: rollout(kind, object), id })
+    }
+
+    /// The place of a container in `images`, as OpenShift finds it: by name in init containers first, whatever list the path
+    /// names; by position in the list that it names (semantics 5.2).
+    pub fn container(&self, path: &FieldPath) -> Option<usize> {
+        match &path.container {
+            super::Container::Named(name) => self.images.iter().position(|image| image.name == *name),
+            super::Container::At(at) => {
+                let of_list = self.images.iter().enumerate().filter(|(_, image)| image.init == path.init);
+                of_list.map(|(place, _)| place).nth(*at)
+            }
+        }
+    }
+}
+
+/// The pod template's spec, of a kind that has one.
+fn pod<'a>(kind: &str, object: &'a Value) -> &'a Value {
+    match kind {
+        "CronJob" => &object["spec"]["jobTemplate"]["spec"]["template"]["spec"],
+        _ => &object["spec"]["template"]["spec"],
+    }
+}
+
+fn images(pod: &Value) -> Vec<ContainerImage> {
+    let of = |list: &str, init: bool| -> Vec<ContainerImage> {
+        let items = pod[list].as_array().into_iter().flatten();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        items.map(|item| ContainerImage { init, name: text(&item["name"]), image: text(&item["image"]) }).collect()
+    };
+    [of("initContainers", true), of("containers", false)].concat()
+}
+
+/// The annotation, as the controller reads it: all of it or nothing. None without one.
+fn annotation(kind: &str, metadata: &Value, namespace: &str) -> Option<Triggers> {
+    let text = metadata["annotations"][TRIGGERS_ANNOTATION].as_str()?;
+    let read = serde_json::from_str::<Vec<AnnotationTrigger>>(text);
+    if !ANNOTATED_KINDS.contains(&kind) {
+        // A ReplicaSet has its Deployment's annotations, a Job its CronJob's.
+        if metadata["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty()) {
+            return None;
+        }
+        let tags = read.iter().flatten().filter_map(|trigger| TagId::followed(&trigger.from, namespace)).collect();
+        let why = format!("OpenShift's trigger controller ignores the annotation on a {kind}");
+        return Some(Triggers::Void { why, tags });
+    }
+    Some(match read {
+        Err(error) => {
+            let why = format!("its annotation cannot be read, so none of it counts: {error}");
+            Triggers::Void { why, tags: Vec::new() }
+        }
+        Ok(list) => {
+            let twice = list
+                .iter()
+                .enumerate()
+                .find(|(at, one)| list.iter().take(*at).any(|other| other.field_path == one.field_path));
+            match twice {
+                Some((_, one)) => {
+                    let tags = list.iter().filter_map(|trigger| TagId::followed(&trigger.from, namespace)).collect();
+                    let why = format!("two of its triggers write `{}`, so none of them counts", one.field_path);
+                    Triggers::Void { why, tags }
+                }
+                None => Triggers::Annotation(list),
+            }
+        }
+    })
+}
+
+fn image_changes(object: &Value) -> impl Iterator<Item = &Value> {
+    let triggers = object["spec"]["triggers"].as_array().into_iter().flatten();
+    triggers.filter(|trigger| trigger["type"] == "ImageChange")
+}
+
+fn deployment_config(object: &Value, namespace: &str) -> Vec<ConfigTrigger> {
+    let one = |trigger: &Value| {
+        let parameters = &trigger["imageChangeParams"];
+        let names = parameters["containerNames"].as_array().into_iter().flatten();
+        Some(ConfigTrigger {
+            tag: tag(&parameters["from"], namespace)?,
+            containers: names.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+            active: parameters["automatic"] == true,
+            fired: parameters["lastTriggeredImage"].as_str().unwrap_or_default().to_owned(),
+        })
+    };
+    image_changes(object).filter_map(one).collect()
+}
+
+fn build_config(object: &Value, namespace: &str) -> Vec<ConfigTrigger> {
+    let strategy = ["dockerStrategy", "sourceStrategy", "customStrategy"];
+    let strategy = strategy.iter().map(|name| &object["spec"]["strategy"][name]["from"]).find(|from| from.is_object());
+    let one = |trigger: &Value| {
+        let change = &trigger["imageChange"];
+        // Without `from` the build follows the image it builds on.
+        let from = Some(&change["from"]).filter(|from| from.is_object()).or(strategy)?;
+        if from["kind"] != IMAGE_STREAM_TAG {
+            return None;
+        }
+        let tag = tag(from, namespace)?;
+        let entries = object["status"]["imageChangeTriggers"].as_array().into_iter().flatten();
+        let mut entries = entries.filter(|entry| self::tag(&entry["from"], namespace).as_ref() == Some(&tag));
+        let fired = entries.find_map(|entry| entry["lastTriggeredImageID"].as_str());
+        let fired = fired.or(change["lastTriggeredImageID"].as_str()).unwrap_or_default().to_owned();
+        Some(ConfigTrigger { tag, containers: Vec::new(), active: change["paused"] != true, fired })
+    };
+    image_changes(object).filter_map(one).collect()
+}
+
+fn tag(from: &Value, namespace: &str) -> Option<TagId> {
+    let (stream, tag) = from["name"].as_str()?.split_once(':')?;
+    let namespace = from["namespace"].as_str().filter(|text| !text.is_empty()).unwrap_or(namespace);
+    Some(StreamId::new(namespace, stream).tag(tag))
+}
+
+/// How far a rollout has come, read as kstatus and `kubectl rollout status` do.
+fn rollout(kind: &str, object: &Value) -> Rollout {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let number = |value: &Value| value.as_i64().unwrap_or_default();
+    if !matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet" | "DeploymentConfig") {
+        return Rollout::None;
+    }
+    if spec["paused"] == true {
+        return Rollout::Paused;
+    }
+    if number(&status["observedGeneration"]) < number(&object["metadata"]["generation"]) {
+        return Rollout::Progressing("its controller has not seen the change yet".to_owned());
+    }
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    let mut failed =
+        conditions.filter(|condition| condition["type"] == "Progressing" && condition["status"] == "False");
+    if let Some(failed) = failed.next() {
+        let message = failed["message"].as_str().unwrap_or_default();
+        return Rollout::Failed(crate::text::inert(message, 300));
+    }
+    let wanted = spec["replicas"].as_i64().unwrap_or(1);
+    let (wanted, updated, ready) = match kind {
+        "DaemonSet" => {
+            let updated = number(&status["updatedNumberScheduled"]);
+            (number(&status["desiredNumberScheduled"]), updated, number(&status["numberAvailable"]))
+        }
+        "StatefulSet" => {
+            // Those below the partition stay as they are.
+            let strategy = &spec["updateStrategy"];
+            let partition = number(&strategy["rollingUpdate"]["partition"]).min(wanted);
+            if strategy["type"] == "OnDelete" {
+                return Rollout::None;
+            }
+            (wanted, number(&status["updatedReplicas"]) + partition, number(&status["readyReplicas"]))
+        }
+        _ => {
+            if number(&status["replicas"]) > number(&status["updatedReplicas"]) {
+                let left = number(&status["replicas"]) - number(&status["updatedReplicas"]);
+                return Rollout::Progressing(format!("{left} old pods are still there"));
+            }
+            (wanted, number(&status["updatedReplicas"]), number(&status["availableReplicas"]))
+        }
+    };
+    if updated < wanted {
+        return Rollout::Progressing(format!("{updated} of {wanted} pods are new"));
+    }
+    if ready < wanted {
+        return Rollout::Progressing(format!("{ready} of {wanted} pods are ready"));
+    }
+    Rollout::Complete
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn rollouts_are_read_as_kubectl_reads_them() {
+        let check = |kind: &str, spec: Value, status: Value| {
+            rollout(kind, &json!({"metadata": {"generation": 2}, "spec": spec, "status": status}))
+        };
+        let done = json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3, "readyReplicas": 3});
+        assert_eq!(check("Deployment", json!({"replicas": 3}), done.clone()), Rollout::Complete);
+        assert_eq!(check("StatefulSet", json!({"replicas": 3}), done.clone()), Rollout::Complete);
+        assert_eq!(check("Deployment", json!({"replicas": 3, "paused": true}), done.clone()), Rollout::Paused);
+        assert_eq!(check("CronJob", json!({}), json!({})), Rollout::None);
+        let progressing = |kind: &str, spec: Value, status: Value| {
+            assert!(
+                matches!(check(kind, spec.clone(), status.clone()), Rollout::Progressing(_)),
+                "{kind} {spec} {status}"
+            );
+        };
+        progressing("Deployment", json!({"replicas": 4}), done.clone());
+        progressing("Deployment", json!({"replicas": 3}), json!({"observedGeneration": 1}));
+        progressing(
+            "Deployment",
+            json!({"replicas": 1}),
+            json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1}),
+        );
+        progressing(
+            "DaemonSet",
+            json!({}),
+            json!({"observedGeneration": 2, "desiredNumberScheduled": 2, "updatedNumberScheduled": 1}),
+        );
+        let partition =
+            json!({"replicas": 3, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}});
+        let status = json!({"observedGeneration": 2, "updatedReplicas": 1, "readyReplicas": 3});
+        assert_eq!(check("StatefulSet", partition, status), Rollout::Complete);
+        let late = json!({"observedGeneration": 2, "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "late"}]});
+        assert_eq!(check("Deployment", json!({}), late), Rollout::Failed("late".to_owned()));
+    }
+}

@@ -1,0 +1,101 @@
+//! What a plan does to workloads: those that follow a tag that moves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::ImageStream;
+use crate::model::{
+    Live, LiveStream, LiveWorkload, Plan, Roll, RollEffect, RollImage, Rollout, Step, StepId, StreamId, TagId,
+};
+use crate::rules::{self, Fires, State, Streams};
+
+use super::PlanInput;
+
+/// Whether any tag gets another image: only then is there anything to ask about workloads.
+pub fn moves(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| !step.moves.is_empty())
+}
+
+/// What the trigger controllers will do once the plan is carried out, by name of the workload.
+pub fn rolls(input: &PlanInput<'_>, plan: &Plan, workloads: &[LiveWorkload]) -> Vec<Roll> {
+    let after = After::of(input, plan);
+    let mut moved: BTreeMap<TagId, Vec<StepId>> = BTreeMap::new();
+    for step in &plan.steps {
+        for change in &step.moves {
+            moved.entry(step.action.stream().tag(&change.tag)).or_default().push(step.id);
+        }
+    }
+    let streams: BTreeSet<&StreamId> = plan.steps.iter().map(|step| step.action.stream()).collect();
+    let mut rolls: Vec<Roll> =
+        workloads.iter().filter_map(|workload| roll(workload, &after, &moved, &streams)).collect();
+    rolls.sort_by(|one, other| one.workload.cmp(&other.workload));
+    rolls
+}
+
+fn roll(
+    workload: &LiveWorkload,
+    after: &After<'_>,
+    moved: &BTreeMap<TagId, Vec<StepId>>,
+    streams: &BTreeSet<&StreamId>,
+) -> Option<Roll> {
+    let (writes, builds) = match rules::fires(workload, after) {
+        Fires::Writes(writes) => (writes, false),
+        Fires::Builds(writes) => (writes, true),
+        Fires::Never { why, tags } => {
+            let namespace = &workload.id.namespace;
+            let concerned = tags.iter().any(|tag| streams.contains(&tag.stream))
+                || (tags.is_empty() && streams.iter().any(|stream| stream.namespace == *namespace));
+            let effect = RollEffect::Ignores { why };
+            let workload = workload.id.clone();
+            return concerned.then(|| Roll { workload, effect, images: Vec::new(), after: Vec::new() });
+        }
+    };
+    let ours: Vec<_> = writes.into_iter().filter(|write| moved.contains_key(&write.tag)).collect();
+    if ours.is_empty() {
+        return None;
+    }
+    let steps: BTreeSet<StepId> = ours.iter().flat_map(|write| moved[&write.tag].iter().copied()).collect();
+    let effect = match &workload.rollout {
+        _ if builds => RollEffect::Builds,
+        Rollout::Paused => RollEffect::Waits { why: "it is paused".to_owned() },
+        Rollout::None if workload.id.kind == "CronJob" => RollEffect::Waits { why: "its next run uses it".to_owned() },
+        Rollout::None => RollEffect::Waits { why: "its pods are replaced when they are deleted".to_owned() },
+        Rollout::Complete | Rollout::Progressing(_) | Rollout::Failed(_) => RollEffect::RollsOut,
+    };
+    let image = |write: rules::Write| {
+        let rules::Write { container, tag, before, after } = write;
+        RollImage { container, tag, before, after }
+    };
+    let images = ours.into_iter().map(image).collect();
+    Some(Roll { workload: workload.id.clone(), effect, images, after: steps.into_iter().collect() })
+}
+
+/// The streams as they will be.
+struct After<'a> {
+    live: &'a BTreeMap<StreamId, LiveStream>,
+    changed: BTreeMap<StreamId, Option<ImageStream>>,
+}
+
+impl<'a> After<'a> {
+    fn of(input: &PlanInput<'a>, plan: &Plan) -> Self {
+        let Live { streams: live, observed_at, .. } = input.live;
+        let mut after = Self { live, changed: BTreeMap::new() };
+        for Step { action, .. } in &plan.steps {
+            let id = action.stream();
+            let state = State { id, stream: after.stream(id), others: &after, server: input.server };
+            // What the rules refuse is in no plan.
+            if let Ok(effect) = rules::perform(state, action, *observed_at) {
+                after.changed.insert(id.clone(), effect.stream);
+            }
+        }
+        after
+    }
+}
+
+impl Streams for After<'_> {
+    fn stream(&self, id: &StreamId) -> Option<&ImageStream> {
+        match self.changed.get(id) {
+            Some(changed) => changed.as_ref(),
+            None => self.live.get(id).map(|live| &live.stream),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What a change of a tag does to the workloads that follow it: OpenShift's trigger controller (semantics 5).
+
+use crate::api::{AnnotationTrigger, IMAGE_STREAM_TAG};
+use crate::model::{Container, FieldPath, LiveWorkload, TagId, Triggers};
+
+use super::{Streams, resolve};
+
+/// What a trigger controller does to a workload, given the streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fires {
+    /// It writes these image fields, in one request; none if they are as they should be.
+    Writes(Vec<Write>),
+    /// It starts one build, for these tags; none if the last one was for them.
+    Builds(Vec<Write>),
+    /// Nothing, ever, and nobody says so.
+    Never {
+        /// Why, and what to do.
+        why: String,
+        /// Tags that the triggers name.
+        tags: Vec<TagId>,
+    },
+}
+
+/// An image that a trigger writes, or builds with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Name of the container; empty for a build.
+    pub container: String,
+    /// The tag whose image it is.
+    pub tag: TagId,
+    /// Pull spec there now; none if a build was never started.
+    pub before: Option<String>,
+    /// Pull spec that the tag resolves to.
+    pub after: String,
+}
+
+/// What the controllers would do to a workload, were they to look at it now.
+pub fn fires(workload: &LiveWorkload, streams: &dyn Streams) -> Fires {
+    let spec = |tag: &TagId| streams.stream(&tag.stream).and_then(|stream| resolve(stream, &tag.tag));
+    match &workload.triggers {
+        Triggers::Void { why, tags } => Fires::Never { why: why.clone(), tags: tags.clone() },
+        Triggers::Annotation(triggers) => annotation(workload, triggers, &spec),
+        Triggers::DeploymentConfig(triggers) => {
+            let active = || triggers.iter().filter(|trigger| trigger.active);
+            // The first roll-out waits for all images.
+            if let Some(missing) = active().find(|trigger| trigger.fired.is_empty() && spec(&trigger.tag).is_none()) {
+                let tags = triggers.iter().map(|trigger| trigger.tag.clone()).collect();
+                let why = format!("it waits for `{}`, which has no image", missing.tag);
+                return Fires::Never { why, tags };
+            }
+            let mut writes = Vec::new();
+            for trigger in active() {
+                let after = spec(&trigger.tag).unwrap_or_else(|| trigger.fired.clone());
+                for name in &trigger.containers {
+                    for image in workload.images.iter().filter(|image| image.name == *name && image.image != after) {
+                        let (container, before) = (image.name.clone(), Some(image.image.clone()));
+                        writes.push(Write { container, tag: trigger.tag.clone(), before, after: after.clone() });
+                    }
+                }
+            }
+            Fires::Writes(writes)
+        }
+        Triggers::BuildConfig(triggers) => {
+            let write = |trigger: &crate::model::ConfigTrigger| {
+                let after = spec(&trigger.tag).filter(|after| *after != trigger.fired)?;
+                let before = Some(trigger.fired.clone()).filter(|fired| !fired.is_empty());
+                Some(Write { container: String::new(), tag: trigger.tag.clone(), before, after })
+            };
+            Fires::Builds(triggers.iter().filter(|trigger| trigger.active).filter_map(write).collect())
+        }
+    }
+}
+
+/// Per trigger: paused, of another base or without an image, it is passed over; a path that leads nowhere stops all of them
+/// (semantics 5.2).
+fn annotation(
+    workload: &LiveWorkload,
+    triggers: &[AnnotationTrigger],
+    spec: &dyn Fn(&TagId) -> Option<String>,
+) -> Fires {
+    let base = match &*workload.id.kind {
+        "CronJob" => "spec.jobTemplate.spec.template.spec.",
+        _ => "spec.template.spec.",
+    };
+    let tags: Vec<TagId> =
+        triggers.iter().filter_map(|trigger| TagId::followed(&trigger.from, &workload.id.namespace)).collect();
+    let mut images: Vec<String> = workload.images.iter().map(|image| image.image.clone()).collect();
+    let mut by: Vec<Option<TagId>> = vec![None; images.len()];
+    let mut passed_over = None;
+    for trigger in triggers {
+        let AnnotationTrigger { from, field_path, paused } = trigger;
+        if paused == &Some(true) {
+            continue;
+        }
+        let Some(path) = field_path.strip_prefix(base) else {
+            passed_over = Some(format!("its field path `{field_path}` does not begin with `{base}`"));
+            continue;
+        };
+        if from.kind != IMAGE_STREAM_TAG || !from.api_version.is_empty() {
+            passed_over = Some("its trigger names no ImageStreamTag, or has an `apiVersion`".to_owned());
+            continue;
+        }
+        let Some(tag) = TagId::followed(from, &workload.id.namespace) else {
+            passed_over = Some(format!("its trigger names `{}` instead of `stream:tag`", from.name));
+            continue;
+        };
+        let Some(image) = spec(&tag) else {
+            passed_over = Some(format!("`{tag}` has no image"));
+            continue;
+        };
+        let place = field(path).and_then(|path| workload.container(&path));
+        let Some(place) = place else {
+            let why = format!(
+                "its field path `{field_path}` leads to no container (names stand in double quotes), so none of its triggers counts"
+            );
+            return Fires::Never { why, tags };
+        };
+        images[place] = image;
+        by[place] = Some(tag);
+    }
+    let changed = workload.images.iter().zip(images).zip(by);
+    let writes: Vec<Write> = changed
+        .filter_map(|((is, after), tag)| {
+            let tag = tag.filter(|_| is.image != after)?;
+            Some(Write { container: is.name.clone(), tag, before: Some(is.image.clone()), after })
+        })
+        .collect();
+    match passed_over {
+        Some(why) if writes.is_empty() => Fires::Never { why, tags },
+        _ => Fires::Writes(writes),
+    }
+}
+
+/// `containers[0].image`, `containers[?(@.name=="web")].image`, the same of `initContainers`; nothing else.
+fn field(path: &str) -> Option<FieldPath> {
+    let (init, rest) = match path.strip_prefix("initContainers[") {
+        Some(rest) => (true, rest),
+        None => (false, path.strip_prefix("containers[")?),
+    };
+    let inner = rest.strip_suffix("].image")?;
+    let named = inner.strip_prefix("?(@.name==\"").and_then(|rest| rest.strip_suffix("\")"));
+    let container = match named {
+        Some(name) => Container::Named(name.to_owned()),
+        None => Container::At(inner.parse().ok()?),
+    };
+    Some(FieldPath { init, container })
+}

@@ -1,0 +1,157 @@
+//! Workloads, and the trigger controller that acts on them by `rules`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use streamkeeper::api::ImageStream;
+use streamkeeper::model::{LiveWorkload, StreamId};
+use streamkeeper::rules::{self, Fires};
+
+use super::machinery::strategic_patch;
+use super::{Query, Reply, Request, World, found, not_found, status};
+
+/// Kinds that have a place here: kind, group, resource.
+const KINDS: &[(&str, &str, &str)] = &[
+    ("Deployment", "apps", "deployments"),
+    ("StatefulSet", "apps", "statefulsets"),
+    ("DaemonSet", "apps", "daemonsets"),
+    ("ReplicaSet", "apps", "replicasets"),
+    ("CronJob", "batch", "cronjobs"),
+    ("Job", "batch", "jobs"),
+    ("ReplicationController", "", "replicationcontrollers"),
+    ("DeploymentConfig", "apps.openshift.io", "deploymentconfigs"),
+    ("BuildConfig", "build.openshift.io", "buildconfigs"),
+];
+
+impl World {
+    pub(super) fn workload(
+        &mut self,
+        request: &Request,
+        (group, resource, name): (&str, &str, &str),
+        namespace: Option<&str>,
+        query: &Query,
+    ) -> Reply {
+        let Some((kind, ..)) = KINDS.iter().find(|(_, is, plural)| *is == group && *plural == resource) else {
+            return status(404, "NotFound", "the server could not find the requested resource", &json!({}));
+        };
+        let key = |name: &str| (resource.to_owned(), namespace.unwrap_or_default().to_owned(), name.to_owned());
+        match (&*request.method, name) {
+            ("GET", "") => {
+                let limit: usize = query.get("limit").and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
+                let after: usize = query.get("continue").and_then(|text| text.parse().ok()).unwrap_or(0);
+                let mine = self
+                    .workloads
+                    .iter()
+                    .filter(|((of, within, _), _)| of == resource && namespace.is_none_or(|it| it == within));
+                let all: Vec<Value> = mine.map(|(_, object)| object.clone()).collect();
+                let items: Vec<Value> =
+                    all.iter().skip(after).take(limit).map(|object| self.shown(object.clone())).collect();
+                let next =
+                    if after + items.len() < all.len() { (after + items.len()).to_string() } else { String::new() };
+                self.slow = self.slow.saturating_sub(1);
+                found("200 OK", &json!({"kind": format!("{kind}List"), "metadata": {"continue": next}, "items": items}))
+            }
+            ("GET", name) => match self.workloads.get(&key(name)).cloned() {
+                Some(object) => {
+                    let object = self.shown(object);
+                    self.slow = self.slow.saturating_sub(1);
+                    found("200 OK", &object)
+                }
+                None => not_found(group, resource, name),
+            },
+            ("POST", "") => {
+                let mut object: Value = serde_json::from_str(&request.body).unwrap();
+                object["metadata"]["namespace"] = namespace.unwrap().into();
+                object["metadata"]["generation"] = 1.into();
+                let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+                self.workloads.insert(key(&name), object.clone());
+                self.run_triggers();
+                found("201 Created", &object)
+            }
+            ("PATCH", name) => {
+                let Some(object) = self.workloads.get_mut(&key(name)) else { return not_found(group, resource, name) };
+                strategic_patch(object, &serde_json::from_str(&request.body).unwrap());
+                let object = object.clone();
+                self.run_triggers();
+                found("200 OK", &object)
+            }
+            _ => status(405, "MethodNotAllowed", "nobody has asked for that yet", &json!({})),
+        }
+    }
+
+    /// With the status that its controller has written by now.
+    fn shown(&self, mut object: Value) -> Value {
+        let generation = object["metadata"]["generation"].as_i64().unwrap_or(1);
+        if self.slow > 0 {
+            object["status"]["observedGeneration"] = (generation - 1).into();
+        } else {
+            let replicas = object["spec"]["replicas"].as_i64().unwrap_or(1);
+            for field in ["replicas", "updatedReplicas", "availableReplicas", "readyReplicas"] {
+                object["status"][field] = replicas.into();
+            }
+            object["status"]["observedGeneration"] = generation.into();
+        }
+        object
+    }
+
+    /// Puts a workload there.
+    pub fn deploy(&mut self, resource: &str, object: &Value) {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
+        let key = (resource.to_owned(), text("/metadata/namespace"), text("/metadata/name"));
+        self.workloads.insert(key, object.clone());
+        self.run_triggers();
+    }
+
+    /// OpenShift's trigger controller: looks at every workload and does what is due.
+    pub fn run_triggers(&mut self) {
+        if !self.triggers {
+            return;
+        }
+        let streams: BTreeMap<StreamId, ImageStream> =
+            self.streams.iter().map(|(id, stored)| (id.clone(), stored.stream.clone())).collect();
+        for ((resource, ..), object) in &mut self.workloads {
+            let Some((kind, ..)) = KINDS.iter().find(|(_, _, plural)| plural == resource) else { continue };
+            let Some(workload) = LiveWorkload::read(kind, object) else { continue };
+            match rules::fires(&workload, &streams) {
+                Fires::Never { .. } => {}
+                Fires::Writes(writes) if writes.is_empty() => {}
+                Fires::Writes(writes) => {
+                    let pod = match *kind {
+                        "CronJob" => "/spec/jobTemplate/spec/template/spec",
+                        _ => "/spec/template/spec",
+                    };
+                    let pod = object.pointer_mut(pod).unwrap();
+                    for write in &writes {
+                        for list in ["initContainers", "containers"] {
+                            for container in pod[list].as_array_mut().into_iter().flatten() {
+                                if container["name"] == *write.container {
+                                    container["image"] = write.after.clone().into();
+                                }
+                            }
+                        }
+                    }
+                    for trigger in object["spec"]["triggers"].as_array_mut().into_iter().flatten() {
+                        let from = trigger["imageChangeParams"]["from"]["name"].as_str().unwrap_or_default().to_owned();
+                        if let Some(write) =
+                            writes.iter().find(|write| from == format!("{}:{}", write.tag.stream.name, write.tag.tag))
+                        {
+                            trigger["imageChangeParams"]["lastTriggeredImage"] = write.after.clone().into();
+                        }
+                    }
+                    let generation = object["metadata"]["generation"].as_i64().unwrap_or(1);
+                    object["metadata"]["generation"] = (generation + 1).into();
+                }
+                Fires::Builds(builds) if builds.is_empty() => {}
+                Fires::Builds(builds) => {
+                    let entry = |write: &rules::Write| {
+                        let from = json!({"namespace": write.tag.stream.namespace, "name": format!("{}:{}", write.tag.stream.name, write.tag.tag)});
+                        json!({"from": from, "lastTriggeredImageID": write.after})
+                    };
+                    object["status"]["imageChangeTriggers"] = builds.iter().map(entry).collect();
+                    let last = object["status"]["lastVersion"].as_i64().unwrap_or_default();
+                    object["status"]["lastVersion"] = (last + 1).into();
+                }
+            }
+        }
+    }
+}
