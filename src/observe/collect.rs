@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use futures::StreamExt;
 use jiff::Timestamp;
 
+use crate::api::DOCKER_IMAGE;
 use crate::model::{
     Desired, Digest, ImageReference, Live, Observed, Policy, Question, Resolution, StreamId, Upstream, import_order,
 };
@@ -40,8 +41,12 @@ pub async fn collect(
     now: Timestamp,
 ) -> Result<Live, PortError> {
     let Sources { live, registry, memory, progress } = sources;
-    let namespaces: BTreeSet<String> =
+    let mut namespaces: BTreeSet<String> =
         desired.streams.keys().chain(desired.held.keys()).map(|id| id.namespace.clone()).collect();
+    // Where tags are copied from has to be looked at as well.
+    let tags = desired.streams.values().flat_map(|stream| stream.tags.values());
+    let froms = tags.filter_map(|tag| tag.reference.from.as_ref()).filter(|from| from.kind != DOCKER_IMAGE);
+    namespaces.extend(froms.map(|from| from.namespace.clone()).filter(|namespace| !namespace.is_empty()));
     let observation = live.observe(&namespaces, settled).await?;
     let mut observed = Live {
         observed_at: now,

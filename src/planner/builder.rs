@@ -60,6 +60,12 @@ impl<'a> Builder<'a> {
         self.blocked.contains(id) || self.input.live.settled.contains(id)
     }
 
+    /// Somebody else applies the tag, and it is not to be taken over.
+    pub(super) fn is_theirs(&self, id: &StreamId, tag: &str) -> bool {
+        let live = self.input.live.streams.get(id);
+        !self.input.policy.force_conflicts && live.is_some_and(|live| live.owned.others.contains_key(tag))
+    }
+
     pub(super) fn block(&mut self, id: &StreamId) {
         self.blocked.insert(id.clone());
     }

@@ -9,6 +9,7 @@ use crate::model::{
 use crate::rules::{AliasTarget, alias_target};
 
 use super::builder::Builder;
+use super::streams::Verdict;
 use super::{is_copied, streams};
 
 pub(super) fn plan(builder: &mut Builder<'_>) {
@@ -32,6 +33,16 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
             builder.defer(id, Some(&tag.reference.name), DeferredAction::Follow, Some(&tag.origin), wait);
         } else {
             follow(builder, id, tag);
+        }
+    }
+    // The server leaves aliases inside a stream behind when it is written as a whole (semantics 2.3).
+    for (id, stream) in &desired.streams {
+        for tag in stream.tags.values() {
+            if let Some(AliasTarget::Own(_)) = alias_target(id, &tag.reference)
+                && !in_circle(builder, id, tag)
+            {
+                follow(builder, id, tag);
+            }
         }
     }
 }
@@ -97,8 +108,23 @@ fn write(builder: &mut Builder<'_>, id: &StreamId, tag: &DesiredTag) {
     if builder.is_blocked(id) {
         return;
     }
-    let Some(stream) = builder.predicted(id) else { return };
-    let Some((action, reason)) = streams::set_tag(id, stream, &tag.reference) else { return };
+    // What an earlier step has made of the stream says nothing about this tag.
+    let (action, reason) = match (builder.input.live.streams.get(id), builder.predicted(id)) {
+        (Some(live), Some(_)) => match streams::judge(builder, id, live, &tag.reference) {
+            Verdict::Nothing => return,
+            Verdict::Change(action, reason) => (*action, reason),
+            Verdict::Adopt => return builder.adopt(id, &tag.reference, &tag.origin),
+            Verdict::Theirs(wait) => {
+                let name = Some(&*tag.reference.name);
+                return builder.defer(id, name, DeferredAction::Reconcile, Some(&tag.origin), wait);
+            }
+        },
+        (None, Some(stream)) => match streams::set_tag(id, stream, &tag.reference) {
+            Some(step) => step,
+            None => return,
+        },
+        (_, None) => return,
+    };
     let mut requires = Vec::new();
     if let Some(source) = source(id, tag) {
         if let Observed::Unknown(ignorance) = builder.live(&source.stream)
@@ -119,8 +145,11 @@ fn at_head(builder: &Builder<'_>, source: &TagId) -> Option<Precondition> {
 
 /// Copies the source's image over once more if it differs.
 fn follow(builder: &mut Builder<'_>, id: &StreamId, tag: &DesiredTag) {
-    let Some(source) = source(id, tag) else { return };
+    let Some(source) = target(id, tag) else { return };
     let name = &tag.reference.name;
+    if builder.is_theirs(id, name) {
+        return;
+    }
     let head = |stream: Option<&ImageStream>, tag: &str| {
         stream.and_then(|stream| stream.head(tag)).map(|head| (head.image.clone(), head.docker_image_reference.clone()))
     };

@@ -23,12 +23,11 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
             continue;
         }
         let mut groups = Groups::default();
-        let others = builder.input.live.streams.get(id).map(|live| &live.owned.others);
-        let force = builder.input.policy.force_conflicts;
-        // An import would write the source of the tag as well: what somebody else applies is left alone.
-        let ours = |name: &String| force || others.is_none_or(|others| !others.contains_key(name));
-        let tags = stream.tags.values().filter(|tag| is_imported(&tag.reference) && ours(&tag.reference.name));
-        for tag in tags {
+        for tag in stream.tags.values().filter(|tag| is_imported(&tag.reference)) {
+            // An import would write the source of the tag as well: what somebody else applies is left alone.
+            if builder.is_theirs(id, &tag.reference.name) {
+                continue;
+            }
             match tag_import(builder, id, &tag.reference) {
                 Verdict::Nothing => {}
                 Verdict::Import(reason, item) => groups.add(reason, item, &tag.origin),

@@ -60,26 +60,44 @@ fn update(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream, live
         let action = Action::UpdateStream { stream: id.clone(), before, after };
         builder.step(action, Reason::Changed { fields }, Some(&stream.origin), Vec::new());
     }
-    let seen = seen(live);
     for tag in stream.tags.values().filter(|tag| !is_copied(id, tag)) {
-        let name = &tag.reference.name;
-        let other = live.owned.others.get(name).filter(|_| !builder.input.policy.force_conflicts);
-        match (set_tag(id, &seen, &tag.reference), other) {
-            (Some(_), Some(manager)) => {
-                let by = format!("`{manager}` applies this tag with another value; `--force-conflicts` takes it over");
-                let wait = Wait::NotOwned { by };
-                builder.defer(id, Some(name), DeferredAction::Reconcile, Some(&tag.origin), wait);
+        match judge(builder, id, live, &tag.reference) {
+            Verdict::Nothing => {}
+            Verdict::Change(action, reason) => builder.step(*action, reason, Some(&tag.origin), Vec::new()),
+            Verdict::Adopt => builder.adopt(id, &tag.reference, &tag.origin),
+            Verdict::Theirs(wait) => {
+                let name = Some(&*tag.reference.name);
+                builder.defer(id, name, DeferredAction::Reconcile, Some(&tag.origin), wait);
             }
-            (Some((action, reason)), None) => builder.step(action, reason, Some(&tag.origin), Vec::new()),
-            (None, None)
-                if live.owned.adopts
-                    && !live.owned.tags.contains_key(name)
-                    && !live.owned.others.contains_key(name) =>
-            {
-                builder.adopt(id, &tag.reference, &tag.origin);
-            }
-            (None, _) => {}
         }
+    }
+}
+
+/// What is to be done about the definition of a tag in a stream that is there.
+pub(super) enum Verdict {
+    Nothing,
+    Change(Box<Action>, Reason),
+    /// It is as it should be, and nobody keeps it so.
+    Adopt,
+    /// Somebody else applies it, with another value.
+    Theirs(Wait),
+}
+
+pub(super) fn judge(builder: &Builder<'_>, id: &StreamId, live: &LiveStream, wanted: &TagReference) -> Verdict {
+    let name = &wanted.name;
+    let other = live.owned.others.get(name).filter(|_| !builder.input.policy.force_conflicts);
+    match (set_tag(id, &seen(live), wanted), other) {
+        (Some(_), Some(manager)) => {
+            let by = format!("`{manager}` applies this tag with another value; `--force-conflicts` takes it over");
+            Verdict::Theirs(Wait::NotOwned { by })
+        }
+        (Some((action, reason)), None) => Verdict::Change(Box::new(action), reason),
+        (None, _)
+            if live.owned.adopts && !live.owned.tags.contains_key(name) && !live.owned.others.contains_key(name) =>
+        {
+            Verdict::Adopt
+        }
+        (None, _) => Verdict::Nothing,
     }
 }
 

@@ -16,6 +16,7 @@ mod definitions;
 mod example;
 mod hostile_registry;
 mod https;
+mod live_openshift;
 mod logins;
 mod manners;
 mod mirrors;

@@ -598,3 +598,34 @@ fn a_namespace_that_vanishes_in_the_middle_stops_what_is_in_it_and_nothing_else(
     );
     assert_eq!(world.streams.len(), 2);
 }
+
+#[test]
+fn aliases_that_the_server_leaves_behind_are_brought_along() {
+    let site = Site::new();
+    let chain = |from: &str| {
+        let text = format!(
+            "apiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata: {{name: chain}}\nspec:\n  tags:\n  - {{name: r, reference: true, from: {{kind: DockerImage, name: '{}'}}}}\n  - {{name: b, from: {{kind: ImageStreamTag, name: r}}}}\n  - {{name: a, from: {{kind: ImageStreamTag, name: b}}}}\n",
+            site.from(from)
+        );
+        std::fs::write(site.root().join("source/chain.yaml"), text).unwrap();
+    };
+    let id = StreamId::new("default", "chain");
+    let heads = || -> Vec<String> {
+        let world = site.cluster.world.lock().unwrap();
+        let lists = world.streams[&id].stream.status.tags.iter();
+        lists.map(|list| list.items[0].docker_image_reference.clone()).collect()
+    };
+    chain("1");
+    site.apply();
+    chain("2");
+    site.apply();
+    assert_eq!(heads(), vec![site.from("2"); 3]);
+    // One that somebody else has left behind is seen, too.
+    let alias = site.from("4");
+    site.cluster.world.lock().unwrap().streams.get_mut(&id).unwrap().stream.status.tags[0].items[0]
+        .docker_image_reference = alias;
+    let (code, out, err) = site.run(&["plan", "--exit-code"]);
+    assert!(code == 2 && out.contains("move a with default/chain:b"), "{code} {out}{err}");
+    site.apply();
+    assert_eq!(heads(), vec![site.from("2"); 3]);
+}

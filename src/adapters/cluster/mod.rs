@@ -4,7 +4,7 @@
 //! managed fields. `access` is the one client. [`Cluster`] looks (`live`, `workloads`) and writes (`write`): server-side apply for
 //! streams and tags, ImageStreamImport for images, DELETE of the ImageStreamTag for what goes. What server-side apply would
 //! leave behind (`tests/recorded/openshift/owned_imports.json`) is why every field of a tag is applied in words, and why tags are removed by
-//! DELETE. May name `api`, `model`, `ports` and `text`.
+//! DELETE. May name `api`, `model`, `ports`, `rules` and `text`.
 //! Tests: beside the code, `tests/it/openshift.rs`.
 
 mod access;
@@ -12,6 +12,7 @@ mod live;
 mod owned;
 mod reply;
 mod request;
+mod wanted;
 mod workloads;
 mod write;
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::api::ImageStream;
-use crate::model::Owned;
+use crate::api::{ImageStream, TagReference};
+use crate::model::{Owned, StreamId};
+use crate::rules::{AliasTarget, alias_target};
 use crate::text::inert;
 
 /// Annotations of ours, in no definition and no plan; each manager has its own, named by it.
@@ -131,6 +132,18 @@ impl Object {
     pub(super) fn claims(&self, manager: &str, tag: &str) -> bool {
         let key = format!("k:{}", serde_json::json!({ "name": tag }));
         self.fields(manager).is_some_and(|fields| fields["f:spec"]["f:tags"].get(&key).is_some())
+    }
+
+    /// Aliases of the stream itself that a manager has applied and that have not the image of what they follow.
+    pub(super) fn lagging(&self, id: &StreamId, manager: &str) -> Vec<String> {
+        let Ok(stream) = self.stream() else { return Vec::new() };
+        let head = |tag: &str| stream.head(tag).map(|head| (&head.image, &head.docker_image_reference));
+        let lags = |tag: &&TagReference| match alias_target(id, tag) {
+            Some(AliasTarget::Own(target)) => head(&target).is_some_and(|theirs| head(&tag.name) != Some(theirs)),
+            Some(AliasTarget::Other(_)) | None => false,
+        };
+        let lagging = stream.spec.tags.iter().filter(lags).map(|tag| tag.name.clone());
+        lagging.filter(|tag| self.claims(manager, tag)).collect()
     }
 
     /// Fields that other managers apply and that what is wanted would change, each with the manager.

@@ -1,20 +1,21 @@
 //! Changing the streams of a cluster: one step, one request that writes.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 
 use crate::adapters::lock;
-use crate::api::TagReference;
-use crate::model::{Action, ImportItem, ImportResult, Plan, Precondition, Report, StreamHeader, StreamId};
+use crate::model::{Action, ImportItem, ImportResult, Plan, Precondition, Report, StreamId, TagId};
 use crate::ports::{Command, Performed, PortError, Target};
 
 use super::access::Trouble;
 use super::owned::{Kept, Object};
 use super::reply::Imported;
+use super::wanted::Wanted;
 use super::{Cluster, reply, request};
 
 /// How often a write is tried that OpenShift's own controllers came before.
 const TRIES: u32 = 3;
+/// How many aliases in a row are brought along.
+const CHAIN: usize = 8;
 
 impl Target for Cluster {
     async fn perform(&self, command: Command<'_>) -> Result<Performed, PortError> {
@@ -30,10 +31,10 @@ impl Target for Cluster {
             }
             Action::DeleteTag { tag, .. } => self.delete_tag(stream, tag, &command.requires).await,
             Action::DeleteStream { .. } => self.delete_stream(stream, current.as_ref()).await,
-            Action::CreateStream { .. }
-            | Action::UpdateStream { .. }
-            | Action::SetTag { .. }
-            | Action::Follow { .. } => self.apply(stream, current.as_ref(), &command).await,
+            Action::Follow { tag, source, .. } => self.follow(stream, current.as_ref(), tag, source).await,
+            Action::CreateStream { .. } | Action::UpdateStream { .. } | Action::SetTag { .. } => {
+                self.apply(stream, current.as_ref(), &command).await
+            }
         };
         match result {
             Ok(performed) => Ok(performed),
@@ -141,12 +142,10 @@ impl Cluster {
         let mut current = current.cloned();
         for tries in 1.. {
             let mut wanted = Wanted::new(stream, current.as_ref(), &self.manager);
-            if let Err(message) = wanted.change(stream, command.action, &self.manager) {
-                return Ok(Performed::Refused { message });
-            }
+            wanted.change(command.action, &self.manager);
             self.mark(stream, current.as_ref(), &mut wanted, command.provenance.path);
             // What others apply is theirs. What was only written, by `oc` or an import, is put back: so much force is meant.
-            let conflicts = current.as_ref().map(|object| object.conflicts(&self.manager, &wanted.object));
+            let conflicts = current.as_ref().map(|object| object.conflicts(&self.manager, wanted.object()));
             if let Some(conflicts) = conflicts.filter(|conflicts| !conflicts.is_empty() && !self.force) {
                 return Ok(Performed::Refused { message: conflict(&conflicts) });
             }
@@ -171,9 +170,9 @@ impl Cluster {
                     let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
                     wanted.forget(&Kept::Created.key(&self.manager));
                     let (object, _) = self.send_apply(stream, &wanted, true).await?;
-                    return Ok(self.applied(stream, object));
+                    return self.settled(stream, object).await;
                 }
-                Ok((object, _)) => return Ok(self.applied(stream, object)),
+                Ok((object, _)) => return self.settled(stream, object).await,
             }
         }
         Err(Trouble::Lost("it was tried too often".to_owned()))
@@ -181,9 +180,54 @@ impl Cluster {
 
     /// Applies; also says whether the stream is new.
     async fn send_apply(&self, stream: &StreamId, wanted: &Wanted, force: bool) -> Result<(Object, bool), Trouble> {
-        let request = request::apply(stream, &wanted.object, &self.manager, force);
+        let request = request::apply(stream, wanted.object(), &self.manager, force);
         let (status, body) = self.connection.exchange(request).await?;
         Ok((reply::object(&body).map_err(Trouble::Lost)?, status == http::StatusCode::CREATED))
+    }
+
+    /// Aliases of the stream itself follow what was written, along the whole chain. The server leaves some behind (semantics 2.3
+    /// and 2.4): those of ours are written once more, spelled in the other way, which for it is a change.
+    async fn settled(&self, stream: &StreamId, mut object: Object) -> Result<Performed, Trouble> {
+        for _ in 0..CHAIN {
+            let lagging = object.lagging(stream, &self.manager);
+            if lagging.is_empty() {
+                break;
+            }
+            let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
+            lagging.iter().for_each(|tag| wanted.spell_again(stream, tag));
+            object = self.send_apply(stream, &wanted, true).await?.0;
+        }
+        Ok(self.applied(stream, object))
+    }
+
+    /// Takes the image of another tag over once more. Of the own stream the name is spelled in another way; of another one
+    /// there is no other way, so the tag names the image itself for a moment (semantics 2.3 and 1.7).
+    async fn follow(
+        &self,
+        stream: &StreamId,
+        current: Option<&Object>,
+        tag: &str,
+        source: &TagId,
+    ) -> Result<Performed, Trouble> {
+        let Some(current) = current.filter(|object| object.claims(&self.manager, tag)) else {
+            return Ok(Performed::Refused { message: format!("the tag `{tag}` is not one that we apply") });
+        };
+        let mut wanted = Wanted::new(stream, Some(current), &self.manager);
+        if source.stream == *stream {
+            wanted.spell_again(stream, tag);
+            let (object, _) = self.send_apply(stream, &wanted, true).await?;
+            return self.settled(stream, object).await;
+        }
+        let theirs = self.look(&source.stream).await?.and_then(|object| object.stream().ok()).unwrap_or_default();
+        let Some(head) = theirs.head(&source.tag) else {
+            return Ok(Performed::Refused { message: format!("`{source}` has no image any more") });
+        };
+        wanted.detour(tag, &source.stream, &head.image);
+        let (object, _) = self.send_apply(stream, &wanted, true).await?;
+        let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
+        wanted.back(tag, current);
+        let (object, _) = self.send_apply(stream, &wanted, true).await?;
+        self.settled(stream, object).await
     }
 
     /// Writes down where a stream is defined, and from which part of the source it is written. While it still has what was
@@ -237,9 +281,10 @@ impl Cluster {
         };
         let Imported { stream: object, images: results } = reply::imported(&body).map_err(Trouble::Lost)?;
         let object = object.ok_or_else(|| Trouble::Lost("the import says nothing of the stream".to_owned()))?;
-        let mut performed = self.applied(stream, object.clone());
+        let mut performed = self.settled(stream, object.clone()).await?;
         if let Some(repository) = repository {
             // Only now are all its tags there: an import that was interrupted goes on.
+            let object = lock(&self.left).get(stream).cloned().unwrap_or(object);
             let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
             wanted.annotate(&Kept::Imported.key(&self.manager), repository);
             performed = self.applied(stream, self.send_apply(stream, &wanted, true).await?.0);
@@ -291,7 +336,7 @@ impl Cluster {
         match self.look(stream).await? {
             Some(object) if object.claims(&self.manager, tag) => {
                 let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
-                wanted.tags().retain(|other| other["name"] != tag);
+                wanted.drop_tag(tag);
                 self.mark(stream, Some(&object), &mut wanted, "");
                 let (object, _) = self.send_apply(stream, &wanted, true).await?;
                 Ok(self.applied(stream, object))
@@ -306,127 +351,6 @@ impl Cluster {
         self.connection.send(request::delete_stream(stream, object.uid(), object.version())).await?;
         self.forget(stream);
         Ok(Performed::Applied { now: None })
-    }
-}
-
-/// Everything that we want of a stream: what we have applied so far, changed.
-struct Wanted {
-    object: Value,
-}
-
-impl Wanted {
-    /// What we have applied, at the version it was seen with, so that no write in between is lost.
-    fn new(stream: &StreamId, current: Option<&Object>, manager: &str) -> Self {
-        let mut object = current.map_or_else(
-            || json!({"apiVersion": crate::api::IMAGE_API_VERSION, "kind": "ImageStream"}),
-            |object| object.applied(manager),
-        );
-        let metadata = at(&mut object, &["metadata"]);
-        metadata.insert("name".to_owned(), stream.name.as_str().into());
-        metadata.insert("namespace".to_owned(), stream.namespace.as_str().into());
-        if let Some(current) = current {
-            metadata.insert("resourceVersion".to_owned(), current.version().into());
-        }
-        Self { object }
-    }
-
-    /// What a step changes.
-    fn change(&mut self, stream: &StreamId, action: &Action, manager: &str) -> Result<(), String> {
-        match action {
-            Action::CreateStream { header, tags, .. } => {
-                self.header(&StreamHeader::default(), header);
-                tags.iter().for_each(|tag| self.tag(tag));
-                self.annotate(&Kept::Created.key(manager), "true");
-                Ok(())
-            }
-            Action::UpdateStream { before, after, .. } => {
-                self.header(before, after);
-                Ok(())
-            }
-            Action::SetTag { after, .. } => {
-                self.tag(after);
-                Ok(())
-            }
-            Action::Follow { tag, .. } => self.spell_again(stream, tag),
-            Action::Import { .. } | Action::DeleteTag { .. } | Action::DeleteStream { .. } => Ok(()),
-        }
-    }
-
-    fn header(&mut self, before: &StreamHeader, after: &StreamHeader) {
-        let StreamHeader { labels, annotations, lookup_policy, docker_image_repository } = after;
-        for (name, was, is) in [("labels", &before.labels, labels), ("annotations", &before.annotations, annotations)] {
-            let map = at(&mut self.object, &["metadata", name]);
-            map.retain(|key, _| !was.contains_key(key) || is.contains_key(key));
-            map.extend(is.iter().map(|(key, value)| (key.clone(), value.as_str().into())));
-        }
-        let spec = at(&mut self.object, &["spec"]);
-        spec.insert("lookupPolicy".to_owned(), json!({"local": lookup_policy.local}));
-        if docker_image_repository.is_empty() {
-            spec.remove("dockerImageRepository");
-        } else {
-            spec.insert("dockerImageRepository".to_owned(), docker_image_repository.as_str().into());
-        }
-    }
-
-    fn annotate(&mut self, key: &str, value: &str) {
-        at(&mut self.object, &["metadata", "annotations"]).insert(key.to_owned(), value.into());
-    }
-
-    fn forget(&mut self, key: &str) {
-        at(&mut self.object, &["metadata", "annotations"]).remove(key);
-    }
-
-    fn tags(&mut self) -> &mut Vec<Value> {
-        let tags = at(&mut self.object, &["spec"]).entry("tags").or_insert_with(|| Value::Array(Vec::new()));
-        if !tags.is_array() {
-            *tags = Value::Array(Vec::new());
-        }
-        tags.as_array_mut().expect("it was made an array")
-    }
-
-    /// Every field in words: what an import has set and nobody owns is put back only by applying it.
-    fn tag(&mut self, tag: &TagReference) {
-        let TagReference { name, annotations, from, reference, generation: _, import_policy, reference_policy } = tag;
-        let mut value = json!({
-            "name": name,
-            "reference": reference,
-            "importPolicy": {
-                "importMode": import_policy.import_mode,
-                "insecure": import_policy.insecure,
-                "scheduled": import_policy.scheduled,
-            },
-            "referencePolicy": {"type": reference_policy.kind},
-        });
-        if let Some(from) = from {
-            value["from"] = json!(from);
-        }
-        if !annotations.is_empty() {
-            value["annotations"] = json!(annotations);
-        }
-        let tags = self.tags();
-        tags.retain(|other| other["name"] != name.as_str());
-        tags.push(value);
-    }
-
-    /// Names the same tag in another way: for the server that is a change, and it takes the image over anew (semantics 2.3).
-    fn spell_again(&mut self, stream: &StreamId, name: &str) -> Result<(), String> {
-        let tag = self.tags().iter_mut().find(|tag| tag["name"] == name);
-        let from = tag.and_then(|tag| tag.get_mut("from")).and_then(Value::as_object_mut);
-        let from = from.ok_or_else(|| format!("the tag `{name}` is not one that we apply"))?;
-        match from.get("namespace").and_then(Value::as_str) {
-            Some(namespace) if namespace == stream.namespace => {
-                from.remove("namespace");
-            }
-            None | Some("") => {
-                from.insert("namespace".to_owned(), stream.namespace.as_str().into());
-            }
-            Some(other) => {
-                return Err(format!(
-                    "`{name}` copies a tag of the namespace `{other}`, which cannot be asked for anew on a cluster yet; write it again with `oc tag`"
-                ));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -453,20 +377,4 @@ fn stale(stream: &StreamId, seen: Option<&Object>, actual: String) -> Performed 
     let precondition =
         Precondition::ResourceVersion { stream: stream.clone(), version: of(Object::version), uid: of(Object::uid) };
     Performed::Stale { precondition, actual }
-}
-
-/// A map inside a map, made where it is missing.
-fn at<'a>(value: &'a mut Value, path: &[&str]) -> &'a mut Map<String, Value> {
-    let mut place = value;
-    for key in path {
-        if !place.is_object() {
-            *place = Value::Object(Map::new());
-        }
-        let map = place.as_object_mut().expect("it was made a map");
-        place = map.entry(*key).or_insert_with(|| Value::Object(Map::new()));
-    }
-    if !place.is_object() {
-        *place = Value::Object(Map::new());
-    }
-    place.as_object_mut().expect("it was made a map")
 }

@@ -1,7 +1,7 @@
 //! Streams: reading, creating, the four ways to change, deleting.
 
 use serde_json::{Value, json};
-use streamkeeper::api::ImageStream;
+use streamkeeper::api::{ImageStream, TagReference};
 use streamkeeper::model::StreamId;
 use streamkeeper::rules;
 
@@ -151,6 +151,7 @@ impl World {
         match self.perform(id, &rules::Request::Update(&stream)) {
             Ok(stream) => {
                 let mut stored = Stored { stream: stream.unwrap(), ..before.clone() };
+                Self::leave_aliases_behind(id, Some(&before), &mut stored.stream);
                 stored.stream.metadata.namespace.clone_from(&id.namespace);
                 self.wrote(&mut stored, Some(&before), query);
                 let object = self.store(id, stored);
@@ -159,6 +160,24 @@ impl World {
             }
             Err(reply) => reply,
         }
+    }
+
+    /// What a write of a whole stream leaves behind: aliases whose own definition did not change (semantics 2.3).
+    fn leave_aliases_behind(id: &StreamId, before: Option<&Stored>, stream: &mut ImageStream) {
+        let Some(before) = before.map(|before| &before.stream) else { return };
+        let names: Vec<String> = stream.spec.tags.iter().map(|tag| tag.name.clone()).collect();
+        for name in names {
+            let (was, is) = (before.spec_tag(&name), stream.spec_tag(&name));
+            let own = is.and_then(|tag| rules::alias_target(id, tag));
+            let from = |tag: Option<&TagReference>| {
+                tag.map(|tag| (tag.from.clone(), tag.reference, tag.import_policy.import_mode))
+            };
+            if matches!(own, Some(rules::AliasTarget::Own(_))) && from(was) == from(is) {
+                stream.status.tags.retain(|list| list.tag != name);
+                stream.status.tags.extend(before.status_tag(&name).cloned());
+            }
+        }
+        stream.status.tags.sort_by(|one, other| one.tag.cmp(&other.tag));
     }
 
     pub(super) fn patch(&mut self, id: &StreamId, request: &Request, query: &Query) -> Reply {
@@ -231,6 +250,7 @@ impl World {
         match self.perform(id, &means) {
             Ok(stream) => {
                 stored.stream = stream.unwrap();
+                Self::leave_aliases_behind(id, before.as_ref(), &mut stored.stream);
                 let object = if dry { Self::object(&stored) } else { self.store(id, stored) };
                 if !dry {
                     self.settle(id);
