@@ -32,8 +32,10 @@ pub(super) fn read(lowering: &mut Lowering<'_>, node: &Node) -> FoundStream {
     header.origin = reader.origin(metadata.get("name").map_or(node.span, |name| name.span));
     if let Some(labels) = metadata.get("labels") {
         header.labels = reader.text_map(labels, "metadata.labels");
+        check_names(reader, labels, "a label", true);
     }
     if let Some(annotations) = metadata.get("annotations") {
+        check_names(reader, annotations, "an annotation", false);
         header.annotations = reader.text_map(annotations, "metadata.annotations");
         check_annotations(reader, annotations, &mut header.annotations);
     }
@@ -55,6 +57,41 @@ pub(super) fn read(lowering: &mut Lowering<'_>, node: &Node) -> FoundStream {
     tags.shrink_to_fit();
     header.content = content(&header, &tags);
     FoundStream { id, header, tags, findings: 0..0 }
+}
+
+/// Reports labels and annotations whose names, or values, the server refuses.
+fn check_names(reader: &mut Reader<'_>, map: &Node, what: &str, values_too: bool) {
+    for entry in map.entries() {
+        let key = entry.key.text().unwrap_or_default();
+        let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+        let is_host = |prefix: &str| {
+            let part = |part: &str| {
+                is_name(part) && !part.contains('_') && part.bytes().all(|byte| !byte.is_ascii_uppercase())
+            };
+            prefix.len() <= 253 && prefix.split('.').all(part)
+        };
+        let is_right = is_name(name) && prefix.is_none_or(is_host);
+        if !is_right && !has_placeholder(key) {
+            let message = format!("`{}` is not the name of {what}", inert(key, 120));
+            let help = "write letters, digits, `-`, `_` and `.`, at most 63, after a DNS name and `/` if there is one";
+            reader.report(reader.finding(Code::InvalidLabel, &entry.key, message).help(help));
+        }
+        let value = entry.value.text().filter(|value| values_too && !has_placeholder(value)).unwrap_or_default();
+        if !value.is_empty() && !is_name(value) {
+            let message = format!("`{}` is not the value of a label", inert(value, 120));
+            let help = "write letters, digits, `-`, `_` and `.`, at most 63, or keep the text in an annotation";
+            reader.report(reader.finding(Code::InvalidLabel, &entry.value, message).help(help));
+        }
+    }
+}
+
+/// Letters and digits, with `-`, `_` and `.` between them, at most 63.
+fn is_name(text: &str) -> bool {
+    let end = |char: char| char.is_ascii_alphanumeric();
+    (1..=63).contains(&text.len())
+        && text.starts_with(end)
+        && text.ends_with(end)
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 /// Identifies what a stream says, wherever it stands.

@@ -101,6 +101,7 @@ codes! {
     PolicyValue: SK208, "policy-value", Error, "a policy with a value that does not exist";
     RepositoryReference: SK209, "repository-reference", Error, "`dockerImageRepository` with a tag or a digest";
     Placeholder: SK210, "placeholder", Error, "an unexpanded placeholder";
+    InvalidLabel: SK211, "invalid-label", Error, "a label or annotation that the server refuses";
     ScheduledKind: SK220, "scheduled-kind", Error, "`scheduled` on a tag that is not imported";
     ScheduledDigest: SK221, "scheduled-digest", Warning, "`scheduled` on a digest";
     ScheduledReference: SK222, "scheduled-reference", Warning, "`scheduled` together with `reference`";
@@ -132,10 +133,10 @@ impl Code {
     /// can neither be lowered nor waived.
     pub fn is_binding(self) -> bool {
         use Code::{
-            DuplicateKey, DuplicateStream, DuplicateTag, FromKind, GuessedTagName, IncompleteFrom, InvalidSyntax,
-            MalformedReference, MissingName, NotUtf8, ParameterType, ParameterValue, Placeholder, PolicyValue,
-            RepositoryReference, ScheduledKind, StreamName, TooComplex, TooLarge, TooManyFiles, UnknownKind,
-            UnknownVersion, UnreadableFile, WrongType,
+            DuplicateKey, DuplicateStream, DuplicateTag, FromKind, GuessedTagName, IncompleteFrom, InvalidLabel,
+            InvalidSyntax, MalformedReference, MissingName, NotUtf8, ParameterType, ParameterValue, Placeholder,
+            PolicyValue, RepositoryReference, ScheduledKind, StreamName, TooComplex, TooLarge, TooManyFiles,
+            UnknownKind, UnknownVersion, UnreadableFile, WrongType,
         };
         matches!(
             self,
@@ -156,6 +157,7 @@ impl Code {
                 | DuplicateStream
                 | IncompleteFrom
                 | FromKind
+                | InvalidLabel
                 | MalformedReference
                 | PolicyValue
                 | RepositoryReference

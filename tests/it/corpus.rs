@@ -315,7 +315,7 @@ fn apply_then_plan_is_empty_for_every_repository() {
     // The same on a cluster: its answers are its own, and the second plan is empty all the same.
     let cluster = OpenShift::start();
     std::fs::write(work.path().join("kubeconfig"), cluster.kubeconfig()).unwrap();
-    let (mut repositories, mut streams, mut steps) = (0, 0, 0);
+    let (mut repositories, mut streams, mut steps, mut followers) = (0, 0, 0, 0);
     for entry in std::fs::read_dir(folder.join("streams")).unwrap() {
         let source = entry.unwrap().path();
         let (source, store) = (source.to_str().unwrap(), format!("store-{repositories}"));
@@ -348,6 +348,28 @@ fn apply_then_plan_is_empty_for_every_repository() {
         let (_, out, err) = call([arguments(&["plan", "--format", "json"]), to.to_vec()].concat());
         let plan: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{source}: {error} {err}"));
         assert_eq!(plan["steps"], Value::Array(Vec::new()), "{source} on the cluster");
+        // Then OpenShift's own controllers do what they do: import everything again, and give workloads their images.
+        {
+            let mut world = cluster.world.lock().unwrap();
+            world.triggers = true;
+            let ids: Vec<_> = world.streams.keys().cloned().collect();
+            for id in ids {
+                world.import_controller(&id, true);
+                let tags: Vec<String> =
+                    world.streams[&id].stream.spec.tags.iter().map(|tag| tag.name.clone()).collect();
+                for tag in tags {
+                    let tag = format!("{}:{tag}", id.name);
+                    let mut follower = crate::workloads::workload("Deployment", &tag, &tag);
+                    follower["metadata"]["namespace"] = id.namespace.clone().into();
+                    world.deploy("deployments", &follower);
+                    followers += 1;
+                }
+            }
+        }
+        let (_, out, err) = call([arguments(&["plan", "--format", "json"]), to.to_vec()].concat());
+        let plan: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{source}: {error} {err}"));
+        assert_eq!(plan["steps"], Value::Array(Vec::new()), "{source} on the cluster, after its controllers");
     }
+    assert!(followers > 1000, "{followers} workloads follow");
     eprintln!("{repositories} repositories, {streams} streams, {steps} steps, {} images", references.len());
 }

@@ -150,21 +150,50 @@ impl Live {
         tags.filter_map(head).collect()
     }
 
+    /// Gives the user `streamkeeper-test` the role of the example, in the first namespace.
+    fn bind_role(&self) {
+        let namespace = self.namespaces[0].clone();
+        let text = std::fs::read_to_string(manifest_folder().join("examples/openshift/rbac-namespaced.yaml")).unwrap();
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        for mut object in documents {
+            let resource = if object["kind"] == "Role" { "roles" } else { "rolebindings" };
+            if object["kind"] == "RoleBinding" {
+                object["subjects"] =
+                    json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "streamkeeper-test"}]);
+            }
+            let path = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/{resource}");
+            let (status, body) = self.call("POST", &path, Some(("application/json", object)));
+            assert_eq!(status, 201, "{body}");
+        }
+        // Who is refused once is refused for ten seconds more, so the role has to have been heard of before it is used.
+        std::thread::sleep(Duration::from_secs(2));
+    }
+
     /// Takes away what earlier runs have left.
     fn clean(&self) {
+        self.clean_streams();
         for namespace in &self.namespaces {
             for kind in [
-                format!("{STREAMS}/namespaces/{namespace}/imagestreams"),
                 format!("/apis/apps/v1/namespaces/{namespace}/deployments"),
                 format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"),
                 format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles"),
             ] {
-                let (_, list) = self.call("GET", &kind, None);
-                for item in list["items"].as_array().into_iter().flatten() {
-                    let name = item["metadata"]["name"].as_str().unwrap();
-                    self.call("DELETE", &format!("{kind}/{name}"), None);
-                }
+                self.delete_all(&kind);
             }
+        }
+    }
+
+    fn clean_streams(&self) {
+        for namespace in &self.namespaces {
+            self.delete_all(&format!("{STREAMS}/namespaces/{namespace}/imagestreams"));
+        }
+    }
+
+    fn delete_all(&self, kind: &str) {
+        let (_, list) = self.call("GET", kind, None);
+        for item in list["items"].as_array().into_iter().flatten() {
+            let name = item["metadata"]["name"].as_str().unwrap();
+            self.call("DELETE", &format!("{kind}/{name}"), None);
         }
     }
 }
@@ -293,19 +322,7 @@ fn two_instances_share_a_stream() {
 #[test]
 fn the_example_role_is_enough() {
     let Some(live) = Live::open() else { return };
-    let namespace = live.namespaces[0].clone();
-    let text = std::fs::read_to_string(manifest_folder().join("examples/openshift/rbac-namespaced.yaml")).unwrap();
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-    for mut object in documents {
-        let resource = if object["kind"] == "Role" { "roles" } else { "rolebindings" };
-        if object["kind"] == "RoleBinding" {
-            object["subjects"] =
-                json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "streamkeeper-test"}]);
-        }
-        let path = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/{resource}");
-        let (status, body) = live.call("POST", &path, Some(("application/json", object)));
-        assert_eq!(status, 201, "{body}");
-    }
+    live.bind_role();
     let run = |arguments: &[&str]| live.run(&[arguments, &["--as", "streamkeeper-test"]].concat());
     live.define("app", &["1", "2"]);
     let (code, out, err) = run(&["apply", "--yes"]);
@@ -392,6 +409,55 @@ fn aliases_follow_along_the_whole_chain_and_over_streams() {
     // Their definitions are again what Git says.
     let spec = live.stream("copies").unwrap()["spec"].to_string();
     assert!(!spec.contains("ImageStreamImage") && !spec.contains("\"reference\":true"), "{spec}");
+}
+
+/// Every repository of the corpus: what the server makes of its streams is no difference to what was applied. Its images are
+/// out of reach, so none is imported, by us at least.
+#[test]
+fn the_corpus_is_no_drift() {
+    let Some(live) = Live::open() else { return };
+    let folder = manifest_folder().join("../shared/corpus/streams");
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        eprintln!("skipped: no corpus beside the project");
+        return;
+    };
+    // Definitions name namespaces of their own: this account can reach none of them.
+    live.bind_role();
+    let config = format!(
+        "fieldManager: streamkeeper-live\nnamespace: {}\npolicy: {{allowedRegistriesForImport: [{{domainName: nowhere.invalid}}]}}\n",
+        live.namespaces[0]
+    );
+    std::fs::write(live.folder.path().join("config.yaml"), config).unwrap();
+    let (mut repositories, mut streams) = (0, 0);
+    for entry in entries {
+        let source = entry.unwrap().path();
+        let run = |arguments: &[&str]| {
+            let mut command = program(live.folder.path());
+            command.args(arguments).args(["--format", "json", "--quiet", "--config", "config.yaml"]);
+            command
+                .args(["--as", "streamkeeper-test", "--target", "openshift", "-s"])
+                .arg(&source)
+                .arg("--kubeconfig")
+                .arg(&live.kubeconfig);
+            let (_, out, err) = outcome(command.output().unwrap());
+            serde_json::from_str::<Value>(&out).unwrap_or_else(|error| panic!("{}: {error}: {err}", source.display()))
+        };
+        let report = run(&["apply", "--yes"]);
+        for outcome in report["outcomes"].as_object().unwrap().values() {
+            // The namespace `openshift` may be seen by everybody, and not written.
+            let elsewhere = outcome.to_string().contains("is forbidden: User") || outcome["skipped"].is_object();
+            assert!(*outcome == "applied" || elsewhere, "{}: {outcome}", source.display());
+            streams += usize::from(*outcome == "applied");
+        }
+        let plan = run(&["plan"]);
+        for step in plan["steps"].as_array().unwrap() {
+            let action = step["action"].as_object().unwrap().values().next().unwrap();
+            assert_eq!(action["stream"]["namespace"], "openshift", "{}: {step}", source.display());
+        }
+        repositories += 1;
+        live.clean_streams();
+    }
+    assert!(repositories > 100 && streams > 800, "{repositories} repositories, {streams} steps");
 }
 
 #[test]

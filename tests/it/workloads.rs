@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::site::Site;
 
 /// A workload of that kind with one container `web`, whose image follows a tag.
-fn workload(kind: &str, name: &str, tag: &str) -> Value {
+pub fn workload(kind: &str, name: &str, tag: &str) -> Value {
     let template =
         json!({"spec": {"containers": [{"name": "web", "image": "placeholder"}, {"name": "side", "image": "side:1"}]}});
     let base = if kind == "CronJob" { "spec.jobTemplate.spec.template.spec" } else { "spec.template.spec" };
