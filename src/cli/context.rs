@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use crate::adapters::git::{self, Location};
 use crate::adapters::registry::Registries;
 use crate::adapters::store::{Cache, Reader};
-use crate::config::{Config, FILE_NAME};
+use crate::config::{Config, FILE_NAME, ImportConfig};
 use crate::definitions::{ReadOptions, Ruling, SeverityRule, Waiver};
-use crate::model::{Policy, Refresh, RemovalLimit, StreamId};
+use crate::model::{Policy, Refresh, RemovalLimit, Schedule, StreamId};
 use crate::ports::{BlobReader, Entry, Source};
 use crate::reconcile::{self, Limits, ReadSource, Reading, Selection};
 use crate::rules::Server;
@@ -162,6 +162,11 @@ impl Context {
         let mut policy = self.config.policy();
         policy.images_per_import = live.images_per_import();
         policy.force_conflicts = planning.force_conflicts;
+        policy.schedule = match (live, self.config.import) {
+            (Live::Store(_), _) => Schedule::Ours,
+            (Live::Cluster(_), Some(ImportConfig::Ours)) => Schedule::TakenOver,
+            (Live::Cluster(_), Some(ImportConfig::Openshift) | None) => Schedule::Server,
+        };
         // Two sources that write as the same manager would each take away what the other one has put there.
         if matches!(live, Live::Cluster(_)) && self.config.field_manager.is_none() {
             let by = "`fieldManager` is not set in the config: on a cluster, only what was written under a name of this source's own is removed";

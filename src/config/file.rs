@@ -23,6 +23,8 @@ pub struct Config {
     /// On a cluster, the field manager that what is applied belongs to: a name of this source's alone. `streamkeeper` when it
     /// is not given, and then nothing is removed.
     pub field_manager: Option<String>,
+    /// Who imports `scheduled` tags of a cluster when they move; OpenShift, when it is not given.
+    pub import: Option<ImportConfig>,
     /// Namespace of definitions that name none; `default` when it is not given.
     pub namespace: Option<String>,
     /// Glob patterns: only files that match one are read. Without any, every `.yaml`, `.yml`, `.json` and extensionless file.
@@ -62,6 +64,16 @@ pub enum TargetConfig {
     Openshift,
     /// A cluster, which is asked what it is.
     Auto,
+}
+
+/// Who imports `scheduled` tags of a cluster when they move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ImportConfig {
+    /// OpenShift's own controller, every 15 minutes; plans tell what is newer upstream.
+    Openshift,
+    /// Streamkeeper, as a step of its plans: `scheduled` is taken out of what is written to the cluster.
+    Ours,
 }
 
 /// How much is read of a source.

@@ -10,8 +10,8 @@ mod registries;
 
 pub use duration::Interval;
 pub use file::{
-    Config, ConfigError, FindingRules, FindingSeverity, LimitConfig, MaxRemovals, PolicyConfig, TargetConfig,
-    WaiverConfig,
+    Config, ConfigError, FindingRules, FindingSeverity, ImportConfig, LimitConfig, MaxRemovals, PolicyConfig,
+    TargetConfig, WaiverConfig,
 };
 pub use registries::{AllowedRegistryConfig, MirrorConfig, MirrorSourcePolicy, PullConfig, RegistryConfig};
 

@@ -402,6 +402,13 @@ pub enum Wait {
         /// The image the tag has.
         current: String,
     },
+    /// The upstream tag has another image, and the server imports it on its own schedule.
+    Scheduled {
+        /// The image upstream.
+        upstream: Digest,
+        /// The image the tag has.
+        current: String,
+    },
     /// A rule forbids it.
     Refused {
         /// Which, and why.
@@ -415,9 +422,16 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    /// Nothing has to wait. Tags that are behind and not followed wait for nobody.
+    /// Nothing has to wait. Tags that are behind and not followed, or not by us, wait for nobody.
     pub fn is_complete(&self) -> bool {
-        self.deferred.iter().all(|deferred| matches!(deferred.wait, Wait::Behind { .. }))
+        self.deferred.iter().all(|deferred| deferred.wait.is_note())
+    }
+}
+
+impl Wait {
+    /// It is told, and nothing is missing.
+    pub fn is_note(&self) -> bool {
+        matches!(self, Self::Behind { .. } | Self::Scheduled { .. })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the config allows a plan to do.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
@@ -31,6 +32,8 @@ pub struct Policy {
     pub no_removals: Option<String>,
     /// Tags that another manager applies are taken over.
     pub force_conflicts: bool,
+    /// Who imports scheduled tags when they move.
+    pub schedule: Schedule,
 }
 
 /// How many removals one run may make.
@@ -40,6 +43,17 @@ pub enum RemovalLimit {
     Fifth,
     /// Exactly so many.
     Count(usize),
+}
+
+/// Who imports scheduled tags when they move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// We do, and nobody else would.
+    Ours,
+    /// We do, where the server would as well: `scheduled` is taken out of what is written to it.
+    TakenOver,
+    /// The server does, every 15 minutes; what is newer upstream is only told.
+    Server,
 }
 
 /// What to import although it is not due.
@@ -67,11 +81,22 @@ impl Default for Policy {
             images_per_import: usize::MAX,
             no_removals: None,
             force_conflicts: false,
+            schedule: Schedule::Ours,
         }
     }
 }
 
 impl Policy {
+    /// A tag as it is written to the target.
+    pub fn written<'t>(&self, tag: &'t TagReference) -> Cow<'t, TagReference> {
+        if self.schedule != Schedule::TakenOver || !tag.import_policy.scheduled {
+            return Cow::Borrowed(tag);
+        }
+        let mut tag = tag.clone();
+        tag.import_policy.scheduled = false;
+        Cow::Owned(tag)
+    }
+
     /// How old the answer of a registry on a tag may grow.
     pub fn interval(&self, tag: &TagReference) -> SignedDuration {
         if tag.import_policy.scheduled { self.schedule_interval } else { self.check_interval }

@@ -3,7 +3,8 @@
 use crate::api::{ImageStream, TagReference};
 use crate::model::{
     Action, Cause, DeferredAction, DesiredStream, Digest, Ignorance, ImageReference, ImportFailure, ImportItem,
-    ImportResult, Observed, Origin, PlatformImage, Question, Reason, Resolution, StreamId, Wait, import_order,
+    ImportResult, Observed, Origin, PlatformImage, Question, Reason, Resolution, Schedule, StreamId, Wait,
+    import_order,
 };
 use crate::rules::{choose_image, is_imported, platform};
 
@@ -101,10 +102,11 @@ fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference) -> Verdi
         let asked = question.reference.to_string();
         return Verdict::Wait(Wait::Unknown(Ignorance::new(asked, Cause::Incomplete, detail)));
     }
+    let by_server = tag.import_policy.scheduled && builder.input.policy.schedule == Schedule::Server;
     let Some(reason) = due else {
         // Not due: only what is known anyway is looked at.
         return match (chosen, head) {
-            (None, Some(_)) if tag.import_policy.scheduled => match answer {
+            (None, Some(_)) if tag.import_policy.scheduled && !by_server => match answer {
                 Some(Observed::Unknown(ignorance)) => Verdict::Wait(Wait::Unknown(ignorance.clone())),
                 Some(Observed::Absent) => {
                     let rule = format!("`{}` is no longer there; the tag keeps its image", question.reference);
@@ -113,9 +115,12 @@ fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference) -> Verdi
                 Some(Observed::Known(_)) | None => Verdict::Nothing,
             },
             (Some(digest), Some(head)) if head.image != digest.as_str() && question.reference.digest.is_none() => {
-                if tag.import_policy.scheduled {
+                if by_server {
+                    let current = head.docker_image_reference.clone();
+                    Verdict::Wait(Wait::Scheduled { upstream: digest, current })
+                } else if tag.import_policy.scheduled {
                     let reason = moved(builder, tag, answer, &head.image);
-                    Verdict::Import(reason, item(tag, ImportResult::Image { digest }))
+                    Verdict::Import(reason, item(builder, tag, ImportResult::Image { digest }))
                 } else {
                     Verdict::Wait(Wait::Behind { upstream: digest, current: head.docker_image_reference.clone() })
                 }
@@ -124,7 +129,7 @@ fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference) -> Verdi
         };
     };
     match (answer, chosen) {
-        (_, Some(digest)) => Verdict::Import(reason, item(tag, ImportResult::Image { digest })),
+        (_, Some(digest)) => Verdict::Import(reason, item(builder, tag, ImportResult::Image { digest })),
         (Some(Observed::Absent), None) => {
             let failure = not_found(&question.reference);
             let known = stream.status_tag(&tag.name).is_some_and(|list| {
@@ -134,7 +139,7 @@ fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference) -> Verdi
                 // Written down already; it stays so until the registry or the definition changes.
                 return Verdict::Wait(Wait::Refused { rule: failure.message });
             }
-            Verdict::Import(reason, item(tag, ImportResult::Failure(failure)))
+            Verdict::Import(reason, item(builder, tag, ImportResult::Failure(failure)))
         }
         (Some(Observed::Unknown(ignorance)), None) => Verdict::Wait(Wait::Unknown(ignorance.clone())),
         (None | Some(Observed::Known(_)), None) => {
@@ -169,11 +174,11 @@ fn image(builder: &Builder<'_>, tag: &TagReference, resolution: &Resolution) -> 
     choose_image(tag, resolution, builder.input.server).cloned()
 }
 
-fn item(tag: &TagReference, result: ImportResult) -> ImportItem {
+fn item(builder: &Builder<'_>, tag: &TagReference, result: ImportResult) -> ImportItem {
     ImportItem {
         tag: tag.name.clone(),
         from: tag.from.as_ref().map(|from| from.name.clone()).unwrap_or_default(),
-        import_policy: tag.import_policy,
+        import_policy: builder.input.policy.written(tag).import_policy,
         reference_policy: tag.reference_policy,
         result,
     }

@@ -48,7 +48,9 @@ pub(super) fn leaving(live: &LiveStream) -> Option<Wait> {
 
 /// A new stream with the tags that name no other stream: those others may not be there yet.
 fn create(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream) {
-    let tags = stream.tags.values().filter(|tag| !is_copied(id, tag)).map(|tag| tag.reference.clone()).collect();
+    let policy = builder.input.policy;
+    let tags = stream.tags.values().filter(|tag| !is_copied(id, tag));
+    let tags = tags.map(|tag| policy.written(&tag.reference).into_owned()).collect();
     let action = Action::CreateStream { stream: id.clone(), header: header(stream), tags };
     builder.step(action, Reason::Missing, Some(&stream.origin), Vec::new());
 }
@@ -64,7 +66,10 @@ fn update(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream, live
         match judge(builder, id, live, &tag.reference) {
             Verdict::Nothing => {}
             Verdict::Change(action, reason) => builder.step(*action, reason, Some(&tag.origin), Vec::new()),
-            Verdict::Adopt => builder.adopt(id, &tag.reference, &tag.origin),
+            Verdict::Adopt => {
+                let tag_ = builder.input.policy.written(&tag.reference).into_owned();
+                builder.adopt(id, &tag_, &tag.origin);
+            }
             Verdict::Theirs(wait) => {
                 let name = Some(&*tag.reference.name);
                 builder.defer(id, name, DeferredAction::Reconcile, Some(&tag.origin), wait);
@@ -84,6 +89,7 @@ pub(super) enum Verdict {
 }
 
 pub(super) fn judge(builder: &Builder<'_>, id: &StreamId, live: &LiveStream, wanted: &TagReference) -> Verdict {
+    let wanted = &*builder.input.policy.written(wanted);
     let name = &wanted.name;
     let other = live.owned.others.get(name).filter(|_| !builder.input.policy.force_conflicts);
     match (set_tag(id, &seen(live), wanted), other) {

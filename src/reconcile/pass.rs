@@ -147,6 +147,6 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
     fn rules(&self, target: &str) -> String {
         let Self { policy, server, tool, .. } = self;
         let intervals = (policy.schedule_interval, policy.check_interval);
-        format!("{target} {tool} {intervals:?} {server:?} {}", policy.repository_tags)
+        format!("{target} {tool} {intervals:?} {server:?} {} {:?}", policy.repository_tags, policy.schedule)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::model::{Action, Move, Plan, Wait};
+use crate::model::{Action, Move, Plan};
 use crate::text::inert;
 
 use super::names::{image, reason, wait};
@@ -56,7 +56,7 @@ pub fn plan_markdown(plan: &Plan) -> String {
         .iter()
         .map(|deferred| {
             let tag = deferred.tag.as_deref().map_or(String::new(), |tag| format!(":{tag}"));
-            let kind = if matches!(deferred.wait, Wait::Behind { .. }) { "behind" } else { "waits" };
+            let kind = if deferred.wait.is_note() { "behind" } else { "waits" };
             format!(
                 "| {} | {kind} | {} |\n",
                 code(&format!("{}{tag}", deferred.stream)),

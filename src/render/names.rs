@@ -39,6 +39,9 @@ pub fn wait(wait: &Wait) -> String {
         Wait::Behind { upstream, current } => {
             format!("behind its upstream: has {}, upstream {}", image(current), upstream.short())
         }
+        Wait::Scheduled { upstream, current } => {
+            format!("has {}, upstream {}: OpenShift imports it on its schedule", image(current), upstream.short())
+        }
         Wait::Refused { rule } => inert(rule, 400),
     }
 }

@@ -171,7 +171,7 @@ fn header_lines(before: &StreamHeader, after: &StreamHeader) -> Vec<String> {
 fn waiting(out: &mut String, plan: &Plan, paint: Paint) {
     // Many that wait for the same thing are one line: an outage of a registry is not a page a tag.
     let mut groups: BTreeMap<(String, DeferredAction), Vec<&Deferred>> = BTreeMap::new();
-    for deferred in plan.deferred.iter().filter(|deferred| !matches!(deferred.wait, Wait::Behind { .. })) {
+    for deferred in plan.deferred.iter().filter(|deferred| !deferred.wait.is_note()) {
         groups.entry((wait(&deferred.wait), deferred.action)).or_default().push(deferred);
     }
     if groups.is_empty() {
@@ -210,19 +210,36 @@ fn names(deferred: &[&Deferred]) -> String {
 }
 
 fn behind(out: &mut String, plan: &Plan, paint: Paint) {
-    let behind: Vec<&Deferred> =
-        plan.deferred.iter().filter(|deferred| matches!(deferred.wait, Wait::Behind { .. })).collect();
-    if behind.is_empty() {
-        return;
+    let of = |scheduled: bool| {
+        let is_it = move |deferred: &&Deferred| match deferred.wait {
+            Wait::Behind { .. } => !scheduled,
+            Wait::Scheduled { .. } => scheduled,
+            _ => false,
+        };
+        plan.deferred.iter().filter(is_it).collect::<Vec<_>>()
+    };
+    for (title, deferred, next) in [
+        ("Behind their upstream, and not followed", of(false), "to import them: --refresh STREAM:TAG"),
+        (
+            "Behind their upstream, until OpenShift imports them on its schedule",
+            of(true),
+            "to import them now: --refresh STREAM:TAG; always: `import: ours` in the config",
+        ),
+    ] {
+        if deferred.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "{}", paint.bold(title));
+        for deferred in deferred {
+            let (Wait::Behind { upstream, current } | Wait::Scheduled { upstream, current }) = &deferred.wait else {
+                continue;
+            };
+            let tag = deferred.tag.as_deref().unwrap_or_default();
+            let line = format!("{}:{}: {} -> {}", deferred.stream, tag, image(current), upstream.short());
+            let _ = writeln!(out, "    {}", cut(&inert(&line, 400), paint.width.map(|width| width.saturating_sub(4))));
+        }
+        let _ = writeln!(out, "    {next}\n");
     }
-    let _ = writeln!(out, "{}", paint.bold("Behind their upstream, and not followed"));
-    for deferred in behind {
-        let Wait::Behind { upstream, current } = &deferred.wait else { continue };
-        let tag = deferred.tag.as_deref().unwrap_or_default();
-        let line = format!("{}:{}: {} -> {}", deferred.stream, tag, image(current), upstream.short());
-        let _ = writeln!(out, "    {}", cut(&inert(&line, 400), paint.width.map(|width| width.saturating_sub(4))));
-    }
-    let _ = writeln!(out, "    to import them: --refresh STREAM:TAG\n");
 }
 
 /// A plan in one line.
@@ -253,7 +270,7 @@ pub fn plan_line(plan: &Plan) -> String {
         .map(|(number, (one, many))| count(*number, one, many))
         .collect();
     let what = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
-    let waiting = plan.deferred.iter().filter(|deferred| !matches!(deferred.wait, Wait::Behind { .. })).count();
+    let waiting = plan.deferred.iter().filter(|deferred| !deferred.wait.is_note()).count();
     let behind = plan.deferred.len() - waiting;
     let mut line = format!("Plan: {what}{}", rolls_count(plan));
     if waiting > 0 {

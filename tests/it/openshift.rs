@@ -629,3 +629,44 @@ fn aliases_that_the_server_leaves_behind_are_brought_along() {
     site.apply();
     assert_eq!(heads(), vec![site.from("2"); 3]);
 }
+
+#[test]
+fn scheduled_tags_are_left_to_openshift_or_taken_over() {
+    let site = Site::new();
+    let id = StreamId::new("default", "app");
+    let scheduled = |site: &Site| {
+        let world = site.cluster.world.lock().unwrap();
+        world.streams[&id].stream.spec_tag("1").unwrap().import_policy.scheduled
+    };
+    // What registries said grows old in a second.
+    let age = || std::thread::sleep(std::time::Duration::from_millis(1100));
+    let config = site.root().join("source/streamkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}policy: {{scheduleInterval: 1s}}\n")).unwrap();
+    let text = stream("app", &[("1", &site.from("1"))], ", scheduled: true");
+    std::fs::write(site.root().join("source/app.yaml"), text).unwrap();
+    site.apply();
+    assert!(scheduled(&site));
+    site.push("1", "moved");
+    age();
+    // Nothing for us to do, and nothing missing; but it is told.
+    let (code, out, err) = site.run(&["plan", "--exit-code"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("until OpenShift imports them on its schedule") && out.contains("`import: ours`"), "{out}");
+    let (code, ..) = site.run(&["apply", "--yes"]);
+    assert_eq!(code, 0);
+    site.cluster.world.lock().unwrap().import_controller(&id, true);
+    let (code, out, _) = site.run(&["plan", "--exit-code"]);
+    assert!(code == 0 && !out.contains("schedule"), "{out}");
+    // Taken over: OpenShift is told no longer to import it, and what moves is a step of ours.
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}import: ours\n")).unwrap();
+    site.apply();
+    assert!(!scheduled(&site));
+    let before = site.images("app")["1"].clone();
+    site.push("1", "moved again");
+    age();
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_ne!(site.images("app")["1"], before);
+}
