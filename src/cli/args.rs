@@ -178,9 +178,21 @@ pub struct Planning {
     /// Stop at any finding that is a warning or an error.
     #[arg(long)]
     pub strict: bool,
+    /// On a cluster: who is asked what upstream tags are now.
+    #[arg(long, value_enum, default_value_t = Resolve::Registries)]
+    pub resolve: Resolve,
     /// On a cluster: take over tags that another manager applies.
     #[arg(long)]
     pub force_conflicts: bool,
+}
+
+/// Who is asked what upstream tags are now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Resolve {
+    /// The registries, from here.
+    Registries,
+    /// The cluster, which asks them: for images that only it can reach.
+    Cluster,
 }
 
 /// `plan`

@@ -1,13 +1,18 @@
 //! From the config to registries.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::adapters::cluster::Resolver;
 use crate::adapters::registry::{
     AllowedRegistry, Credentials, HostConfig, Mirror, Mirrors, Pulls, Registries, Rule, Settings, read_mirrors,
 };
 use crate::adapters::store::Cache;
 use crate::config::{Config, MirrorSourcePolicy, PullConfig, RegistryConfig};
+use crate::model::{Desired, Digest, Observed, Question, Resolution, StreamId, Tally};
+use crate::observe;
+use crate::ports::Registry;
 
 use super::failure::{Exit, Failure};
 
@@ -29,6 +34,71 @@ pub(super) fn open(config: &Config, cache: Arc<Cache>, person_waits: bool) -> Re
         credentials = credentials.and(Credentials::from_file(path)?);
     }
     Ok(Registries::new(settings, credentials.and(Credentials::of_user()?), cache))
+}
+
+/// Whoever is asked what upstream tags are.
+pub(super) enum Upstreams<'a> {
+    /// The registries.
+    Registries(Box<Registries>),
+    /// The cluster, in their place.
+    Cluster(Resolver<'a>),
+}
+
+impl Registry for Upstreams<'_> {
+    async fn resolve(&self, question: &Question) -> Observed<Resolution> {
+        match self {
+            Self::Registries(registries) => registries.resolve(question).await,
+            Self::Cluster(cluster) => cluster.resolve(question).await,
+        }
+    }
+
+    async fn fetch(&self, image: &Question) -> Observed<()> {
+        match self {
+            Self::Registries(registries) => registries.fetch(image).await,
+            Self::Cluster(cluster) => cluster.fetch(image).await,
+        }
+    }
+
+    fn known(&self, digest: &Digest) -> Option<Resolution> {
+        match self {
+            Self::Registries(registries) => registries.known(digest),
+            Self::Cluster(cluster) => cluster.known(digest),
+        }
+    }
+
+    async fn tags(&self, repository: &Question) -> Observed<Vec<String>> {
+        match self {
+            Self::Registries(registries) => registries.tags(repository).await,
+            Self::Cluster(cluster) => cluster.tags(repository).await,
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        match self {
+            Self::Registries(registries) => registries.tally(),
+            Self::Cluster(cluster) => cluster.tally(),
+        }
+    }
+}
+
+/// Which namespaces want to know what a reference is: each has logins of its own on a cluster.
+pub(super) fn wanted_by(desired: &Desired) -> BTreeMap<Question, Vec<String>> {
+    let mut wanted: BTreeMap<Question, Vec<String>> = BTreeMap::new();
+    let mut want = |question: Question, id: &StreamId| {
+        let namespaces = wanted.entry(question).or_default();
+        if !namespaces.contains(&id.namespace) {
+            namespaces.push(id.namespace.clone());
+        }
+    };
+    for (id, stream) in &desired.streams {
+        for question in stream.tags.values().filter_map(|tag| tag.question()) {
+            want(question, id);
+        }
+        if let Some(repository) = observe::repository(&stream.docker_image_repository) {
+            want(repository, id);
+        }
+    }
+    wanted
 }
 
 fn host(registry: &RegistryConfig) -> HostConfig {

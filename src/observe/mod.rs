@@ -10,4 +10,4 @@ mod questions;
 
 pub use collect::{Sources, collect};
 pub use images::unseen;
-pub use questions::{Questions, questions};
+pub use questions::{Questions, questions, repository};

@@ -55,7 +55,7 @@ pub fn questions(
 }
 
 /// The question that lists a repository; none for no repository.
-fn repository(text: &str) -> Option<Question> {
+pub fn repository(text: &str) -> Option<Question> {
     let reference: ImageReference = text.parse().ok()?;
     let reference = ImageReference { tag: String::new(), ..reference.with_defaults() };
     Some(Question { reference, insecure: false })

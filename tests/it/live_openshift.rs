@@ -461,6 +461,32 @@ fn the_corpus_is_no_drift() {
 }
 
 #[test]
+fn the_cluster_looks_up_what_only_it_can_reach() {
+    let Some(live) = Live::open() else { return };
+    let images: Vec<(&str, (String, usize))> = ["amd64", "arm64"]
+        .iter()
+        .map(|platform| (*platform, live.registry.image("lab/app", platform, "multi")))
+        .collect();
+    let list = live.registry.list("lab/app", &images);
+    live.registry.tag("lab/app", "multi", &list);
+    // We may not ask the registry.
+    let config = live.source().join("streamkeeper.yaml");
+    std::fs::write(&config, format!("fieldManager: streamkeeper-live\nnamespace: {}\n", live.namespaces[0])).unwrap();
+    live.define("app", &["1", "multi"]);
+    let whole = format!(
+        "apiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata: {{name: whole}}\nspec:\n  tags:\n  - {{name: '1', from: {{kind: DockerImage, name: '{}'}}, importPolicy: {{insecure: true, importMode: PreserveOriginal}}}}\n",
+        live.from("multi")
+    );
+    std::fs::write(live.source().join("whole.yaml"), whole).unwrap();
+    let (code, out, err) = live.run(&["apply", "--yes", "--resolve", "cluster"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(live.images("app")[1].1, images[0].1.0, "the image for this platform");
+    assert_eq!(live.images("whole")[0].1, list);
+    let (code, out, err) = live.run(&["plan", "--exit-code", "--resolve", "cluster", "--refresh"]);
+    assert_eq!(code, 0, "{out}{err}");
+}
+
+#[test]
 fn workloads_follow_if_the_trigger_controller_runs() {
     let Some(live) = Live::open() else { return };
     live.define("app", &["1"]);

@@ -670,3 +670,43 @@ fn scheduled_tags_are_left_to_openshift_or_taken_over() {
     assert_eq!(code, 0, "{out}{err}");
     assert_ne!(site.images("app")["1"], before);
 }
+
+#[test]
+fn images_that_only_the_cluster_can_reach_are_looked_up_by_it() {
+    let site = Site::new();
+    // From here the registry may not even be asked.
+    std::fs::write(site.root().join("source/streamkeeper.yaml"), "fieldManager: streamkeeper-tests\n").unwrap();
+    let (whole, amd64, arm64) = {
+        let mut held = site.registry.content.lock().unwrap();
+        let images = ["amd64", "arm64"].map(|platform| held.image("lab/app", platform, "multi"));
+        (held.list("lab/app", &[("amd64", &images[0]), ("arm64", &images[1])]), images[0].clone(), images[1].clone())
+    };
+    {
+        let mut world = site.cluster.world.lock().unwrap();
+        let list = [(&amd64, "amd64"), (&arm64, "arm64")];
+        let list = list.map(|(digest, platform)| (digest.clone(), "linux".to_owned(), platform.to_owned()));
+        world.lists.insert(whole.clone(), list.to_vec());
+        world.images.insert(site.from("multi"), (whole, amd64.clone()));
+        let denied = json!({"metadata": {}, "status": "Failure", "reason": "Unauthorized", "code": 401, "message": "you may not have access to the container image \"x\""});
+        world.failures.insert(site.from("secret"), denied);
+    }
+    site.define("app", &["1", "multi", "secret", "gone"]);
+    let (code, _, err) = site.run(&["plan"]);
+    assert!(code == 0 && err.contains("asked"), "{err}");
+    site.cluster.server.forget();
+    let (code, out, err) = site.run(&["plan", "--resolve", "cluster", "--out", "plan.json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(
+        out.contains("secret") && out.replace("\n      ", " ").contains("the cluster says: you may not have access"),
+        "{out}"
+    );
+    assert!(out.contains("gone") && out.contains("which fails: NotFound"), "{out}");
+    assert!(site.cluster.world.lock().unwrap().streams.is_empty(), "nothing was written");
+    let (code, out, err) = site.run(&["apply", "plan.json"]);
+    assert_eq!(code, 5, "{out}{err}");
+    assert_eq!(site.images("app")["multi"], amd64);
+    // Without a cluster there is nobody to ask.
+    let mut command = program(site.root());
+    let (code, _, err) = outcome(command.args(["plan", "-s", "source", "--resolve", "cluster"]).output().unwrap());
+    assert!(code == 64 && err.contains("without a cluster"), "{code} {err}");
+}

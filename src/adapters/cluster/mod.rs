@@ -1,7 +1,7 @@
 //! OpenShift as a target: the API server does the work.
 //!
 //! `request` and `reply` are pure: what is asked, how answers are read; `owned` says what of a stream is ours, from its
-//! managed fields. `access` is the one client. [`Cluster`] looks (`live`, `workloads`) and writes (`write`): server-side apply for
+//! managed fields. `access` is the one client. [`Cluster`] looks (`live`, `workloads`), answers in the place of registries (`resolve`) and writes (`write`): server-side apply for
 //! streams and tags, ImageStreamImport for images, DELETE of the ImageStreamTag for what goes. What server-side apply would
 //! leave behind (`tests/recorded/openshift/owned_imports.json`) is why every field of a tag is applied in words, and why tags are removed by
 //! DELETE. May name `api`, `model`, `ports`, `rules` and `text`.
@@ -12,6 +12,7 @@ mod live;
 mod owned;
 mod reply;
 mod request;
+mod resolve;
 mod wanted;
 mod workloads;
 mod write;
@@ -22,6 +23,7 @@ use std::sync::Mutex;
 use crate::model::StreamId;
 
 pub use access::{Access, Connection};
+pub use resolve::Resolver;
 
 use owned::Object;
 

@@ -3,7 +3,8 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::api::{ImageStreamImport, Status};
+use crate::api::{ImageManifest, ImageStreamImport, Status};
+use crate::model::{Cause, Digest, Ignorance, Observed, PlatformImage, Resolution};
 use crate::text::inert;
 
 use super::owned::Object;
@@ -76,6 +77,48 @@ pub(super) fn object(body: &[u8]) -> Result<Object, String> {
     } else {
         Err("not an image stream".to_owned())
     }
+}
+
+/// Reads what came of looking one image up.
+pub(super) fn looked_up(asked: &str, body: &[u8]) -> Result<Observed<Resolution>, String> {
+    let answer: ImageStreamImport = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let found = answer.status.images.into_iter().next().ok_or("an answer without an image")?;
+    let Some(image) = found.image.filter(|_| found.status.status == "Success") else {
+        return Ok(failure(asked, &found.status));
+    };
+    let digest = |text: &str| Digest::parse(text).ok_or_else(|| format!("`{}` is no digest", inert(text, 80)));
+    let platform = |image: &ImageManifest| {
+        let ImageManifest { digest: text, architecture, os, variant, .. } = image;
+        let (os, architecture, variant) = (os.clone(), architecture.clone(), variant.clone());
+        Ok(PlatformImage { digest: digest(text)?, os, architecture, variant })
+    };
+    let platforms: Result<Vec<_>, String> = image.docker_image_manifests.iter().map(platform).collect();
+    let (media_type, platforms) = (image.docker_image_manifest_media_type, platforms?);
+    Ok(Observed::Known(Resolution { platforms, ..Resolution::image(digest(&image.metadata.name)?, media_type) }))
+}
+
+/// Reads which tags a repository has.
+pub(super) fn listed_tags(asked: &str, body: &[u8]) -> Result<Observed<Vec<String>>, String> {
+    let answer: ImageStreamImport = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let found = answer.status.repository.ok_or("an answer without a repository")?;
+    let tags: Vec<String> = found.images.into_iter().map(|image| image.tag).chain(found.additional_tags).collect();
+    // That some of its images cannot be had is said of each where it is wanted.
+    if tags.is_empty() && found.status.status != "Success" {
+        return Ok(failure(asked, &found.status));
+    }
+    Ok(Observed::Known(tags))
+}
+
+/// A look-up that failed (the item failure table of semantics 3.10).
+fn failure<T>(asked: &str, status: &Status) -> Observed<T> {
+    let cause = match status.reason.as_str() {
+        "NotFound" => return Observed::Absent,
+        "Unauthorized" => Cause::Unauthorized,
+        "Forbidden" => Cause::Refused,
+        "Invalid" => Cause::Malformed,
+        _ => Cause::ServerError,
+    };
+    Observed::Unknown(Ignorance::new(asked, cause, format!("the cluster says: {}", inert(&status.message, 300))))
 }
 
 /// What came of an import.

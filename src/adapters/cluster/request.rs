@@ -5,7 +5,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use crate::api::IMAGE_API_VERSION;
-use crate::model::{ImportItem, StreamId, WorkloadId};
+use crate::model::{ImportItem, Question, StreamId, WorkloadId};
 
 /// Objects of one page: what kubectl asks for.
 const PAGE: usize = 500;
@@ -136,6 +136,36 @@ pub(super) fn import(
         segment(manager)
     );
     with("POST", &path, "application/json", &body)
+}
+
+/// What an image is, with all its platforms: an import that imports nothing.
+pub(super) fn look_up(namespace: &str, question: &Question) -> Request<Vec<u8>> {
+    let image = json!({
+        "from": {"kind": "DockerImage", "name": question.reference.to_string()},
+        "importPolicy": {"insecure": question.insecure, "importMode": "PreserveOriginal"},
+    });
+    look(namespace, &json!({"import": false, "images": [image]}))
+}
+
+/// The tags of a repository, likewise.
+pub(super) fn look_up_repository(namespace: &str, question: &Question) -> Request<Vec<u8>> {
+    let repository = json!({
+        "from": {"kind": "DockerImage", "name": question.reference.repository()},
+        "importPolicy": {"insecure": question.insecure},
+    });
+    look(namespace, &json!({"import": false, "repository": repository}))
+}
+
+fn look(namespace: &str, spec: &Value) -> Request<Vec<u8>> {
+    let body = json!({
+        "apiVersion": IMAGE_API_VERSION,
+        "kind": "ImageStreamImport",
+        // The name of no stream: none is read or written.
+        "metadata": {"name": "streamkeeper", "namespace": namespace},
+        "spec": spec,
+        "status": {},
+    });
+    with("POST", &format!("{BASE}/namespaces/{}/imagestreamimports", segment(namespace)), "application/json", &body)
 }
 
 /// Removal of a tag from spec and status (semantics 2.7).

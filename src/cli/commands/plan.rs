@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use crate::adapters::git::without_credentials;
 use crate::adapters::store::Cache;
-use crate::cli::args::{Args, Plan, PlanFormat, Planning, Target};
+use crate::cli::args::{Args, Plan, PlanFormat, Planning, Resolve, Target};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, Parts, TOOL, now};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::lines::Files;
+use crate::cli::registries::{Upstreams, wanted_by};
 use crate::cli::target::Live;
 use crate::model::{self, Refresh, StreamId};
 use crate::ports::{Registry, Source};
@@ -129,7 +130,18 @@ pub(super) async fn make(
     read: &ReadSource,
     console: &Console,
 ) -> Result<Planned, Failure> {
-    let registries = context.registries(Arc::clone(cache), console.can_ask())?;
+    let registries = match (planning.resolve, live) {
+        (Resolve::Registries, _) => {
+            Upstreams::Registries(Box::new(context.registries(Arc::clone(cache), console.can_ask())?))
+        }
+        (Resolve::Cluster, Live::Cluster(cluster)) => {
+            Upstreams::Cluster(cluster.resolver(wanted_by(&read.assembled.desired)))
+        }
+        (Resolve::Cluster, Live::Store(_)) => {
+            return Err(Failure::usage("`--resolve cluster` without a cluster")
+                .hint("name one with `--target openshift` or `--context`"));
+        }
+    };
     let policy = context.policy(planning, live)?;
     let streams = &read.assembled.desired.streams;
     if let Refresh::Some(names) = &policy.refresh {
