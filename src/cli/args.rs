@@ -207,6 +207,9 @@ pub struct Plan {
     /// How to show the plan.
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
+    /// Also show where Git and the target differ without anything to do, with the rule that makes them equal.
+    #[arg(long)]
+    pub why: bool,
     /// Exit with 2 when there is something to do.
     #[arg(long)]
     pub exit_code: bool,

@@ -4,6 +4,7 @@
 //! Tests: beside the code; round trips and schemas in `tests/it/schemas.rs`.
 
 mod desired;
+mod equality;
 mod id;
 mod image_reference;
 mod live;
@@ -17,6 +18,7 @@ mod tally;
 mod workload;
 
 pub use desired::{Desired, DesiredStream, DesiredTag, Held, Origin};
+pub use equality::{EqualBy, Equality};
 pub use id::{StreamId, TagId, is_namespace};
 pub use image_reference::{Digest, ImageReference, InvalidReference, is_tag_name};
 pub use live::{Cause, Ignorance, Live, LiveStream, Observed, Owned, PlatformImage, Question, Resolution, Upstream};

@@ -11,6 +11,7 @@ mod imports;
 mod prune;
 mod rolls;
 mod streams;
+mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,7 @@ use crate::rules::{AliasTarget, Server, alias_target};
 use builder::Builder;
 
 pub use rolls::{moves, rolls};
+pub use why::equalities;
 
 /// Everything a plan depends on.
 pub struct PlanInput<'a> {

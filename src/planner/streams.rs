@@ -184,7 +184,7 @@ fn header_differences(before: &StreamHeader, after: &StreamHeader) -> Vec<String
 }
 
 /// The fields in which a tag differs, after what is the same in two spellings is made equal (semantics 1.6).
-fn tag_differences(id: &StreamId, is: &TagReference, wanted: &TagReference) -> Vec<String> {
+pub(super) fn tag_differences(id: &StreamId, is: &TagReference, wanted: &TagReference) -> Vec<String> {
     let (is, wanted) = (normal(id, is), normal(id, wanted));
     if is_same(&is, &wanted) {
         return Vec::new();

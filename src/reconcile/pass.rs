@@ -26,6 +26,8 @@ pub struct Pass<'a, L, R, M, P> {
     pub server: &'a Server,
     /// Name and version of the program.
     pub tool: &'a str,
+    /// Look at everything, also at streams that had nothing to do and have not changed since.
+    pub look_at_all: bool,
 }
 
 /// A plan with what it was made from.
@@ -49,7 +51,7 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
         let target = self.live.identity();
         let rules = self.rules(&target);
         let (settled, before) = self.settled(desired, &rules, now);
-        let Self { live, registry, memory, progress, policy, server, tool } = *self;
+        let Self { live, registry, memory, progress, policy, server, tool, look_at_all: _ } = *self;
         let sources = observe::Sources { live, registry, memory, progress };
         let mut live = observe::collect(sources, desired, &settled, policy, now).await?;
         let mut plan = loop {
@@ -83,7 +85,7 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
         rules: &str,
         now: Timestamp,
     ) -> (BTreeMap<StreamId, String>, Option<Timestamp>) {
-        if self.policy.refresh != crate::model::Refresh::None {
+        if self.look_at_all || self.policy.refresh != crate::model::Refresh::None {
             return (BTreeMap::new(), None);
         }
         let mut settled = self.memory.settled(rules);

@@ -17,6 +17,7 @@ mod rolls;
 mod streams;
 mod table;
 mod time;
+mod why;
 
 pub use describe::describe;
 pub use findings::{FindingsJson, SourceLines, findings_github, findings_json, findings_text, summary};
@@ -30,3 +31,4 @@ pub use report::{report_line, report_text};
 pub use streams::{StreamRow, streams_table, tags_column, tags_table};
 pub use table::Table;
 pub use time::ago;
+pub use why::equalities_text;

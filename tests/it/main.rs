@@ -21,6 +21,7 @@ mod logins;
 mod manners;
 mod mirrors;
 mod openshift;
+mod openshift_faults;
 mod properties;
 mod readme;
 mod real_registry;

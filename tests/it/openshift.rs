@@ -483,123 +483,6 @@ fn what_the_server_warns_of_is_shown_once() {
 }
 
 #[test]
-fn connections_that_break_and_servers_that_fall_silent_are_mended_by_the_next_run() {
-    for fault in [Fault::Cut, Fault::CutAfter, Fault::SilentAfter] {
-        let site = Site::new();
-        site.define("app", &["1", "2"]);
-        // The second write is an import.
-        site.cluster.world.lock().unwrap().faults = vec![fault];
-        let (code, out, err) = site.run(&["apply", "--yes", "--request-timeout", "1s"]);
-        assert_eq!(code, 1, "{fault:?}: {out}{err}");
-        assert!(out.contains("failed") && out.contains("run again"), "{fault:?}: {out}");
-        site.apply();
-        assert_eq!(site.images("app").len(), 2, "{fault:?}");
-        // A stream that was made although nobody said so is ours all the same.
-        std::fs::remove_file(site.root().join("source/app.yaml")).unwrap();
-        site.define("other", &["3"]);
-        site.apply();
-        assert!(site.images("app").is_empty(), "{fault:?}");
-    }
-}
-
-#[test]
-fn lists_whose_pages_grow_old_are_read_anew() {
-    let site = Site::new();
-    let mut text = String::new();
-    for at in 0..600 {
-        text += &stream(&format!("s{at}"), &[], "");
-    }
-    std::fs::write(site.root().join("source/all.yaml"), text).unwrap();
-    let (code, out, err) = site.run(&["apply", "--yes", "--quiet"]);
-    assert_eq!(code, 0, "{out}{err}");
-    site.cluster.world.lock().unwrap().expired = 2;
-    let (code, out, err) = site.run(&["plan", "--exit-code"]);
-    assert_eq!(code, 0, "{out}{err}");
-    // One that never comes to an end is no list: nothing is made or removed for what it lacks.
-    site.cluster.world.lock().unwrap().expired = 1000;
-    let (code, out, err) = site.run(&["plan", "--exit-code"]);
-    assert!(code == 0 && out.contains("nothing to do") && out.contains("waiting"), "{code} {out}{err}");
-}
-
-#[test]
-fn a_stream_that_somebody_makes_at_the_same_moment_is_theirs() {
-    let site = Site::new();
-    let theirs = |tag: &str, from: &str| {
-        json!({"apiVersion": "image.openshift.io/v1", "kind": "ImageStream", "metadata": {"name": "app", "namespace": "default"},
-            "spec": {"tags": [{"name": tag, "from": {"kind": "DockerImage", "name": site.from(from)}}]}})
-    };
-    // With another tag: we join, and what is removed later is ours alone.
-    site.define("app", &["1"]);
-    site.cluster.world.lock().unwrap().intruder = Some(theirs("dev", "3"));
-    site.apply();
-    std::fs::remove_file(site.root().join("source/app.yaml")).unwrap();
-    site.define("keep", &["1"]);
-    site.apply();
-    assert!(site.cluster.world.lock().unwrap().streams.contains_key(&StreamId::new("default", "app")));
-    // With our tag, of another source: nothing of theirs is changed.
-    let site = Site::new();
-    site.define("app", &["1"]);
-    let theirs = json!({"apiVersion": "image.openshift.io/v1", "kind": "ImageStream", "metadata": {"name": "app", "namespace": "default"},
-        "spec": {"tags": [{"name": "1", "from": {"kind": "DockerImage", "name": site.from("2")}}]}});
-    site.cluster.world.lock().unwrap().intruder = Some(theirs);
-    let (code, out, err) = site.run(&["apply", "--yes"]);
-    assert!(matches!(code, 1 | 5) && out.contains("`intruder`"), "{code} {out}{err}");
-    let world = site.cluster.world.lock().unwrap();
-    let tag = world.streams[&StreamId::new("default", "app")].stream.spec_tag("1").unwrap();
-    assert!(tag.from.as_ref().unwrap().name.ends_with("app:2"));
-}
-
-#[test]
-fn a_stream_with_finalizers_goes_when_they_are_done() {
-    let site = Site::new();
-    site.define("app", &["1"]);
-    site.define("keep", &["1"]);
-    site.apply();
-    let id = StreamId::new("default", "app");
-    site.cluster.world.lock().unwrap().streams.get_mut(&id).unwrap().finalizers = vec!["example.com/backup".to_owned()];
-    std::fs::remove_file(site.root().join("source/app.yaml")).unwrap();
-    let (code, out, err) = site.run(&["apply", "--yes"]);
-    assert_eq!(code, 0, "{out}{err}");
-    site.cluster.server.forget();
-    for _ in 0..2 {
-        let (code, out, err) = site.run(&["apply", "--yes"]);
-        assert!(code == 5 && err.contains("its finalizers (`example.com/backup`)"), "{code} {out}{err}");
-    }
-    assert_eq!(site.cluster.server.count("DELETE"), 0, "asked once");
-    // Defined again while it goes: nothing is written to what will be gone.
-    site.define("app", &["2"]);
-    let (code, out, err) = site.run(&["apply", "--yes"]);
-    assert!(code == 5 && err.contains("its deletion"), "{code} {out}{err}");
-    site.cluster.world.lock().unwrap().streams.remove(&id);
-    site.apply();
-    assert_eq!(site.images("app").keys().collect::<Vec<_>>(), ["2"]);
-}
-
-#[test]
-fn a_namespace_that_vanishes_in_the_middle_stops_what_is_in_it_and_nothing_else() {
-    let site = Site::new();
-    for namespace in ["one", "two"] {
-        for name in ["a", "b"] {
-            let text = stream(name, &[("1", &site.from("1"))], "")
-                .replace("metadata: {", &format!("metadata: {{namespace: {namespace}, "));
-            std::fs::write(site.root().join(format!("source/{namespace}-{name}.yaml")), text).unwrap();
-        }
-    }
-    site.cluster.world.lock().unwrap().loses = Some((3, "two".to_owned()));
-    let (code, out, err) = site.run(&["apply", "--yes"]);
-    assert!(code == 5 && out.contains("namespaces \"two\" not found"), "{code} {out}{err}");
-    assert!(out.contains("make it first"), "{out}");
-    let world = site.cluster.world.lock().unwrap();
-    let whole = |stored: &crate::sim::openshift::Stored| stored.stream.head("1").is_some();
-    assert!(
-        world.streams.iter().all(|(id, stored)| id.namespace == "one" && whole(stored)),
-        "{:?}",
-        world.streams.keys()
-    );
-    assert_eq!(world.streams.len(), 2);
-}
-
-#[test]
 fn aliases_that_the_server_leaves_behind_are_brought_along() {
     let site = Site::new();
     let chain = |from: &str| {
@@ -709,4 +592,51 @@ fn images_that_only_the_cluster_can_reach_are_looked_up_by_it() {
     let mut command = program(site.root());
     let (code, _, err) = outcome(command.args(["plan", "-s", "source", "--resolve", "cluster"]).output().unwrap());
     assert!(code == 64 && err.contains("without a cluster"), "{code} {err}");
+}
+
+#[test]
+fn why_two_values_are_equal_is_named() {
+    let site = Site::new();
+    let config = site.root().join("source/streamkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}import: ours\n")).unwrap();
+    let text = format!(
+        "apiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata: {{name: app}}\nspec:\n  tags:\n  - {{name: '1', from: {{kind: DockerImage, name: '{}'}}, importPolicy: {{insecure: true, scheduled: true}}}}\n  - {{name: latest, from: {{kind: ImageStreamTag, namespace: default, name: 'app:1'}}}}\n",
+        site.from("1")
+    );
+    std::fs::write(site.root().join("source/app.yaml"), text).unwrap();
+    site.apply();
+    let (id, three) = (StreamId::new("default", "app"), site.from("3"));
+    site.cluster.world.lock().unwrap().edit(&id, |stream| {
+        stream.metadata.labels.insert("theirs".to_owned(), "yes\u{1b}[31m".to_owned());
+        let mut oc = stream.spec.tags[0].clone();
+        "oc".clone_into(&mut oc.name);
+        oc.from.as_mut().unwrap().name.clone_from(&three);
+        stream.spec.tags.push(oc);
+        let latest = stream.spec.tags.iter_mut().find(|tag| tag.name == "latest").unwrap();
+        let from = latest.from.as_mut().unwrap();
+        from.namespace.clear();
+        "1".clone_into(&mut from.name);
+        latest.annotations.insert("seen".to_owned(), "by".to_owned());
+    });
+    site.stranger("builds", "app", &[("dev", "3")]);
+    let (code, _, err) = site.run(&["plan", "--exit-code", "--why"]);
+    assert_eq!(code, 0, "{err}");
+    for (rule, place) in [
+        ("The namespace of the stream itself", "default/app:latest from.namespace: Git `default`, target nothing"),
+        ("A tag of the same stream is", "default/app:latest from.name: Git `app:1`, target `1`"),
+        ("The server counts generations", "default/app:1 generation: Git nothing"),
+        ("OpenShift's importer writes it", "annotations.openshift.io/image.dockerRepositoryCheck"),
+        ("Somebody else put it there", "default/app:oc tag: Git nothing"),
+        ("Somebody else put it there", "default/app labels.theirs: Git nothing"),
+        ("Somebody else put it there", "default/app:latest annotations.seen"),
+        ("Another manager applies it", "default/app:dev tag"),
+        ("`import: ours` keeps", "default/app:1 importPolicy.scheduled: Git `true`, target `false`"),
+    ] {
+        let section = err.split(rule).nth(1).unwrap_or_else(|| panic!("{rule}: {err}"));
+        let section: String =
+            section.lines().skip(1).take_while(|line| line.starts_with("      ")).collect::<Vec<_>>().join("\n");
+        assert!(section.contains(place), "{rule}: {place}: {err}");
+    }
+    assert!(!err.contains('\u{1b}'), "{err}");
 }

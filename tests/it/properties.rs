@@ -191,8 +191,16 @@ fn generous() -> Policy {
 async fn plan(folder: &Path, desired: &Desired, registry: &Registries<'_>, policy: &Policy, seconds: i64) -> Plan {
     let live = Reader::open(folder).unwrap();
     let (memory, progress, server) = (NoMemory, NoProgress, Server::default());
-    let pass =
-        Pass { live: &live, registry, memory: &memory, progress: &progress, policy, server: &server, tool: "test" };
+    let pass = Pass {
+        live: &live,
+        registry,
+        memory: &memory,
+        progress: &progress,
+        policy,
+        server: &server,
+        tool: "test",
+        look_at_all: false,
+    };
     pass.plan(desired, at(seconds)).await.unwrap().plan
 }
 

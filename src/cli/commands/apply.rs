@@ -47,7 +47,7 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
     // A store that was just made is another one than what was looked at before.
     let live = if writer.is_some() { Live::Store(context.reader()?) } else { live };
     let cache = Arc::new(Cache::new(&live.memory(&context.store)));
-    let plan = runtime.block_on(make(&context, &command.planning, &live, &cache, &read, console))?.plan;
+    let plan = runtime.block_on(make(&context, &command.planning, false, &live, &cache, &read, console))?.plan;
     if plan.is_empty() {
         if command.format == ReportFormat::Text || !plan.deferred.is_empty() {
             console.say(render::plan_text(&plan, console.err_paint()).trim_end());

@@ -15,7 +15,8 @@ use crate::cli::lines::Files;
 use crate::cli::registries::{Upstreams, wanted_by};
 use crate::cli::target::Live;
 use crate::model::{self, Refresh, StreamId};
-use crate::ports::{Registry, Source};
+use crate::planner::{self, PlanInput};
+use crate::ports::{LiveState, Registry, Source};
 use crate::reconcile::{self, Inputs, List, Pass, Planned, ReadSource};
 use crate::render;
 
@@ -33,24 +34,33 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
     let inputs =
         Inputs { listing: &list.listing, selection, options, ruling, policy: &policy, server: &server, tool: TOOL };
     let key = inputs.key(&live);
-    let quiet = key.and_then(|key| reconcile::recall(&*cache, key, &list.listing, now()));
-    let (plan, stopped) = match quiet {
-        Some(plan) => (plan, false),
+    let quiet = key.filter(|_| !command.why).and_then(|key| reconcile::recall(&*cache, key, &list.listing, now()));
+    let (plan, stopped, why) = match quiet {
+        Some(plan) => (plan, false, None),
         None => {
             let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
-            let planned = runtime.block_on(make(&context, &command.planning, &live, &cache, &read, console))?;
+            let planned =
+                runtime.block_on(make(&context, &command.planning, command.why, &live, &cache, &read, console))?;
             if let Some(key) = key {
                 reconcile::remember(&*cache, key, &read, &planned);
             }
             let stopped = stops(&read.assembled.findings, command.planning.strict);
+            let desired = &read.assembled.desired;
+            let (target, tool) = (live.identity(), TOOL);
+            let input =
+                PlanInput { desired, live: &planned.live, policy: &policy, server: &server, target: &target, tool };
+            let why = command.why.then(|| planner::equalities(&input));
             // The process ends with this plan: giving back thousands of streams one by one would only take time.
             std::mem::forget(read);
             let Planned { plan, live, .. } = planned;
             std::mem::forget(live);
-            (plan, stopped)
+            (plan, stopped, why)
         }
     };
     live.show_warnings(console);
+    if let Some(why) = why {
+        console.say(render::equalities_text(&why, console.err_paint()).trim_end());
+    }
     if let Some(path) = &command.out {
         save(path, &plan)?;
         let mut again = format!("streamkeeper apply {}", path.display());
@@ -125,6 +135,7 @@ pub(super) fn read(
 pub(super) async fn make(
     context: &Context,
     planning: &Planning,
+    look_at_all: bool,
     live: &Live,
     cache: &Arc<Cache>,
     read: &ReadSource,
@@ -166,6 +177,7 @@ pub(super) async fn make(
         policy: &policy,
         server: &server,
         tool: TOOL,
+        look_at_all,
     };
     let planned = pass.plan(&read.assembled.desired, now()).await?;
     let tally = registries.tally();
