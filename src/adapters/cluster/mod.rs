@@ -11,6 +11,8 @@
 mod access;
 mod live;
 mod owned;
+#[cfg(test)]
+mod recorded;
 mod reply;
 mod request;
 mod resolve;
