@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use streamkeeper::api::ImageStream;
 use streamkeeper::model::StreamId;
-use streamkeeper::rules::{self, Refusal, Server as Rules, State};
+use streamkeeper::rules::{self, Refusal, Server as Rules, State, Streams};
 
 use super::managed::{self, Managers};
 use super::server::{Reply, Request, Server};
@@ -235,6 +235,15 @@ fn unescape(text: &str) -> String {
     String::from_utf8(out).unwrap()
 }
 
+/// The streams of a world, as rules see them.
+struct Held<'a>(&'a BTreeMap<StreamId, Stored>);
+
+impl Streams for Held<'_> {
+    fn stream(&self, id: &StreamId) -> Option<&ImageStream> {
+        self.0.get(id).map(|stored| &stored.stream)
+    }
+}
+
 /// The query of a request.
 type Query = BTreeMap<String, String>;
 
@@ -244,9 +253,8 @@ impl World {
     }
 
     fn perform(&mut self, id: &StreamId, request: &rules::Request<'_>) -> Result<Option<ImageStream>, Reply> {
-        let others: BTreeMap<StreamId, ImageStream> =
-            self.streams.iter().map(|(id, stored)| (id.clone(), stored.stream.clone())).collect();
-        let state = State { id, stream: others.get(id), others: &others, server: &self.rules };
+        let others = Held(&self.streams);
+        let state = State { id, stream: others.stream(id), others: &others, server: &self.rules };
         rules::answer(state, request, self.now()).map(|effect| effect.stream).map_err(|refusal| refused(&refusal))
     }
 

@@ -1,14 +1,11 @@
 //! Workloads, and the trigger controller that acts on them by `rules`.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
-use streamkeeper::api::ImageStream;
-use streamkeeper::model::{LiveWorkload, StreamId};
+use streamkeeper::model::LiveWorkload;
 use streamkeeper::rules::{self, Fires};
 
 use super::machinery::strategic_patch;
-use super::{Query, Reply, Request, World, found, not_found, status};
+use super::{Held, Query, Reply, Request, World, found, not_found, status};
 
 /// Kinds that have a place here: kind, group, resource.
 const KINDS: &[(&str, &str, &str)] = &[
@@ -107,8 +104,7 @@ impl World {
         if !self.triggers {
             return;
         }
-        let streams: BTreeMap<StreamId, ImageStream> =
-            self.streams.iter().map(|(id, stored)| (id.clone(), stored.stream.clone())).collect();
+        let streams = Held(&self.streams);
         for ((resource, ..), object) in &mut self.workloads {
             let Some((kind, ..)) = KINDS.iter().find(|(_, _, plural)| plural == resource) else { continue };
             let Some(workload) = LiveWorkload::read(kind, object) else { continue };
