@@ -44,7 +44,8 @@ impl Live {
                 .hint("only OpenShift has image streams; other clusters are to come"));
         }
         let manager = context.config.field_manager.as_deref().unwrap_or("streamkeeper");
-        Ok(Self::Cluster(Box::new(Cluster::new(connection, manager, force))))
+        let namespaces = context.config.namespaces.iter().cloned().collect();
+        Ok(Self::Cluster(Box::new(Cluster::new(connection, manager, force, namespaces))))
     }
 
     /// Where what is remembered of it lies. Made for a cluster, which has no folder of its own; failing to is no error.

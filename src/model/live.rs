@@ -145,6 +145,9 @@ pub struct Owned {
     /// Tags that somebody else applies, each with who: they are left alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub others: BTreeMap<String, String>,
+    /// Fields outside of tags that somebody else applies, such as `labels.team`, each with who.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_fields: BTreeMap<String, String>,
     /// Annotations of tags that are ours, by tag, on targets that keep that.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tag_annotations: BTreeMap<String, Vec<String>>,

@@ -56,7 +56,18 @@ fn create(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream) {
 }
 
 fn update(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream, live: &LiveStream) {
-    let (before, after) = (live_header(stream, live), header(stream));
+    let (mut before, mut after) = (live_header(stream, live), header(stream));
+    let theirs: Vec<(String, &String)> = header_differences(&before, &after)
+        .into_iter()
+        .filter_map(|field| live.owned.other_fields.get(&field).map(|manager| (field, manager)))
+        .filter(|_| !builder.input.policy.force_conflicts)
+        .collect();
+    for (field, manager) in theirs {
+        let by = format!("`{manager}` applies `{field}` with another value; `--force-conflicts` takes it over");
+        let wait = Wait::NotOwned { by };
+        builder.defer(id, None, DeferredAction::Reconcile, Some(&stream.origin), wait);
+        leave(&mut before, &mut after, &field);
+    }
     let fields = header_differences(&before, &after);
     if !fields.is_empty() {
         let action = Action::UpdateStream { stream: id.clone(), before, after };
@@ -75,6 +86,22 @@ fn update(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream, live
                 builder.defer(id, name, DeferredAction::Reconcile, Some(&tag.origin), wait);
             }
         }
+    }
+}
+
+/// Leaves a field as it is, and out of what we apply: whoever applies it may change it without asking us.
+fn leave(before: &mut StreamHeader, after: &mut StreamHeader, field: &str) {
+    for header in [&mut *before, &mut *after] {
+        match field.split_once('.') {
+            Some(("labels", key)) => drop(header.labels.remove(key)),
+            Some(("annotations", key)) => drop(header.annotations.remove(key)),
+            Some(_) | None => {}
+        }
+    }
+    match field.split_once('.') {
+        Some(("labels" | "annotations", _)) => {}
+        Some(_) => after.lookup_policy = before.lookup_policy,
+        None => after.docker_image_repository.clone_from(&before.docker_image_repository),
     }
 }
 

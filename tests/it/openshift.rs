@@ -640,3 +640,55 @@ fn why_two_values_are_equal_is_named() {
     }
     assert!(!err.contains('\u{1b}'), "{err}");
 }
+
+#[test]
+fn labels_that_another_manager_applies_are_left_and_told() {
+    let site = Site::new();
+    let wanted = |value: &str| json!({"apiVersion": "image.openshift.io/v1", "kind": "ImageStream", "metadata": {"name": "app", "namespace": "default", "labels": {"team": value}}, "spec": {}});
+    site.cluster.world.lock().unwrap().put("builds", &wanted("theirs"));
+    let text = stream("app", &[("1", &site.from("1"))], "")
+        .replace("{name: app}", "{name: app, labels: {team: ours, part: shop}}");
+    std::fs::write(site.root().join("source/app.yaml"), text).unwrap();
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert!(
+        code == 5 && err.contains("`builds` applies `labels.team`") && err.contains("--force-conflicts"),
+        "{code} {out}{err}"
+    );
+    let labels =
+        || site.cluster.world.lock().unwrap().streams[&StreamId::new("default", "app")].stream.metadata.labels.clone();
+    assert_eq!((labels()["team"].as_str(), labels()["part"].as_str()), ("theirs", "shop"), "{out}");
+    // They may change it without us in their way.
+    site.cluster.world.lock().unwrap().put("builds", &wanted("other"));
+    let (code, out, err) = site.run(&["plan", "--exit-code"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let (code, out, err) = site.run(&["apply", "--yes", "--force-conflicts"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(labels()["team"], "ours");
+}
+
+#[test]
+fn what_is_ours_in_a_namespace_that_nobody_names_any_more_goes() {
+    let site = Site::new();
+    let text = stream("app", &[("1", &site.from("1"))], "").replace("metadata: {", "metadata: {namespace: old, ");
+    std::fs::write(site.root().join("source/app.yaml"), text).unwrap();
+    site.define("keep", &["1"]);
+    site.apply();
+    std::fs::remove_file(site.root().join("source/app.yaml")).unwrap();
+    site.apply();
+    assert!(!site.cluster.world.lock().unwrap().streams.contains_key(&StreamId::new("old", "app")));
+}
+
+#[test]
+fn new_streams_take_no_more_requests_than_they_must() {
+    const STREAMS: usize = 60;
+    let site = Site::new();
+    for at in 0..STREAMS {
+        site.define(&format!("s{at}"), &["1", "2", "3", "4"]);
+    }
+    let (code, out, err) = site.run(&["plan"]);
+    assert_eq!(code, 0, "{out}{err}");
+    site.cluster.server.forget();
+    site.apply();
+    let all = site.cluster.server.seen().len();
+    assert!(all <= STREAMS * 3 + STREAMS * 4 / 3, "{all} requests");
+}

@@ -22,7 +22,7 @@ pub fn fields(object: &Value) -> BTreeSet<Path> {
             out.extend(map.keys().map(|key| vec!["f:metadata".to_owned(), format!("f:{part}"), format!("f:{key}")]));
         }
     }
-    if let Some(spec) = object["spec"].as_object() {
+    if let Some(spec) = object["spec"].as_object().filter(|spec| !spec.is_empty()) {
         walk(&Value::Object(spec.clone()), &mut vec!["f:spec".to_owned()], &mut out);
     }
     out

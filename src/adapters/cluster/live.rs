@@ -10,7 +10,7 @@ use super::access::Trouble;
 use super::owned::Object;
 use super::{Cluster, reply, request};
 
-/// With more namespaces than this, one list of all of them is fewer requests.
+/// With more namespaces than this, one list of all of them is fewer requests, even where only these are wanted.
 const FEW: usize = 3;
 /// How often a list is begun anew whose pages have grown too old.
 const ANEW: usize = 3;
@@ -31,18 +31,21 @@ impl LiveState for Cluster {
         _: &BTreeMap<StreamId, String>,
     ) -> Result<Observation, PortError> {
         let mut seen = Observation::default();
-        if namespaces.len() > FEW {
+        // Streams of ours may be left in a namespace that no definition names any more: unless the config says where they can
+        // be, all of them are looked at.
+        let namespaces: BTreeSet<String> = namespaces.union(&self.namespaces).cloned().collect();
+        if self.namespaces.is_empty() || namespaces.len() > FEW {
             match self.list(None, &mut seen).await {
                 Ok(()) => {
                     seen.listed.extend(namespaces.iter().map(|namespace| (namespace.clone(), Observed::Known(()))));
                     return Ok(seen);
                 }
-                // Each by itself may be permitted.
-                Err(Trouble::Refused(refused)) if refused.code == 403 => seen = Observation::default(),
+                // Each by itself may be permitted, or at least be said to be unknown.
+                Err(Trouble::Refused(refused)) if refused.code != 401 => seen = Observation::default(),
                 Err(trouble) => return Err(trouble.failed("list the image streams of the cluster")),
             }
         }
-        for namespace in namespaces {
+        for namespace in &namespaces {
             let listed = match self.list(Some(namespace), &mut seen).await {
                 Ok(()) => Observed::Known(()),
                 Err(Trouble::Refused(refused)) if refused.code == 401 => {

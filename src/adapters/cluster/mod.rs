@@ -37,6 +37,8 @@ pub struct Cluster {
     manager: String,
     /// Take fields over that another manager has applied.
     force: bool,
+    /// Where streams of ours can be; empty: anywhere.
+    namespaces: BTreeSet<String>,
     /// Streams as our own last write left them.
     left: Mutex<BTreeMap<StreamId, Object>>,
     under_way: Mutex<UnderWay>,
@@ -58,7 +60,14 @@ impl Cluster {
     }
 
     /// The streams of the cluster, written as `manager`.
-    pub fn new(connection: Connection, manager: &str, force: bool) -> Self {
-        Self { connection, manager: manager.to_owned(), force, left: Mutex::default(), under_way: Mutex::default() }
+    pub fn new(connection: Connection, manager: &str, force: bool, namespaces: BTreeSet<String>) -> Self {
+        Self {
+            connection,
+            manager: manager.to_owned(),
+            force,
+            namespaces,
+            left: Mutex::default(),
+            under_way: Mutex::default(),
+        }
     }
 }

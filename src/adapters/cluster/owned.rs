@@ -96,6 +96,7 @@ impl Object {
             stream: annotation(Kept::Created).is_some(),
             tags: names.map(|name| (name, path.clone())).collect(),
             others,
+            other_fields: self.other_fields(manager),
             labels: keys("/metadata/labels"),
             annotations: keys("/metadata/annotations"),
             adopts: true,
@@ -118,6 +119,27 @@ impl Object {
                 if let Some(tag) = key["name"].as_str() {
                     others.insert(tag.to_owned(), inert(name, 128));
                 }
+            }
+        }
+        others
+    }
+
+    /// Fields outside of tags that other managers apply.
+    fn other_fields(&self, manager: &str) -> BTreeMap<String, String> {
+        let mut others = BTreeMap::new();
+        for (name, fields) in self.appliers().filter(|(name, _)| *name != manager) {
+            let mut theirs = |field: String| others.insert(field, inert(name, 128));
+            for part in ["labels", "annotations"] {
+                let keys = fields["f:metadata"][format!("f:{part}")].as_object().into_iter().flatten();
+                for key in keys.filter_map(|(key, _)| key.strip_prefix("f:")) {
+                    theirs(format!("{part}.{key}"));
+                }
+            }
+            if fields["f:spec"].get("f:lookupPolicy").is_some() {
+                theirs("lookupPolicy.local".to_owned());
+            }
+            if fields["f:spec"].get("f:dockerImageRepository").is_some() {
+                theirs("dockerImageRepository".to_owned());
             }
         }
         others
