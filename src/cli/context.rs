@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::adapters::git::{self, Location};
-use crate::adapters::registry::Registries;
+use crate::adapters::registry::{Credentials, Registries};
 use crate::adapters::store::{Cache, Reader};
 use crate::config::{Config, FILE_NAME, ImportConfig};
 use crate::definitions::{ReadOptions, Ruling, SeverityRule, Waiver};
@@ -214,9 +214,14 @@ impl Context {
         Server { platform: self.config.platform().unwrap_or(defaults.platform.clone()), ..defaults }
     }
 
-    /// The registries; `person_waits` for what they say.
-    pub(super) fn registries(&self, cache: Arc<Cache>, person_waits: bool) -> Result<Registries, Failure> {
-        registries::open(&self.config, cache, person_waits)
+    /// The registries; `person_waits` for what they say. `more` logins are tried after those of the config and of the user.
+    pub(super) fn registries(
+        &self,
+        cache: Arc<Cache>,
+        person_waits: bool,
+        more: Credentials,
+    ) -> Result<Registries, Failure> {
+        registries::open(&self.config, cache, person_waits, more)
     }
 
     /// The embedded store, to look at.

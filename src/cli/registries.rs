@@ -1,10 +1,10 @@
 //! From the config to registries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::adapters::cluster::Resolver;
+use crate::adapters::cluster::{Cluster, Resolver};
 use crate::adapters::registry::{
     AllowedRegistry, Credentials, HostConfig, Mirror, Mirrors, Pulls, Registries, Rule, Settings, read_mirrors,
 };
@@ -14,11 +14,17 @@ use crate::model::{Desired, Digest, Observed, Question, Resolution, StreamId, Ta
 use crate::observe;
 use crate::ports::Registry;
 
+use super::console::Console;
 use super::failure::{Exit, Failure};
 
 /// Registries as the config has them, with the logins that it and the user's files have. `person_waits`: then what is kept
 /// back of quotas may be used too.
-pub(super) fn open(config: &Config, cache: Arc<Cache>, person_waits: bool) -> Result<Registries, Failure> {
+pub(super) fn open(
+    config: &Config,
+    cache: Arc<Cache>,
+    person_waits: bool,
+    more: Credentials,
+) -> Result<Registries, Failure> {
     let allowed = config.policy.allowed_registries_for_import.iter();
     let settings = Settings {
         hosts: config.registries.iter().map(|registry| (registry.host.clone(), host(registry))).collect(),
@@ -33,7 +39,7 @@ pub(super) fn open(config: &Config, cache: Arc<Cache>, person_waits: bool) -> Re
     for path in &config.credentials {
         credentials = credentials.and(Credentials::from_file(path)?);
     }
-    Ok(Registries::new(settings, credentials.and(Credentials::of_user()?), cache))
+    Ok(Registries::new(settings, credentials.and(Credentials::of_user()?).and(more), cache))
 }
 
 /// Whoever is asked what upstream tags are.
@@ -79,6 +85,25 @@ impl Registry for Upstreams<'_> {
             Self::Cluster(cluster) => cluster.tally(),
         }
     }
+}
+
+/// The pull secrets of the namespaces that streams are in; what cannot be read is said.
+pub(super) async fn pull_secrets(cluster: &Cluster, desired: &Desired, console: &Console) -> Credentials {
+    let namespaces: BTreeSet<&String> = desired.streams.keys().map(|id| &id.namespace).collect();
+    let mut all = Credentials::default();
+    for namespace in namespaces {
+        match cluster.pull_secrets(namespace).await {
+            Ok(bytes) => match Credentials::of_secrets(&bytes) {
+                Ok((credentials, broken)) => {
+                    all = all.and(credentials);
+                    broken.iter().for_each(|broken| console.say(&format!("namespace {namespace}: {broken}")));
+                }
+                Err(why) => console.say(&format!("pull secrets of {namespace}: {why}")),
+            },
+            Err(ignorance) => console.say(&ignorance.to_string()),
+        }
+    }
+    all
 }
 
 /// Which namespaces want to know what a reference is: each has logins of its own on a cluster.
@@ -148,6 +173,7 @@ pub(super) fn reaching(config: &Config) -> Option<&'static str> {
         ("registries", config.registries.iter().any(RegistryConfig::reaches)),
         ("store", config.store.is_some()),
         ("target", config.target.is_some()),
+        ("pullSecrets", config.pull_secrets),
     ];
     fields.into_iter().find(|(_, reaches)| *reaches).map(|(field, _)| field)
 }

@@ -25,6 +25,8 @@ pub struct Config {
     pub field_manager: Option<String>,
     /// Who imports `scheduled` tags of a cluster when they move; OpenShift, when it is not given.
     pub import: Option<ImportConfig>,
+    /// Read the pull secrets of a cluster's namespaces, to ask registries with.
+    pub pull_secrets: bool,
     /// The namespaces of a cluster that this source has streams in; all that may be seen are looked at when it is not given.
     pub namespaces: Vec<String>,
     /// Namespace of definitions that name none; `default` when it is not given.

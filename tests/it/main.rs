@@ -22,6 +22,8 @@ mod manners;
 mod mirrors;
 mod openshift;
 mod openshift_faults;
+mod openshift_roles;
+mod openshift_upstream;
 mod properties;
 mod readme;
 mod real_registry;

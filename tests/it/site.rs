@@ -20,8 +20,12 @@ pub struct Site {
 
 impl Site {
     pub fn new() -> Self {
+        Self::with(Registry::start(Content::default()))
+    }
+
+    pub fn with(registry: Registry) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let site = Self { folder, cluster: OpenShift::start(), registry: Registry::start(Content::default()) };
+        let site = Self { folder, cluster: OpenShift::start(), registry };
         std::fs::create_dir(site.root().join("source")).unwrap();
         std::fs::write(site.root().join("kubeconfig"), site.cluster.kubeconfig()).unwrap();
         let source = site.root().join("source");

@@ -171,6 +171,18 @@ impl Registry {
         Self { server, content }
     }
 
+    /// One that wants to see a login: what stands behind `Basic`.
+    pub fn with_login(content: Content, login: &str) -> Self {
+        let wanted = format!("Basic {login}");
+        Self::wrapped(content, move |request, reply| {
+            if request.header("authorization") == Some(&wanted) {
+                return reply;
+            }
+            let challenge = r#"Basic realm="lab""#;
+            error("401 Unauthorized", "UNAUTHORIZED", "authentication required").header("WWW-Authenticate", challenge)
+        })
+    }
+
     /// One that takes so many requests and then answers 429. With `warns`, each answer says how many are left.
     pub fn limited(content: Content, limit: u64, warns: bool, retry_after: &'static str) -> Self {
         let taken = AtomicU64::new(0);

@@ -5,7 +5,7 @@
 //! streams and tags, ImageStreamImport for images, DELETE of the ImageStreamTag for what goes. What server-side apply would
 //! leave behind (`tests/recorded/openshift/owned_imports.json`) is why every field of a tag is applied in words, and why tags are removed by
 //! DELETE. May name `api`, `model`, `ports`, `rules` and `text`.
-//! Tests: beside the code, `tests/it/openshift.rs`, `tests/it/openshift_faults.rs`, `tests/it/workloads.rs`; against a real server
+//! Tests: beside the code, `tests/it/openshift.rs`, `tests/it/openshift_{faults,roles,upstream}.rs`, `tests/it/workloads.rs`; against a real server
 //! `tests/it/live_openshift.rs`.
 
 mod access;
@@ -23,7 +23,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use crate::model::StreamId;
+use crate::model::{Cause, Ignorance, StreamId};
 
 pub use access::{Access, Connection};
 pub use resolve::Resolver;
@@ -54,6 +54,23 @@ struct UnderWay {
 }
 
 impl Cluster {
+    /// The pull secrets of a namespace, as the server lists them. To be kept out of every output.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot be read.
+    pub async fn pull_secrets(&self, namespace: &str) -> Result<Vec<u8>, Ignorance> {
+        let asked = format!("pull secrets of {namespace}");
+        self.connection.send(request::pull_secrets(namespace)).await.map_err(|trouble| match trouble {
+            access::Trouble::Refused(refused) if refused.code == 403 => {
+                let why = "grant `get` on `imagestreams/secrets` in `image.openshift.io` there, or leave `pullSecrets` out of the config";
+                Ignorance::new(asked, Cause::Forbidden, why)
+            }
+            access::Trouble::Refused(refused) => Ignorance::new(asked, Cause::ServerError, refused.message),
+            access::Trouble::Lost(detail) => Ignorance::new(asked, Cause::Unreachable, detail),
+        })
+    }
+
     /// What the server has warned of, such as a deprecated field.
     pub fn warnings(&self) -> BTreeSet<String> {
         self.connection.warnings()

@@ -168,6 +168,11 @@ fn look(namespace: &str, spec: &Value) -> Request<Vec<u8>> {
     with("POST", &format!("{BASE}/namespaces/{}/imagestreamimports", segment(namespace)), "application/json", &body)
 }
 
+/// All pull secrets of a namespace; the stream that is named need not exist (semantics 6.6).
+pub(super) fn pull_secrets(namespace: &str) -> Request<Vec<u8>> {
+    bare("GET", &format!("{BASE}/namespaces/{}/imagestreams/streamkeeper/secrets", segment(namespace)))
+}
+
 /// Removal of a tag from spec and status (semantics 2.7).
 pub(super) fn delete_tag(stream: &StreamId, tag: &str) -> Request<Vec<u8>> {
     bare("DELETE", &of(stream, "imagestreamtags", &format!("{}:{tag}", stream.name)))

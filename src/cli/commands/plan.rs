@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::adapters::git::without_credentials;
+use crate::adapters::registry::Credentials;
 use crate::adapters::store::Cache;
 use crate::cli::args::{Args, Plan, PlanFormat, Planning, Resolve, Target};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, Parts, TOOL, now};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::lines::Files;
-use crate::cli::registries::{Upstreams, wanted_by};
+use crate::cli::registries::{Upstreams, pull_secrets, wanted_by};
 use crate::cli::target::Live;
 use crate::model::{self, Refresh, StreamId};
 use crate::planner::{self, PlanInput};
@@ -143,7 +144,13 @@ pub(super) async fn make(
 ) -> Result<Planned, Failure> {
     let registries = match (planning.resolve, live) {
         (Resolve::Registries, _) => {
-            Upstreams::Registries(Box::new(context.registries(Arc::clone(cache), console.can_ask())?))
+            let more = match live {
+                Live::Cluster(cluster) if context.config.pull_secrets => {
+                    pull_secrets(cluster, &read.assembled.desired, console).await
+                }
+                Live::Cluster(_) | Live::Store(_) => Credentials::default(),
+            };
+            Upstreams::Registries(Box::new(context.registries(Arc::clone(cache), console.can_ask(), more)?))
         }
         (Resolve::Cluster, Live::Cluster(cluster)) => {
             Upstreams::Cluster(cluster.resolver(wanted_by(&read.assembled.desired)))

@@ -61,6 +61,8 @@ pub struct World {
     pub repositories: BTreeMap<String, Vec<String>>,
     /// Images of manifest lists by digest: digest, os, architecture.
     pub lists: BTreeMap<String, Vec<(String, String, String)>>,
+    /// Pull secrets by namespace.
+    pub secrets: BTreeMap<String, Vec<Value>>,
     /// Namespaces that there are; none: all that anybody names.
     pub namespaces: Option<BTreeSet<String>>,
     /// Namespaces that the account may not see.
@@ -102,6 +104,7 @@ impl Default for World {
             failures: BTreeMap::new(),
             repositories: BTreeMap::new(),
             lists: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             namespaces: None,
             forbidden: BTreeSet::new(),
             hidden: BTreeSet::new(),
@@ -301,6 +304,7 @@ impl World {
         let (resource, name) = match rest {
             [resource] => (*resource, ""),
             [resource, name] => (*resource, *name),
+            ["imagestreams", _, "secrets"] => ("imagestreams/secrets", "all"),
             _ => return status(404, "NotFound", "the server could not find the requested resource", &json!({})),
         };
         if let Some(reply) = self.forbids(user, request, (group, resource, name), namespace) {
@@ -319,6 +323,13 @@ impl World {
         }
         let id = StreamId::new(namespace.unwrap_or_default(), name);
         match (request.method.as_str(), resource, name) {
+            ("GET", "imagestreams/secrets", _) => {
+                let items = self.secrets.get(&id.namespace).cloned().unwrap_or_default();
+                found(
+                    "200 OK",
+                    &json!({"kind": "SecretList", "apiVersion": "image.openshift.io/v1", "metadata": {}, "items": items}),
+                )
+            }
             ("GET", "imagestreams", "") => self.list(namespace, &query),
             ("GET", "imagestreams", _) => self.read(&id),
             ("POST", "imagestreams", "") => self.create(namespace.unwrap(), request, &query),

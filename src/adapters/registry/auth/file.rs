@@ -7,6 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::api::ObjectMeta;
+use crate::text::inert;
+
 use super::{Login, canonical};
 
 /// What a file says.
@@ -48,9 +51,30 @@ struct DockerAuth {
 #[serde(default, rename_all = "camelCase")]
 struct Object {
     kind: String,
+    metadata: ObjectMeta,
     items: Vec<Object>,
     data: BTreeMap<String, SecretString>,
     string_data: BTreeMap<String, SecretString>,
+}
+
+/// Reads a list of pull secrets as the API server sends it: its items say no kind. One that is broken is named, and the
+/// others are read.
+///
+/// # Errors
+///
+/// What is wrong and where, without anything of the content.
+pub(super) fn parse_list(bytes: &[u8]) -> Result<(AuthFile, Vec<String>), String> {
+    let list: Object = serde_json::from_slice(bytes).map_err(|error| json_place(&error))?;
+    let mut file = AuthFile::default();
+    let mut broken = Vec::new();
+    for mut item in list.items {
+        "Secret".clone_into(&mut item.kind);
+        let name = inert(&item.metadata.name, 120);
+        if let Err(why) = file.read_object(item) {
+            broken.push(format!("the pull secret `{name}` is passed over: {why}"));
+        }
+    }
+    Ok((file, broken))
 }
 
 /// Reads a file in any of the formats.
@@ -115,7 +139,7 @@ impl AuthFile {
     }
 
     fn read_object(&mut self, object: Object) -> Result<(), String> {
-        let Object { kind, items, data, string_data } = object;
+        let Object { kind, metadata: _, items, data, string_data } = object;
         for item in items {
             self.read_object(item)?;
         }

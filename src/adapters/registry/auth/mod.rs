@@ -71,6 +71,16 @@ impl Credentials {
         Ok(Self { files: vec![Arc::new(file)], ..Self::default() })
     }
 
+    /// Reads pull secrets as an API server lists them; also says which of them cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong and where, without anything of the content.
+    pub fn of_secrets(bytes: &[u8]) -> Result<(Self, Vec<String>), String> {
+        let (file, broken) = file::parse_list(bytes)?;
+        Ok((Self { files: vec![Arc::new(file)], ..Self::default() }, broken))
+    }
+
     /// The files of this user, in the order of containers-auth.json(5): the one that `REGISTRY_AUTH_FILE` names alone, or
     /// podman's and Docker's.
     ///
