@@ -17,10 +17,10 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// How long to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// Until images are where the plan says.
-    pub images: Duration,
-    /// Until roll-outs have ended; none: they are left to themselves.
-    pub rollouts: Option<Duration>,
+    /// At most so long.
+    pub limit: Duration,
+    /// Until roll-outs have ended; otherwise until images are where the plan says.
+    pub to_the_end: bool,
 }
 
 /// Looks at the workloads that should follow until they do, or patience ends. One entry for each that was to.
@@ -54,17 +54,14 @@ pub async fn follow(
         let waited = clock().duration_since(started).unsigned_abs();
         open.retain(|id, roll| {
             let now = match (seen.get(id), unseen.first()) {
-                (Some(workload), _) => judge(workload, roll, patience.rollouts.is_some()),
+                (Some(workload), _) => judge(workload, roll, patience.to_the_end),
                 // Nobody says that it is gone as long as something could not be looked at.
                 (None, Some(ignorance)) => Following::Unknown(ignorance.clone()),
                 (None, None) => Following::Gone,
             };
-            let limit = match &now {
-                Following::Unfinished { .. } => patience.rollouts.unwrap_or_default().max(patience.images),
-                Following::Behind { .. } | Following::Unknown(_) => patience.images,
-                _ => Duration::ZERO,
-            };
-            let ends = waited >= limit || stop.load(Ordering::Relaxed);
+            let is_open =
+                matches!(now, Following::Unfinished { .. } | Following::Behind { .. } | Following::Unknown(_));
+            let ends = !is_open || waited >= patience.limit || stop.load(Ordering::Relaxed);
             results.insert(*id, now);
             if ends {
                 progress.advance(1);

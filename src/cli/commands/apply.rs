@@ -140,7 +140,8 @@ fn carry_out(
         let reason = |step: &crate::model::Step| render::reason(&step.reason);
         let clock = jiff::Timestamp::now;
         let mut report = runtime.block_on(executor::execute(plan, target, reason, clock, &stop, console))?;
-        let patience = Patience { images: IMAGES, rollouts: command.wait.map(|wait| wait.duration().unsigned_abs()) };
+        let limit = command.wait.map_or(IMAGES, |wait| wait.duration().unsigned_abs());
+        let patience = Patience { limit, to_the_end: command.wait.is_some() };
         report.workloads = runtime.block_on(executor::follow(plan, &report, live, patience, clock, &stop, console));
         report
     };
