@@ -4,12 +4,14 @@
 //! beyond small accessors; what streams *do* is in [`crate::rules`]. May name no other room.
 //! Tests: round trips of the recorded exchanges in `tests/it/recorded.rs`.
 
+mod custom;
 mod image;
 mod image_stream;
 mod image_stream_import;
 mod meta;
 mod trigger;
 
+pub use custom::{CUSTOM_API_VERSION, CUSTOM_GROUP, custom_resource_definition};
 pub use image::{Image, ImageLayer, ImageManifest};
 pub use image_stream::{
     ImageLookupPolicy, ImageStream, ImageStreamSpec, ImageStreamStatus, ImportMode, NamedTagEventList,

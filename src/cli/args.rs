@@ -97,6 +97,8 @@ pub enum Target {
     Store,
     /// An OpenShift cluster.
     Openshift,
+    /// Another cluster, with the custom resource (`streamkeeper install crd`).
+    Kubernetes,
     /// A cluster, which is asked what it is.
     Auto,
 }
@@ -106,6 +108,7 @@ impl From<TargetConfig> for Target {
         match config {
             TargetConfig::Store => Self::Store,
             TargetConfig::Openshift => Self::Openshift,
+            TargetConfig::Kubernetes => Self::Kubernetes,
             TargetConfig::Auto => Self::Auto,
         }
     }
@@ -335,6 +338,8 @@ pub struct Schema {
 pub enum SchemaName {
     /// `streamkeeper.yaml`.
     Config,
+    /// The CustomResourceDefinition for clusters that are not OpenShift.
+    Crd,
     /// ImageStream definitions.
     Definitions,
     /// Findings as JSON.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::adapters::cluster::Api;
 use crate::adapters::git::{self, Location};
 use crate::adapters::registry::{Credentials, Registries};
 use crate::adapters::store::{Cache, Reader};
@@ -164,6 +165,7 @@ impl Context {
         policy.force_conflicts = planning.force_conflicts;
         policy.schedule = match (live, self.config.import) {
             (Live::Store(_), _) => Schedule::Ours,
+            (Live::Cluster(cluster), _) if cluster.api() == Api::Kubernetes => Schedule::Ours,
             (Live::Cluster(_), Some(ImportConfig::Ours)) => Schedule::TakenOver,
             (Live::Cluster(_), Some(ImportConfig::Openshift) | None) => Schedule::Server,
         };

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+
 use crate::adapters::cluster::{Cluster, Resolver};
 use crate::adapters::registry::{
     AllowedRegistry, Credentials, HostConfig, Mirror, Mirrors, Pulls, Registries, Rule, Settings, read_mirrors,
@@ -89,10 +91,15 @@ impl Registry for Upstreams<'_> {
 
 /// The pull secrets of the namespaces that streams are in; what cannot be read is said.
 pub(super) async fn pull_secrets(cluster: &Cluster, desired: &Desired, console: &Console) -> Credentials {
-    let namespaces: BTreeSet<&String> = desired.streams.keys().map(|id| &id.namespace).collect();
+    let namespaces: BTreeSet<String> = desired.streams.keys().map(|id| id.namespace.clone()).collect();
     let mut all = Credentials::default();
-    for namespace in namespaces {
-        match cluster.pull_secrets(namespace).await {
+    let ask = |namespace: String| async move {
+        let answer = cluster.pull_secrets(&namespace).await;
+        (namespace, answer)
+    };
+    let answers: Vec<_> = futures::stream::iter(namespaces).map(ask).buffered(16).collect().await;
+    for (namespace, answer) in answers {
+        match answer {
             Ok(bytes) => match Credentials::of_secrets(&bytes) {
                 Ok((credentials, broken)) => {
                     all = all.and(credentials);

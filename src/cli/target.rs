@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::adapters::cluster::{Access, Cluster, Connection};
+use crate::adapters::cluster::{Access, Api, Cluster, Connection};
 use crate::adapters::store::{Change, Reader};
 use crate::model::{LiveStream, StreamId};
 use crate::ports::{LiveState, Observation, PortError, Which, Workloads};
@@ -24,9 +24,21 @@ pub(super) enum Live {
 impl Live {
     /// Opens the target that flags and config name. A named context alone means a cluster; what kind, it is asked.
     pub(super) async fn open(context: &Context, args: &Args, force: bool) -> Result<Self, Failure> {
+        Self::open_as(context, args, force, context.config.field_manager.as_deref()).await
+    }
+
+    /// Likewise, written as that field manager.
+    pub(super) async fn open_as(
+        context: &Context,
+        args: &Args,
+        force: bool,
+        manager: Option<&str>,
+    ) -> Result<Self, Failure> {
         let configured = context.config.target.map(Target::from);
-        let target =
-            args.target.or(args.context.is_some().then_some(Target::Auto)).or(configured).unwrap_or(Target::Store);
+        // Whoever names a cluster means it.
+        let named = args.context.is_some() || args.kubeconfig.is_some() || args.impersonate.is_some();
+        let target = args.target.or(configured).or(named.then_some(Target::Auto)).unwrap_or(Target::Store);
+        let target = if target == Target::Store && args.target.is_none() && named { Target::Auto } else { target };
         if target == Target::Store {
             return Ok(Self::Store(context.reader()?));
         }
@@ -38,14 +50,20 @@ impl Live {
             timeout: args.request_timeout.map(|timeout| timeout.duration().unsigned_abs()),
         };
         let connection = Connection::open(&access).await?;
-        if target == Target::Auto && !connection.has_image_streams().await? {
-            let message = "the cluster has no `image.openshift.io` API";
-            return Err(Failure::new(Exit::Failed, message)
-                .hint("only OpenShift has image streams; other clusters are to come"));
-        }
-        let manager = context.config.field_manager.as_deref().unwrap_or("streamkeeper");
+        let api = match target {
+            Target::Openshift => Some(Api::OpenShift),
+            Target::Kubernetes => Some(Api::Kubernetes),
+            Target::Auto | Target::Store => connection.image_streams().await?,
+        };
+        let Some(api) = api else {
+            let message = "the cluster has neither the `image.openshift.io` API nor the custom resource";
+            return Err(
+                Failure::new(Exit::Failed, message).hint("`streamkeeper install crd` makes the custom resource")
+            );
+        };
+        let manager = manager.unwrap_or("streamkeeper");
         let namespaces = context.config.namespaces.iter().cloned().collect();
-        Ok(Self::Cluster(Box::new(Cluster::new(connection, manager, force, namespaces))))
+        Ok(Self::Cluster(Box::new(Cluster::new(connection, api, manager, force, namespaces))))
     }
 
     /// Where what is remembered of it lies. Made for a cluster, which has no folder of its own; failing to is no error.
@@ -74,8 +92,8 @@ impl Live {
     /// three (semantics 3.4): several small ones are quicker than one.
     pub(super) fn images_per_import(&self) -> usize {
         match self {
-            Self::Store(_) => usize::MAX,
-            Self::Cluster(_) => 3,
+            Self::Cluster(cluster) if cluster.api() == Api::OpenShift => 3,
+            Self::Store(_) | Self::Cluster(_) => usize::MAX,
         }
     }
 

@@ -66,6 +66,8 @@ pub enum TargetConfig {
     Store,
     /// An OpenShift cluster.
     Openshift,
+    /// Another cluster, with the custom resource.
+    Kubernetes,
     /// A cluster, which is asked what it is.
     Auto,
 }

@@ -108,6 +108,8 @@ pub struct Live {
     pub listed: BTreeMap<String, Observed<()>>,
     /// The streams that were seen.
     pub streams: BTreeMap<StreamId, LiveStream>,
+    /// Streams that are there and could not be read.
+    pub unreadable: BTreeMap<StreamId, Ignorance>,
     /// What upstream references resolve to.
     pub upstream: BTreeMap<Question, Upstream>,
     /// Tags of repositories that are imported whole, by repository.
@@ -242,6 +244,9 @@ impl<T> Observed<T> {
 impl Live {
     /// What is known of a stream: it is there, it is not there, or its namespace could not be listed.
     pub fn stream(&self, id: &StreamId) -> Observed<&LiveStream> {
+        if let Some(ignorance) = self.unreadable.get(id) {
+            return Observed::Unknown(ignorance.clone());
+        }
         match (self.streams.get(id), self.listed.get(&id.namespace)) {
             (Some(stream), _) => Observed::Known(stream),
             (None, Some(Observed::Known(()) | Observed::Absent)) => Observed::Absent,

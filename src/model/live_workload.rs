@@ -229,6 +229,10 @@ fn rollout(kind: &str, object: &Value) -> Rollout {
     if !matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet" | "DeploymentConfig") {
         return Rollout::None;
     }
+    // Its pods are replaced when somebody deletes them.
+    if matches!(kind, "StatefulSet" | "DaemonSet") && spec["updateStrategy"]["type"] == "OnDelete" {
+        return Rollout::None;
+    }
     if spec["paused"] == true {
         return Rollout::Paused;
     }
@@ -252,9 +256,6 @@ fn rollout(kind: &str, object: &Value) -> Rollout {
             // Those below the partition stay as they are.
             let strategy = &spec["updateStrategy"];
             let partition = number(&strategy["rollingUpdate"]["partition"]).min(wanted);
-            if strategy["type"] == "OnDelete" {
-                return Rollout::None;
-            }
             (wanted, number(&status["updatedReplicas"]) + partition, number(&status["readyReplicas"]))
         }
         _ => {

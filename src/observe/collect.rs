@@ -52,6 +52,7 @@ pub async fn collect(
         observed_at: now,
         listed: observation.listed,
         streams: observation.streams,
+        unreadable: observation.unreadable,
         settled: observation.settled,
         settled_tags: observation.settled_tags,
         scope: observation.scope,

@@ -133,7 +133,13 @@ fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference) -> Verdi
         (Some(Observed::Absent), None) => {
             let failure = not_found(&question.reference);
             let known = stream.status_tag(&tag.name).is_some_and(|list| {
-                list.conditions.iter().any(|is| is.reason == failure.reason && is.message == failure.message)
+                // A cluster writes down in words of its own what we call not found.
+                let on_cluster = builder.input.live.streams.get(id).is_some_and(|live| live.owned.adopts);
+                let wanted = stream.spec_tag(&tag.name).and_then(|tag| tag.generation);
+                list.conditions.iter().any(|is| {
+                    let same = is.reason == failure.reason && is.message == failure.message;
+                    same || (on_cluster && wanted.is_some_and(|wanted| wanted <= is.generation))
+                })
             });
             if known && !matches!(reason, Reason::Changed { .. }) {
                 // Written down already; it stays so until the registry or the definition changes.

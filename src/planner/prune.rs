@@ -130,11 +130,7 @@ fn elsewhere(builder: &Builder<'_>, removal: &Removal<'_>) -> Option<Wait> {
 
 /// Tags of a stream that are ours and no longer defined.
 fn tags<'a>(builder: &Builder<'_>, id: &'a StreamId, wanted: &DesiredStream, live: &LiveStream) -> Vec<Removal<'a>> {
-    let made_by = |repository: &str, name: &str| {
-        let reference = repository.parse::<ImageReference>().ok().filter(|_| !repository.is_empty());
-        let made = reference.map(|reference| imports::repository_tag(&reference, name));
-        made.is_some_and(|made| live.stream.spec_tag(name).is_some_and(|tag| tag.from == made.from))
-    };
+    let made_by = |repository: &str, name: &str| made_by(live, repository, name);
     // A repository's tags stay with it; those of another one before it go once it is known which of them this one has.
     let listing = (!wanted.docker_image_repository.is_empty())
         .then(|| imports::listing(builder, &wanted.docker_image_repository));
@@ -157,7 +153,9 @@ fn whole<'a>(builder: &mut Builder<'_>, id: &'a StreamId, live: &'a LiveStream, 
     let owned = &live.owned;
     let names =
         live.stream.spec.tags.iter().map(|tag| &tag.name).chain(live.stream.status.tags.iter().map(|list| &list.tag));
-    let foreign = names.filter(|name| !owned.tags.contains_key(*name)).min().cloned();
+    // The tags of a repository that we have imported whole came with it.
+    let imported = |name: &str| owned.repository.as_ref().is_some_and(|repository| made_by(live, repository, name));
+    let foreign = names.filter(|name| !owned.tags.contains_key(*name) && !imported(name)).min().cloned();
     match (owned.stream, foreign) {
         (true, None) => {
             let paths = owned.tags.values().cloned().collect();
@@ -178,6 +176,13 @@ fn whole<'a>(builder: &mut Builder<'_>, id: &'a StreamId, live: &'a LiveStream, 
             }
         }
     }
+}
+
+/// Whether a tag is one that the import of a whole repository makes.
+fn made_by(live: &LiveStream, repository: &str, name: &str) -> bool {
+    let reference = repository.parse::<ImageReference>().ok().filter(|_| !repository.is_empty());
+    let made = reference.map(|reference| imports::repository_tag(&reference, name));
+    made.is_some_and(|made| live.stream.spec_tag(name).is_some_and(|tag| tag.from == made.from))
 }
 
 fn exists(stream: &ImageStream, tag: &str) -> bool {

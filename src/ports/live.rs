@@ -55,6 +55,8 @@ pub struct Observation {
     pub listed: BTreeMap<String, Observed<()>>,
     /// The streams.
     pub streams: BTreeMap<StreamId, LiveStream>,
+    /// Streams that are there and cannot be read.
+    pub unreadable: BTreeMap<StreamId, Ignorance>,
     /// Streams that are as they were when nothing was left to do, with their version.
     pub settled: BTreeSet<StreamId>,
     /// Tags of ours in settled streams: they count for the limit of removals.

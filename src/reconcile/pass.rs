@@ -54,6 +54,7 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
         let Self { live, registry, memory, progress, policy, server, tool, look_at_all: _ } = *self;
         let sources = observe::Sources { live, registry, memory, progress };
         let mut live = observe::collect(sources, desired, &settled, policy, now).await?;
+        let server = &server.seen(live.streams.iter().map(|(id, live)| (id, &live.stream)));
         let mut plan = loop {
             let plan = planner::plan(&PlanInput { desired, live: &live, policy, server, target: &target, tool });
             // A registry's word for a digest is enough to compare with. Before one is planned, its bytes were seen; an image

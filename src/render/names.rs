@@ -73,7 +73,7 @@ pub fn tally(tally: &Tally) -> String {
 /// The part of a pull spec that tells images apart: its digest, cut, or all of it.
 pub(super) fn image(pull_spec: &str) -> String {
     match pull_spec.rsplit_once('@') {
-        Some((_, digest)) => digest.get(..19).unwrap_or(digest).to_owned(),
+        Some((_, digest)) => inert(digest.get(..19).unwrap_or(digest), 120),
         None => inert(pull_spec, 120),
     }
 }

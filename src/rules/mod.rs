@@ -107,6 +107,23 @@ pub fn answer(state: State<'_>, request: &Request<'_>, now: Timestamp) -> Result
     }
 }
 
+impl Server {
+    /// The same, with the integrated registry that the status of streams shows (semantics 1.9).
+    #[must_use]
+    pub fn seen<'a>(&self, streams: impl IntoIterator<Item = (&'a StreamId, &'a ImageStream)>) -> Self {
+        let host = |(id, stream): (&StreamId, &ImageStream)| {
+            let shown = &stream.status.docker_image_repository;
+            let host = shown.strip_suffix(&format!("/{}/{}", id.namespace, id.name))?;
+            stream.spec.docker_image_repository.is_empty().then(|| host.to_owned())
+        };
+        let internal_registry = self
+            .internal_registry
+            .clone()
+            .or_else(|| streams.into_iter().find_map(host).filter(|host| !host.is_empty()));
+        Self { internal_registry, ..self.clone() }
+    }
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self { internal_registry: None, platform: ("linux".to_owned(), "amd64".to_owned()) }

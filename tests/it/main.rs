@@ -22,6 +22,7 @@ mod manners;
 mod mirrors;
 mod openshift;
 mod openshift_faults;
+mod openshift_guards;
 mod openshift_roles;
 mod openshift_upstream;
 mod properties;

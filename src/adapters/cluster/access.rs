@@ -16,7 +16,7 @@ use crate::ports::PortError;
 use crate::text::inert;
 
 use super::reply::{self, Refused};
-use super::request;
+use super::request::{self, Api};
 
 /// Requests under way at once: as many as kubectl would send in a burst.
 const AT_ONCE: usize = 32;
@@ -118,17 +118,20 @@ impl Connection {
         lock(&self.warnings).clone()
     }
 
-    /// Whether the cluster has image streams.
+    /// Which API of image streams the cluster has; OpenShift's own, if both. None for neither.
     ///
     /// # Errors
     ///
     /// When it cannot be asked.
-    pub async fn has_image_streams(&self) -> Result<bool, PortError> {
-        match self.send(request::discover()).await {
-            Ok(_) => Ok(true),
-            Err(Trouble::Refused(refused)) if refused.code == 404 => Ok(false),
-            Err(trouble) => Err(trouble.failed("ask the cluster what it is")),
+    pub async fn image_streams(&self) -> Result<Option<Api>, PortError> {
+        for api in [Api::OpenShift, Api::Kubernetes] {
+            match self.send(request::discover(api)).await {
+                Ok(_) => return Ok(Some(api)),
+                Err(Trouble::Refused(refused)) if refused.code == 404 => {}
+                Err(trouble) => return Err(trouble.failed("ask the cluster what it is")),
+            }
         }
+        Ok(None)
     }
 
     /// Sends a request and reads the whole answer. What the server did not take on (429, 503 with a time to come back) is sent
@@ -155,7 +158,9 @@ impl Connection {
                 Err(_) if reads => Some(back_off(tries)),
                 Err(_) => None,
             };
-            if let Some(wait) = wait.filter(|wait| tries < RETRIES && started.elapsed() + *wait <= PATIENCE) {
+            if let Some(wait) =
+                wait.filter(|wait| tries < RETRIES && started.elapsed().saturating_add(*wait) <= PATIENCE)
+            {
                 tokio::time::sleep(wait).await;
                 tries += 1;
                 continue;
@@ -168,7 +173,7 @@ impl Connection {
                 .iter()
                 .filter_map(|value| warning(&String::from_utf8_lossy(value.as_bytes())));
             // What it says of kinds that we only look at, such as DeploymentConfigs, is nothing that anybody here wrote.
-            if path.starts_with(request::BASE) {
+            if path.contains("/imagestream") {
                 lock(&self.warnings).extend(said);
             }
             let bytes = response.into_body().collect_bytes().await.map_err(|error| lost(crate::text::chain(&error)))?;

@@ -8,6 +8,7 @@ use crate::text::inert;
 
 use super::access::Trouble;
 use super::owned::Object;
+use super::request::Api;
 use super::{Cluster, reply, request};
 
 /// With more namespaces than this, one list of all of them is fewer requests, even where only these are wanted.
@@ -17,7 +18,13 @@ const ANEW: usize = 3;
 
 impl LiveState for Cluster {
     fn identity(&self) -> String {
-        format!("openshift {} as {}", self.connection.server, self.manager)
+        {
+            let kind = match self.api {
+                Api::OpenShift => "openshift",
+                Api::Kubernetes => "kubernetes",
+            };
+            format!("{kind} {} as {}", self.connection.server, self.manager)
+        }
     }
 
     fn version(&self) -> Option<String> {
@@ -37,6 +44,10 @@ impl LiveState for Cluster {
         if self.namespaces.is_empty() || namespaces.len() > FEW {
             match self.list(None, &mut seen).await {
                 Ok(()) => {
+                    // One list was fewer requests; what is elsewhere is not our business all the same.
+                    if !self.namespaces.is_empty() {
+                        seen.streams.retain(|id, _| namespaces.contains(&id.namespace));
+                    }
                     seen.listed.extend(namespaces.iter().map(|namespace| (namespace.clone(), Observed::Known(()))));
                     return Ok(seen);
                 }
@@ -53,7 +64,7 @@ impl LiveState for Cluster {
                 }
                 Err(Trouble::Refused(refused)) if refused.code == 403 => {
                     let detail =
-                        format!("{}; grant `list` on `imagestreams` in `image.openshift.io` there", refused.message);
+                        format!("{}; grant `list` on `imagestreams` in `{}` there", refused.message, self.api.group());
                     Observed::Unknown(Ignorance::new(format!("namespace {namespace}"), Cause::Forbidden, detail))
                 }
                 Err(Trouble::Refused(refused)) => {
@@ -77,28 +88,44 @@ impl LiveState for Cluster {
     }
 
     async fn workloads(&self, which: Which<'_>) -> Workloads {
-        self.look_at_workloads(which).await
+        match self.api {
+            Api::OpenShift => self.look_at_workloads(which).await,
+            // Nobody acts on triggers there yet.
+            Api::Kubernetes => Workloads::default(),
+        }
     }
 }
 
 impl Cluster {
     async fn list(&self, namespace: Option<&str>, seen: &mut Observation) -> Result<(), Trouble> {
-        for raw in self.pages(|after| request::list(namespace, after)).await? {
+        let read = |raw: serde_json::Value| {
             let object = Object { raw };
-            // What is no stream is not there for us; nothing is removed for it, since nothing of it is ours.
-            let Ok(stream) = object.stream() else { continue };
-            let id = StreamId::new(&stream.metadata.namespace, &stream.metadata.name);
-            seen.streams.insert(id, LiveStream { owned: object.owned(&self.manager), stream });
+            let text =
+                |pointer: &str| object.raw.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
+            let id = StreamId::new(text("/metadata/namespace"), text("/metadata/name"));
+            let live = object.stream().map(|stream| LiveStream { owned: object.owned(&self.manager), stream });
+            Some((id, live))
+        };
+        for (id, live) in self.pages(|after| request::list(self.api, namespace, after), read).await? {
+            match live {
+                Ok(live) => drop(seen.streams.insert(id, live)),
+                // It is there, and nobody can say what it is.
+                Err(error) => {
+                    let ignorance = Ignorance::new(inert(&id.to_string(), 300), Cause::Malformed, inert(&error, 300));
+                    seen.unreadable.insert(id, ignorance);
+                }
+            }
         }
         Ok(())
     }
 
-    /// All objects of a list, page by page. A list that ends early is no list. One whose pages grew too old while it was read
+    /// What is wanted of all objects of a list, page by page. A list that ends early is no list. One whose pages grew too old while it was read
     /// (410) is read anew.
-    pub(super) async fn pages(
+    pub(super) async fn pages<T>(
         &self,
         page: impl Fn(Option<&str>) -> http::Request<Vec<u8>>,
-    ) -> Result<Vec<serde_json::Value>, Trouble> {
+        read: impl Fn(serde_json::Value) -> Option<T>,
+    ) -> Result<Vec<T>, Trouble> {
         let mut items = Vec::new();
         let mut next: Option<String> = None;
         let mut anew = 0;
@@ -112,8 +139,8 @@ impl Cluster {
                 }
                 answer => answer?,
             };
-            let mut page = reply::page(&body).map_err(Trouble::Lost)?;
-            items.append(&mut page.items);
+            let page = reply::page(&body).map_err(Trouble::Lost)?;
+            items.extend(page.items.into_iter().filter_map(&read));
             match page.next {
                 Some(token) if next.as_ref() != Some(&token) => next = Some(token),
                 Some(token) => {

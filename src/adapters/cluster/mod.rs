@@ -1,14 +1,15 @@
-//! OpenShift as a target: the API server does the work.
+//! Clusters as targets: OpenShift, where the API server does the work, and others, where the custom resource is written by `rules`.
 //!
 //! `request` and `reply` are pure: what is asked, how answers are read; `owned` says what of a stream is ours, from its
-//! managed fields. `access` is the one client. [`Cluster`] looks (`live`, `workloads`), answers in the place of registries (`resolve`) and writes (`write`): server-side apply for
+//! managed fields. `access` is the one client. [`Cluster`] looks (`live`, `workloads`), writes the custom resource (`by_rules`), answers in the place of registries (`resolve`) and writes (`write`): server-side apply for
 //! streams and tags, ImageStreamImport for images, DELETE of the ImageStreamTag for what goes. What server-side apply would
 //! leave behind (`tests/recorded/openshift/owned_imports.json`) is why every field of a tag is applied in words, and why tags are removed by
 //! DELETE. May name `api`, `model`, `ports`, `rules` and `text`.
-//! Tests: beside the code, `tests/it/openshift.rs`, `tests/it/openshift_{faults,roles,upstream}.rs`, `tests/it/workloads.rs`; against a real server
+//! Tests: beside the code, `tests/it/openshift.rs`, `tests/it/openshift_{faults,guards,roles,upstream}.rs`, `tests/it/workloads.rs`; against a real server
 //! `tests/it/live_openshift.rs`.
 
 mod access;
+mod by_rules;
 mod live;
 mod owned;
 #[cfg(test)]
@@ -26,13 +27,15 @@ use std::sync::Mutex;
 use crate::model::{Cause, Ignorance, StreamId};
 
 pub use access::{Access, Connection};
+pub use request::Api;
 pub use resolve::Resolver;
 
 use owned::Object;
 
-/// The image streams of an OpenShift cluster.
+/// The image streams of a cluster.
 pub struct Cluster {
     connection: Connection,
+    api: Api,
     /// Field manager of server-side apply: what makes a field ours.
     manager: String,
     /// Take fields over that another manager has applied.
@@ -71,15 +74,21 @@ impl Cluster {
         })
     }
 
+    /// Which API its streams are in.
+    pub fn api(&self) -> Api {
+        self.api
+    }
+
     /// What the server has warned of, such as a deprecated field.
     pub fn warnings(&self) -> BTreeSet<String> {
         self.connection.warnings()
     }
 
     /// The streams of the cluster, written as `manager`.
-    pub fn new(connection: Connection, manager: &str, force: bool, namespaces: BTreeSet<String>) -> Self {
+    pub fn new(connection: Connection, api: Api, manager: &str, force: bool, namespaces: BTreeSet<String>) -> Self {
         Self {
             connection,
+            api,
             manager: manager.to_owned(),
             force,
             namespaces,

@@ -145,8 +145,10 @@ impl Object {
         others
     }
 
-    /// An annotation of ours.
+    /// An annotation of ours. On a stream that somebody has copied from one of ours, it is none.
     pub(super) fn kept(&self, kept: Kept, manager: &str) -> Option<&str> {
+        let key = format!("f:{}", kept.key(manager));
+        self.fields(manager)?["f:metadata"]["f:annotations"].get(&key)?;
         self.raw.pointer("/metadata/annotations")?.get(kept.key(manager).as_str())?.as_str()
     }
 
@@ -165,7 +167,8 @@ impl Object {
             Some(AliasTarget::Other(_)) | None => false,
         };
         let lagging = stream.spec.tags.iter().filter(lags).map(|tag| tag.name.clone());
-        lagging.filter(|tag| self.claims(manager, tag)).collect()
+        let others = self.others(manager);
+        lagging.filter(|tag| self.claims(manager, tag) && !others.contains_key(tag)).collect()
     }
 
     /// Fields that other managers apply and that what is wanted would change, each with the manager.

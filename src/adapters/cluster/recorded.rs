@@ -6,6 +6,7 @@ use crate::api::{ImageStreamImport, TagReference};
 use crate::model::{Digest, ImportFailure, ImportItem, ImportResult, Observed, Question, StreamId, WorkloadId};
 
 use super::owned::Object;
+use super::request::Api;
 use super::wanted::Wanted;
 use super::{reply, request};
 
@@ -78,8 +79,8 @@ fn our_requests_are_such_requests() {
         let query = |key: &str| uri.split(['?', '&']).find_map(|part| part.strip_prefix(&format!("{key}=")));
         let kind = request::KINDS.iter().copied().find(|kind| kind.resource == resource);
         let ours = match (method, resource, name) {
-            ("GET", "imagestreams", Some(_)) => request::get(&stream),
-            ("GET", "imagestreams", None) => request::list(Some(namespace), None),
+            ("GET", "imagestreams", Some(_)) => request::get(Api::OpenShift, &stream),
+            ("GET", "imagestreams", None) => request::list(Api::OpenShift, Some(namespace), None),
             ("GET", _, Some(name)) if kind.is_some() => {
                 let id = WorkloadId { kind: String::new(), namespace: namespace.to_owned(), name: name.to_owned() };
                 request::workload(kind.expect("a kind"), &id)
@@ -97,7 +98,7 @@ fn our_requests_are_such_requests() {
                     let action = crate::model::Action::SetTag { stream: stream.clone(), before: None, after: tag };
                     wanted.change(&action, manager);
                 }
-                request::apply(&stream, wanted.object(), manager, query("force").is_some())
+                request::apply(Api::OpenShift, &stream, wanted.object(), manager, query("force").is_some())
             }
             ("POST", "imagestreamimports", None) => {
                 let asked: ImageStreamImport = serde_json::from_value(given.clone()).expect("an import");
@@ -149,7 +150,7 @@ fn our_requests_are_such_requests() {
             }
             ("DELETE", "imagestreams", Some(_)) => {
                 let uid = given["preconditions"]["uid"].as_str().unwrap_or_default();
-                request::delete_stream(&stream, uid, "1")
+                request::delete_stream(Api::OpenShift, &stream, uid, "1")
             }
             // What others send: creation without apply, patches, views.
             _ => continue,

@@ -4,22 +4,52 @@ use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value, json};
 
-use crate::api::IMAGE_API_VERSION;
+use crate::api::{CUSTOM_API_VERSION, CUSTOM_GROUP, IMAGE_API_VERSION};
 use crate::model::{ImportItem, Question, StreamId, WorkloadId};
 
 /// Objects of one page: what kubectl asks for.
 const PAGE: usize = 500;
-/// Where the image API is.
-pub(super) const BASE: &str = "/apis/image.openshift.io/v1";
+/// Where OpenShift's image API is.
+const BASE: &str = "/apis/image.openshift.io/v1";
 
-/// Whether there is an image API at all.
-pub(super) fn discover() -> Request<Vec<u8>> {
-    bare("GET", BASE)
+/// Which API image streams are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// OpenShift's own: its server imports, and its controllers act.
+    OpenShift,
+    /// The custom resource: what `rules` say is written by us.
+    Kubernetes,
+}
+
+impl Api {
+    fn version(self) -> &'static str {
+        match self {
+            Self::OpenShift => IMAGE_API_VERSION,
+            Self::Kubernetes => CUSTOM_API_VERSION,
+        }
+    }
+
+    fn base(self) -> String {
+        format!("/apis/{}", self.version())
+    }
+
+    /// The group alone.
+    pub(super) fn group(self) -> &'static str {
+        match self {
+            Self::OpenShift => "image.openshift.io",
+            Self::Kubernetes => CUSTOM_GROUP,
+        }
+    }
+}
+
+/// Whether there is such an API at all.
+pub(super) fn discover(api: Api) -> Request<Vec<u8>> {
+    bare("GET", &api.base())
 }
 
 /// A page of the streams of a namespace, or of all namespaces.
-pub(super) fn list(namespace: Option<&str>, after: Option<&str>) -> Request<Vec<u8>> {
-    bare("GET", &page(BASE, namespace, "imagestreams", after))
+pub(super) fn list(api: Api, namespace: Option<&str>, after: Option<&str>) -> Request<Vec<u8>> {
+    bare("GET", &page(&api.base(), namespace, "imagestreams", after))
 }
 
 /// A kind of workload, and where the API has it.
@@ -82,20 +112,30 @@ fn page(base: &str, namespace: Option<&str>, resource: &str, after: Option<&str>
 }
 
 /// One stream.
-pub(super) fn get(stream: &StreamId) -> Request<Vec<u8>> {
-    bare("GET", &of(stream, "imagestreams", &stream.name))
+pub(super) fn get(api: Api, stream: &StreamId) -> Request<Vec<u8>> {
+    bare("GET", &of(api, stream, "imagestreams", &stream.name))
 }
 
 /// Server-side apply of everything that `manager` wants of a stream; what it does not name any more, it gives up.
 /// With `force`, what others have written is changed: whether that is theirs to keep was looked at before, at the version
 /// that it names.
-pub(super) fn apply(stream: &StreamId, wanted: &Value, manager: &str, force: bool) -> Request<Vec<u8>> {
+pub(super) fn apply(api: Api, stream: &StreamId, wanted: &Value, manager: &str, force: bool) -> Request<Vec<u8>> {
     // A field that the server does not know is a mistake of ours: it must not be dropped in silence.
     let force = if force { "&force=true" } else { "" };
     let query = format!("?fieldManager={}&fieldValidation=Strict{force}", segment(manager));
-    let path = of(stream, "imagestreams", &stream.name) + &query;
+    let path = of(api, stream, "imagestreams", &stream.name) + &query;
+    let mut wanted = wanted.clone();
+    wanted["apiVersion"] = api.version().into();
     // YAML is a superset of JSON, and this is the only name that every server knows for it.
-    with("PATCH", &path, "application/apply-patch+yaml", wanted)
+    with("PATCH", &path, "application/apply-patch+yaml", &wanted)
+}
+
+/// Status of a stream at a version, in place of the one it has. Only where there is no server of image streams that writes it.
+pub(super) fn status(stream: &StreamId, version: &str, status: &Value, manager: &str) -> Request<Vec<u8>> {
+    let path = of(Api::Kubernetes, stream, "imagestreams", &stream.name);
+    let path = format!("{path}/status?fieldManager={}&fieldValidation=Strict", segment(manager));
+    let body = json!({"metadata": {"resourceVersion": version}, "status": status});
+    with("PATCH", &path, "application/merge-patch+json", &body)
 }
 
 /// Import of images into tags that are there, with the policies that the tags have, so that nothing else changes
@@ -175,21 +215,22 @@ pub(super) fn pull_secrets(namespace: &str) -> Request<Vec<u8>> {
 
 /// Removal of a tag from spec and status (semantics 2.7).
 pub(super) fn delete_tag(stream: &StreamId, tag: &str) -> Request<Vec<u8>> {
-    bare("DELETE", &of(stream, "imagestreamtags", &format!("{}:{tag}", stream.name)))
+    bare("DELETE", &of(Api::OpenShift, stream, "imagestreamtags", &format!("{}:{tag}", stream.name)))
 }
 
 /// Removal of a stream that is still the one that was seen, at the version that was seen.
-pub(super) fn delete_stream(stream: &StreamId, uid: &str, version: &str) -> Request<Vec<u8>> {
+pub(super) fn delete_stream(api: Api, stream: &StreamId, uid: &str, version: &str) -> Request<Vec<u8>> {
     let body = json!({
         "kind": "DeleteOptions",
         "apiVersion": "v1",
         "preconditions": {"uid": uid, "resourceVersion": version},
     });
-    with("DELETE", &of(stream, "imagestreams", &stream.name), "application/json", &body)
+    with("DELETE", &of(api, stream, "imagestreams", &stream.name), "application/json", &body)
 }
 
-fn of(stream: &StreamId, resource: &str, name: &str) -> String {
-    format!("{BASE}/namespaces/{}/{resource}/{}", segment(&stream.namespace), segment(name))
+fn of(api: Api, stream: &StreamId, resource: &str, name: &str) -> String {
+    let base = api.base();
+    format!("{base}/namespaces/{}/{resource}/{}", segment(&stream.namespace), segment(name))
 }
 
 fn bare(method: &str, path: &str) -> Request<Vec<u8>> {
@@ -223,7 +264,7 @@ mod tests {
             uri,
             "/apis/image.openshift.io/v1/namespaces/..%2Fkube-system/imagestreamtags/a%2Fb%3Fc%23d%20e:x%20y"
         );
-        let uri = list(Some("n"), Some("a&b=c")).uri().to_string();
+        let uri = list(Api::OpenShift, Some("n"), Some("a&b=c")).uri().to_string();
         assert!(uri.ends_with("?limit=500&continue=a%26b%3Dc"), "{uri}");
     }
 }

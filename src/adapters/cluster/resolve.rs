@@ -50,7 +50,15 @@ impl Resolver<'_> {
         let whole = ImageReference { tag: String::new(), digest: None, ..question.reference.clone() };
         let whole = Question { reference: whole, insecure: question.insecure };
         let namespaces = self.namespaces.get(question).or_else(|| self.namespaces.get(&whole));
-        for namespace in namespaces.into_iter().flatten().take(NAMESPACES) {
+        let mut unsure: Option<Observed<T>> = None;
+        for (at, namespace) in namespaces.into_iter().flatten().enumerate() {
+            if at == NAMESPACES {
+                unsure.get_or_insert(unknown(
+                    Cause::Incomplete,
+                    "not every namespace that wants it was asked".to_owned(),
+                ));
+                break;
+            }
             self.requests.fetch_add(1, Ordering::Relaxed);
             answer = match self.connection.send(request(namespace)).await {
                 Ok(body) => read(&body).unwrap_or_else(|error| unknown(Cause::Malformed, error)),
@@ -68,10 +76,15 @@ impl Resolver<'_> {
                 Observed::Unknown(ignorance) => matches!(ignorance.cause, Cause::Unauthorized | Cause::Forbidden),
             };
             if !another_may_know {
-                break;
+                return answer;
+            }
+            if matches!(answer, Observed::Unknown(_)) && unsure.is_none() {
+                unsure = Some(answer);
+                answer = Observed::Absent;
             }
         }
-        answer
+        // That one says no is not enough as long as another one could not say.
+        unsure.unwrap_or(answer)
     }
 }
 

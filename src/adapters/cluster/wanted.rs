@@ -37,18 +37,18 @@ impl Wanted {
     pub(super) fn change(&mut self, action: &Action, manager: &str) {
         match action {
             Action::CreateStream { header, tags, .. } => {
-                self.header(&StreamHeader::default(), header);
+                self.header(&StreamHeader::default(), header, true);
                 tags.iter().for_each(|tag| self.tag(tag));
                 self.annotate(&Kept::Created.key(manager), "true");
             }
-            Action::UpdateStream { before, after, .. } => self.header(before, after),
+            Action::UpdateStream { before, after, .. } => self.header(before, after, false),
             Action::SetTag { after, .. } => self.tag(after),
             // Done in other requests.
             Action::Follow { .. } | Action::Import { .. } | Action::DeleteTag { .. } | Action::DeleteStream { .. } => {}
         }
     }
 
-    fn header(&mut self, before: &StreamHeader, after: &StreamHeader) {
+    fn header(&mut self, before: &StreamHeader, after: &StreamHeader, is_new: bool) {
         let StreamHeader { labels, annotations, lookup_policy, docker_image_repository } = after;
         for (name, was, is) in [("labels", &before.labels, labels), ("annotations", &before.annotations, annotations)] {
             let map = at(&mut self.object, &["metadata", name]);
@@ -56,10 +56,15 @@ impl Wanted {
             map.extend(is.iter().map(|(key, value)| (key.clone(), value.as_str().into())));
         }
         let spec = at(&mut self.object, &["spec"]);
-        spec.insert("lookupPolicy".to_owned(), json!({"local": lookup_policy.local}));
+        // What is as it was, and was never ours, stays with whoever it belongs to.
+        if is_new || spec.contains_key("lookupPolicy") || before.lookup_policy != *lookup_policy {
+            spec.insert("lookupPolicy".to_owned(), json!({"local": lookup_policy.local}));
+        }
         if docker_image_repository.is_empty() {
             spec.remove("dockerImageRepository");
-        } else {
+        } else if spec.contains_key("dockerImageRepository")
+            || before.docker_image_repository != *docker_image_repository
+        {
             spec.insert("dockerImageRepository".to_owned(), docker_image_repository.as_str().into());
         }
     }
@@ -81,7 +86,7 @@ impl Wanted {
     }
 
     /// Every field in words: what an import has set and nobody owns is put back only by applying it.
-    fn tag(&mut self, tag: &TagReference) {
+    pub(super) fn tag(&mut self, tag: &TagReference) {
         let TagReference { name, annotations, from, reference, generation: _, import_policy, reference_policy } = tag;
         let mut value = json!({
             "name": name,
@@ -102,6 +107,13 @@ impl Wanted {
         let tags = self.tags();
         tags.retain(|other| other["name"] != name.as_str());
         tags.push(value);
+    }
+
+    /// Which generation a tag is of, where no server says so.
+    pub(super) fn generation(&mut self, name: &str, generation: i64) {
+        if let Some(tag) = self.tags().iter_mut().find(|tag| tag["name"] == name) {
+            tag["generation"] = generation.into();
+        }
     }
 
     pub(super) fn drop_tag(&mut self, name: &str) {

@@ -93,8 +93,9 @@ impl Cluster {
     }
 
     async fn list_workloads(&self, kind: Kind, namespace: Option<&str>) -> Result<Vec<LiveWorkload>, Trouble> {
-        let items = self.pages(|after| request::workloads(kind, namespace, after)).await?;
-        Ok(items.iter().filter_map(|object| LiveWorkload::read(kind.name, object)).collect())
+        // Of most objects nothing is kept.
+        let read = |object| LiveWorkload::read(kind.name, &object);
+        self.pages(|after| request::workloads(kind, namespace, after), read).await
     }
 }
 

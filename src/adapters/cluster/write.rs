@@ -9,6 +9,7 @@ use crate::ports::{Command, Performed, PortError, Target};
 use super::access::Trouble;
 use super::owned::{Kept, Object};
 use super::reply::Imported;
+use super::request::Api;
 use super::wanted::Wanted;
 use super::{Cluster, reply, request};
 
@@ -25,6 +26,9 @@ impl Target for Cluster {
         if let Some(stale) = self.check(&command.requires, stream, current.as_ref()).await.map_err(failed)? {
             return Ok(stale);
         }
+        if self.api == Api::Kubernetes {
+            return self.perform_by_rules(current.as_ref(), &command).await;
+        }
         let result = match command.action {
             Action::Import { images, repository, .. } => {
                 self.import(stream, current.as_ref(), images, repository.as_deref()).await
@@ -36,25 +40,7 @@ impl Target for Cluster {
                 self.apply(stream, current.as_ref(), &command).await
             }
         };
-        match result {
-            Ok(performed) => Ok(performed),
-            Err(Trouble::Refused(refused)) if refused.is_stale() => {
-                self.forget(stream);
-                Ok(stale(stream, current.as_ref(), refused.message))
-            }
-            Err(Trouble::Refused(refused)) if !refused.managers.is_empty() => {
-                Ok(Performed::Refused { message: conflict(&refused.managers) })
-            }
-            Err(Trouble::Refused(refused)) if matches!(refused.code, 400 | 403 | 404 | 422) => {
-                self.forget(stream);
-                Ok(Performed::Refused { message: advice(refused) })
-            }
-            Err(trouble) => {
-                // It may have been done: the next step looks.
-                self.forget(stream);
-                Err(failed(trouble))
-            }
-        }
+        self.outcome(stream, current.as_ref(), result)
     }
 
     async fn begin(&self, plan: &Plan, now: Timestamp) -> Result<i64, PortError> {
@@ -72,11 +58,39 @@ impl Target for Cluster {
 }
 
 impl Cluster {
-    fn remember(&self, stream: &StreamId, object: Object) {
+    /// What the end of a request means for its step.
+    pub(super) fn outcome(
+        &self,
+        stream: &StreamId,
+        current: Option<&Object>,
+        result: Result<Performed, Trouble>,
+    ) -> Result<Performed, PortError> {
+        match result {
+            Ok(performed) => Ok(performed),
+            Err(Trouble::Refused(refused)) if refused.is_stale() => {
+                self.forget(stream);
+                Ok(stale(stream, current, refused.message))
+            }
+            Err(Trouble::Refused(refused)) if !refused.managers.is_empty() => {
+                Ok(Performed::Refused { message: conflict(&refused.managers) })
+            }
+            Err(Trouble::Refused(refused)) if matches!(refused.code, 400 | 403 | 404 | 422) => {
+                self.forget(stream);
+                Ok(Performed::Refused { message: advice(refused) })
+            }
+            Err(trouble) => {
+                // It may have been done: the next step looks.
+                self.forget(stream);
+                Err(trouble.failed(format!("write `{stream}`")))
+            }
+        }
+    }
+
+    pub(super) fn remember(&self, stream: &StreamId, object: Object) {
         lock(&self.left).insert(stream.clone(), object);
     }
 
-    fn forget(&self, stream: &StreamId) {
+    pub(super) fn forget(&self, stream: &StreamId) {
         lock(&self.left).remove(stream);
     }
 
@@ -89,8 +103,8 @@ impl Cluster {
         }
     }
 
-    async fn look(&self, stream: &StreamId) -> Result<Option<Object>, Trouble> {
-        match self.connection.send(request::get(stream)).await {
+    pub(super) async fn look(&self, stream: &StreamId) -> Result<Option<Object>, Trouble> {
+        match self.connection.send(request::get(self.api, stream)).await {
             Ok(body) => reply::object(&body).map(Some).map_err(Trouble::Lost),
             Err(Trouble::Refused(refused)) if refused.code == 404 => Ok(None),
             Err(trouble) => Err(trouble),
@@ -179,8 +193,13 @@ impl Cluster {
     }
 
     /// Applies; also says whether the stream is new.
-    async fn send_apply(&self, stream: &StreamId, wanted: &Wanted, force: bool) -> Result<(Object, bool), Trouble> {
-        let request = request::apply(stream, wanted.object(), &self.manager, force);
+    pub(super) async fn send_apply(
+        &self,
+        stream: &StreamId,
+        wanted: &Wanted,
+        force: bool,
+    ) -> Result<(Object, bool), Trouble> {
+        let request = request::apply(self.api, stream, wanted.object(), &self.manager, force);
         let (status, body) = self.connection.exchange(request).await?;
         Ok((reply::object(&body).map_err(Trouble::Lost)?, status == http::StatusCode::CREATED))
     }
@@ -195,7 +214,15 @@ impl Cluster {
             }
             let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
             lagging.iter().for_each(|tag| wanted.spell_again(stream, tag));
-            object = self.send_apply(stream, &wanted, true).await?.0;
+            object = match self.send_apply(stream, &wanted, true).await {
+                Ok((object, _)) => object,
+                // OpenShift's controllers write as well. What the step is about is done; the next plan sees what is left.
+                Err(Trouble::Refused(refused)) if refused.is_stale() => match self.look(stream).await? {
+                    Some(object) => object,
+                    None => break,
+                },
+                Err(trouble) => return Err(trouble),
+            };
         }
         Ok(self.applied(stream, object))
     }
@@ -232,7 +259,7 @@ impl Cluster {
 
     /// Writes down where a stream is defined, and from which part of the source it is written. While it still has what was
     /// written from another part, and nothing of it is removed in this run, it stays with that part.
-    fn mark(&self, stream: &StreamId, current: Option<&Object>, wanted: &mut Wanted, path: &str) {
+    pub(super) fn mark(&self, stream: &StreamId, current: Option<&Object>, wanted: &mut Wanted, path: &str) {
         if !path.is_empty() {
             wanted.annotate(&Kept::Definition.key(&self.manager), path);
         }
@@ -242,7 +269,7 @@ impl Cluster {
         wanted.annotate(&Kept::Scope.key(&self.manager), scope);
     }
 
-    fn applied(&self, stream: &StreamId, object: Object) -> Performed {
+    pub(super) fn applied(&self, stream: &StreamId, object: Object) -> Performed {
         let now = Precondition::ResourceVersion {
             stream: stream.clone(),
             version: object.version().to_owned(),
@@ -282,13 +309,6 @@ impl Cluster {
         let Imported { stream: object, images: results } = reply::imported(&body).map_err(Trouble::Lost)?;
         let object = object.ok_or_else(|| Trouble::Lost("the import says nothing of the stream".to_owned()))?;
         let mut performed = self.settled(stream, object.clone()).await?;
-        if let Some(repository) = repository {
-            // Only now are all its tags there: an import that was interrupted goes on.
-            let object = lock(&self.left).get(stream).cloned().unwrap_or(object);
-            let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
-            wanted.annotate(&Kept::Imported.key(&self.manager), repository);
-            performed = self.applied(stream, self.send_apply(stream, &wanted, true).await?.0);
-        }
         let expected = |item: &ImportItem| match &item.result {
             ImportResult::Image { digest } => digest.to_string(),
             ImportResult::Failure(failure) => failure.message.clone(),
@@ -303,6 +323,13 @@ impl Cluster {
             };
             let Performed::Applied { now } = performed else { return Ok(performed) };
             return Ok(Performed::Diverged { expected: format!("{}: {}", item.tag, expected(item)), actual, now });
+        }
+        if let Some(repository) = repository {
+            // Only now are all its tags there, as planned: an import that was interrupted, or went otherwise, goes on.
+            let object = lock(&self.left).get(stream).cloned().unwrap_or(object);
+            let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
+            wanted.annotate(&Kept::Imported.key(&self.manager), repository);
+            performed = self.applied(stream, self.send_apply(stream, &wanted, true).await?.0);
         }
         Ok(performed)
     }
@@ -346,9 +373,13 @@ impl Cluster {
         }
     }
 
-    async fn delete_stream(&self, stream: &StreamId, current: Option<&Object>) -> Result<Performed, Trouble> {
+    pub(super) async fn delete_stream(
+        &self,
+        stream: &StreamId,
+        current: Option<&Object>,
+    ) -> Result<Performed, Trouble> {
         let Some(object) = current else { return Ok(Performed::AlreadySo { now: None }) };
-        self.connection.send(request::delete_stream(stream, object.uid(), object.version())).await?;
+        self.connection.send(request::delete_stream(self.api, stream, object.uid(), object.version())).await?;
         self.forget(stream);
         Ok(Performed::Applied { now: None })
     }
@@ -367,7 +398,7 @@ fn advice(refused: reply::Refused) -> String {
     refused.message + next
 }
 
-fn conflict(managers: &[(String, String)]) -> String {
+pub(super) fn conflict(managers: &[(String, String)]) -> String {
     let owned: Vec<String> = managers.iter().map(|(manager, field)| format!("`{field}` by `{manager}`")).collect();
     format!("applied by others: {}; `--force-conflicts` takes them over", owned.join(", "))
 }

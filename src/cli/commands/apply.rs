@@ -78,7 +78,10 @@ fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result
     let context = Context::load(args)?;
     let runtime = runtime()?;
     // Looked at before it is opened to write: a plan for another store leaves nothing behind in this one.
-    let live = runtime.block_on(Live::open(&context, args, command.planning.force_conflicts))?;
+    // As whoever the plan was made as: the config that said so may be in a revision.
+    let manager = context.config.field_manager.clone();
+    let manager = manager.or_else(|| Some(plan.target.rsplit_once(" as ")?.1.to_owned()));
+    let live = runtime.block_on(Live::open_as(&context, args, command.planning.force_conflicts, manager.as_deref()))?;
     let identity = live.identity();
     // A plan made before there was a store relies on there being no streams, which its steps check themselves.
     let is_new = matches!(live, Live::Store(_)) && plan.target == NEW_STORE;

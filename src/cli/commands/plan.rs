@@ -75,11 +75,18 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
         let target = args.target.map(|target| match target {
             Target::Store => " --target store",
             Target::Openshift => " --target openshift",
+            Target::Kubernetes => " --target kubernetes",
             Target::Auto => " --target auto",
         });
         again.push_str(target.unwrap_or_default());
         for (flag, value) in [("--context", &args.context), ("--as", &args.impersonate)] {
             again.push_str(&value.as_ref().map_or(String::new(), |value| format!(" {flag} {value}")));
+        }
+        if let Some(path) = &args.config {
+            again.push_str(&format!(" --config {}", path.display()));
+        }
+        if command.planning.force_conflicts {
+            again.push_str(" --force-conflicts");
         }
         if let Some(path) = &args.kubeconfig {
             again.push_str(&format!(" --kubeconfig {}", path.display()));

@@ -1,8 +1,9 @@
 //! `schema`: JSON Schemas, made from the types.
 
 use schemars::{Schema, schema_for};
+use serde_json::Value;
 
-use crate::api::ImageStream;
+use crate::api::{ImageStream, custom_resource_definition};
 use crate::cli::args::{self, SchemaName};
 use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
@@ -17,12 +18,14 @@ pub(in crate::cli) fn run(command: &args::Schema, console: &Console) -> Result<E
     Ok(Exit::Done)
 }
 
-fn schema(name: SchemaName) -> Schema {
-    match name {
+fn schema(name: SchemaName) -> Value {
+    let schema: Schema = match name {
+        SchemaName::Crd => return custom_resource_definition(),
         SchemaName::Config => schema_for!(Config),
         SchemaName::Definitions => schema_for!(ImageStream),
         SchemaName::Findings => schema_for!(FindingsJson),
         SchemaName::Plan => schema_for!(Plan),
         SchemaName::Report => schema_for!(Report),
-    }
+    };
+    schema.to_value()
 }

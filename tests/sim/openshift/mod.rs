@@ -61,6 +61,8 @@ pub struct World {
     pub repositories: BTreeMap<String, Vec<String>>,
     /// Images of manifest lists by digest: digest, os, architecture.
     pub lists: BTreeMap<String, Vec<(String, String, String)>>,
+    /// An object that is no stream, in every list of them.
+    pub malformed: Option<Value>,
     /// Pull secrets by namespace.
     pub secrets: BTreeMap<String, Vec<Value>>,
     /// Namespaces that there are; none: all that anybody names.
@@ -104,6 +106,7 @@ impl Default for World {
             failures: BTreeMap::new(),
             repositories: BTreeMap::new(),
             lists: BTreeMap::new(),
+            malformed: None,
             secrets: BTreeMap::new(),
             namespaces: None,
             forbidden: BTreeSet::new(),

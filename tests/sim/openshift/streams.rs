@@ -85,8 +85,9 @@ impl World {
             }
             object
         };
-        let items: Vec<Value> = all.iter().skip(after).take(limit).map(item).collect();
+        let mut items: Vec<Value> = all.iter().skip(after).take(limit).map(item).collect();
         let left = all.len() - after - items.len();
+        items.extend(self.malformed.clone());
         let mut metadata = json!({"resourceVersion": self.version.to_string()});
         if left > 0 {
             metadata["continue"] = (after + items.len()).to_string().into();
