@@ -131,6 +131,8 @@ pub enum Command {
     History(History),
     /// Explain a finding's code, or why a tag is where it is.
     Explain(Explain),
+    /// Make a cluster that is not OpenShift ready.
+    Install(Install),
     /// Print the JSON Schema of a file format.
     Schema(Schema),
     /// Print a completion script for a shell.
@@ -323,6 +325,21 @@ pub struct History {
 pub struct Explain {
     /// A code such as `SK114`, or a tag such as `shop/ruby:3.3`; without it, all codes.
     pub what: Option<String>,
+}
+
+/// `install`
+#[derive(Debug, ClapArgs)]
+pub struct Install {
+    /// `crd`: the custom resource for image streams.
+    #[arg(value_enum)]
+    pub what: Installed,
+}
+
+/// What can be installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Installed {
+    /// The CustomResourceDefinition (`schema crd` prints it).
+    Crd,
 }
 
 /// `schema`

@@ -40,6 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         Command::Describe(ref command) => commands::describe::run(&args, command, &console),
         Command::History(ref command) => commands::history::run(&args, command, &console),
         Command::Explain(ref command) => commands::explain::run(&args, command, &console),
+        Command::Install(ref command) => commands::install::run(&args, command, &console),
         Command::Schema(ref command) => commands::schema::run(command, &console),
         Command::Completion(ref command) => commands::generate::completion(command, &console),
         Command::Man(ref command) => commands::generate::man(command, &console),

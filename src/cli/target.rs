@@ -42,14 +42,7 @@ impl Live {
         if target == Target::Store {
             return Ok(Self::Store(context.reader()?));
         }
-        let access = Access {
-            kubeconfig: args.kubeconfig.clone(),
-            context: args.context.clone(),
-            impersonate: args.impersonate.clone(),
-            allow_exec: args.allow_exec,
-            timeout: args.request_timeout.map(|timeout| timeout.duration().unsigned_abs()),
-        };
-        let connection = Connection::open(&access).await?;
+        let connection = Connection::open(&access(args)).await?;
         let api = match target {
             Target::Openshift => Some(Api::OpenShift),
             Target::Kubernetes => Some(Api::Kubernetes),
@@ -110,6 +103,17 @@ impl Live {
                 Ok(seen.streams)
             }
         }
+    }
+}
+
+/// Which cluster the flags name, and as whom.
+pub(super) fn access(args: &Args) -> Access {
+    Access {
+        kubeconfig: args.kubeconfig.clone(),
+        context: args.context.clone(),
+        impersonate: args.impersonate.clone(),
+        allow_exec: args.allow_exec,
+        timeout: args.request_timeout.map(|timeout| timeout.duration().unsigned_abs()),
     }
 }
 

@@ -16,6 +16,8 @@ mod definitions;
 mod example;
 mod hostile_registry;
 mod https;
+mod kubernetes;
+mod live_kubernetes;
 mod live_openshift;
 mod logins;
 mod manners;

@@ -145,3 +145,19 @@ fn whoever_names_a_cluster_means_it_and_a_saved_plan_knows_who_made_it() {
     assert_eq!(code, 0, "{out}{err}");
     assert_eq!(site.images("app").len(), 1, "the cluster was written, not a store");
 }
+
+#[test]
+fn a_label_that_somebody_adds_is_not_ours_to_remove() {
+    let site = Site::new();
+    site.define("app", &["1"]);
+    site.apply();
+    let id = StreamId::new("default", "app");
+    site.cluster.world.lock().unwrap().edit(&id, |stream| {
+        stream.metadata.labels.insert("theirs".to_owned(), "yes".to_owned());
+    });
+    let (code, out, err) = site.run(&["plan", "--exit-code"]);
+    assert_eq!(code, 0, "{out}{err}");
+    site.define("app", &["1", "2"]);
+    site.apply();
+    assert!(site.cluster.world.lock().unwrap().streams[&id].stream.metadata.labels.contains_key("theirs"));
+}

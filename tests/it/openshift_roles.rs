@@ -7,9 +7,9 @@ use crate::site::Site;
 use crate::support::manifest_folder;
 
 /// Group, resource and verb, as role-based access control names them.
-type Access = (String, String, String);
+pub type Access = (String, String, String);
 
-fn access(request: &crate::sim::server::Request) -> Option<Access> {
+pub fn access(request: &crate::sim::server::Request) -> Option<Access> {
     let path = request.path.split('?').next()?.trim_start_matches('/');
     let parts: Vec<&str> = path.split('/').collect();
     let (group, rest) = match parts.as_slice() {
@@ -18,6 +18,7 @@ fn access(request: &crate::sim::server::Request) -> Option<Access> {
         _ => panic!("{path}"),
     };
     let (resource, name) = match rest {
+        ["namespaces", _, "imagestreams", _, "status"] => ("imagestreams/status", Some(&"all")),
         ["namespaces", _, "imagestreams", _, "secrets"] => ("imagestreams/secrets", Some(&"all")),
         ["namespaces", _, resource, rest @ ..] => (*resource, rest.first()),
         [resource, ..] => (*resource, None),
@@ -33,6 +34,25 @@ fn access(request: &crate::sim::server::Request) -> Option<Access> {
         (other, _) => panic!("{other}"),
     };
     Some((group.to_owned(), resource.to_owned(), verb.to_owned()))
+}
+
+/// What the rules of an example grant, in order.
+pub fn granted(file: &str) -> Vec<Access> {
+    let text = std::fs::read_to_string(manifest_folder().join(file)).unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let mut granted: Vec<Access> = Vec::new();
+    for rule in documents.iter().filter_map(|document| document["rules"].as_array()).flatten() {
+        let words = |field: &str| -> Vec<String> {
+            let words = rule[field].as_array().unwrap().iter();
+            words.map(|word| word.as_str().unwrap().to_owned()).collect()
+        };
+        let group = words("apiGroups").remove(0);
+        for resource in words("resources") {
+            granted.extend(words("verbs").into_iter().map(|verb| (group.clone(), resource.clone(), verb)));
+        }
+    }
+    granted.sort();
+    granted
 }
 
 #[test]
@@ -52,20 +72,7 @@ fn the_roles_grant_what_is_asked_and_no_more() {
     asked.sort();
     asked.dedup();
     for file in ["rbac-namespaced.yaml", "rbac-cluster.yaml"] {
-        let text = std::fs::read_to_string(manifest_folder().join("examples/openshift").join(file)).unwrap();
-        let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-        let mut granted: Vec<Access> = Vec::new();
-        for rule in documents.iter().filter_map(|document| document["rules"].as_array()).flatten() {
-            let words = |field: &str| -> Vec<String> {
-                let words = rule[field].as_array().unwrap().iter();
-                words.map(|word| word.as_str().unwrap().to_owned()).collect()
-            };
-            let group = words("apiGroups").remove(0);
-            for resource in words("resources") {
-                granted.extend(words("verbs").into_iter().map(|verb| (group.clone(), resource.clone(), verb)));
-            }
-        }
-        granted.sort();
+        let granted = granted(&format!("examples/openshift/{file}"));
         assert_eq!(granted, asked, "{file}");
     }
 }

@@ -16,6 +16,8 @@ pub struct Site {
     pub folder: tempfile::TempDir,
     pub cluster: OpenShift,
     pub registry: Registry,
+    /// `openshift`, `kubernetes` or `auto`.
+    pub target: &'static str,
 }
 
 impl Site {
@@ -25,7 +27,7 @@ impl Site {
 
     pub fn with(registry: Registry) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let site = Self { folder, cluster: OpenShift::start(), registry };
+        let site = Self { folder, cluster: OpenShift::start(), registry, target: "openshift" };
         std::fs::create_dir(site.root().join("source")).unwrap();
         std::fs::write(site.root().join("kubeconfig"), site.cluster.kubeconfig()).unwrap();
         let source = site.root().join("source");
@@ -64,7 +66,7 @@ impl Site {
 
     pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         let mut command = program(self.root());
-        command.args(arguments).args(["-s", "source", "--target", "openshift", "--kubeconfig", "kubeconfig"]);
+        command.args(arguments).args(["-s", "source", "--target", self.target, "--kubeconfig", "kubeconfig"]);
         let (code, out, err) = outcome(command.output().unwrap());
         assert!(!format!("{out}{err}").contains("hunter2canary"), "{out}{err}");
         (code, out, err)

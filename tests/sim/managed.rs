@@ -19,6 +19,10 @@ pub fn fields(object: &Value) -> BTreeSet<Path> {
     let mut out = BTreeSet::new();
     for part in ["labels", "annotations"] {
         if let Some(map) = object["metadata"][part].as_object() {
+            if map.is_empty() {
+                // As the real one has it: whoever applies an empty map owns the map.
+                out.insert(vec!["f:metadata".to_owned(), format!("f:{part}")]);
+            }
             out.extend(map.keys().map(|key| vec!["f:metadata".to_owned(), format!("f:{part}"), format!("f:{key}")]));
         }
     }
@@ -64,7 +68,8 @@ pub fn wrote(managers: &mut Managers, manager: &str, before: &Value, after: &Val
     // What is no longer there is nobody's.
     let now = fields(after);
     for owned in managers.values_mut() {
-        owned.retain(|path| now.contains(path) || path.last().is_some_and(|last| last == "."));
+        let is_map = |path: &Path| path.len() == 2 && path[0] == "f:metadata";
+        owned.retain(|path| now.contains(path) || is_map(path) || path.last().is_some_and(|last| last == "."));
     }
     for (other, owned) in managers.iter_mut() {
         // A changed value has one owner.

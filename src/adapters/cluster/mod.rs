@@ -10,6 +10,7 @@
 
 mod access;
 mod by_rules;
+mod install;
 mod live;
 mod owned;
 #[cfg(test)]

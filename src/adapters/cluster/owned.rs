@@ -226,6 +226,10 @@ fn extract(value: &Value, fields: &Value) -> Value {
                 if let Some(value) = map.get(name) {
                     // Nothing below: the whole of it.
                     let is_leaf = inner.as_object().is_none_or(Map::is_empty);
+                    // Of a map that was applied empty, nothing that others have put there is ours.
+                    if is_leaf && matches!(name, "labels" | "annotations") {
+                        continue;
+                    }
                     kept.insert(name.to_owned(), if is_leaf { value.clone() } else { extract(value, inner) });
                 }
             }

@@ -228,6 +228,22 @@ pub(super) fn delete_stream(api: Api, stream: &StreamId, uid: &str, version: &st
     with("DELETE", &of(api, stream, "imagestreams", &stream.name), "application/json", &body)
 }
 
+/// Server-side apply of a CustomResourceDefinition.
+pub(super) fn install(definition: &Value) -> Request<Vec<u8>> {
+    let path = format!("{}?fieldManager=streamkeeper&fieldValidation=Strict&force=true", definition_path(definition));
+    with("PATCH", &path, "application/apply-patch+yaml", definition)
+}
+
+/// The same, as the server has it.
+pub(super) fn installed(definition: &Value) -> Request<Vec<u8>> {
+    bare("GET", &definition_path(definition))
+}
+
+fn definition_path(definition: &Value) -> String {
+    let name = segment(definition["metadata"]["name"].as_str().unwrap_or_default());
+    format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
+}
+
 fn of(api: Api, stream: &StreamId, resource: &str, name: &str) -> String {
     let base = api.base();
     format!("{base}/namespaces/{}/{resource}/{}", segment(&stream.namespace), segment(name))

@@ -54,6 +54,10 @@ impl Wanted {
             let map = at(&mut self.object, &["metadata", name]);
             map.retain(|key, _| !was.contains_key(key) || is.contains_key(key));
             map.extend(is.iter().map(|(key, value)| (key.clone(), value.as_str().into())));
+            // An empty map would be ours as a whole.
+            if map.is_empty() {
+                at(&mut self.object, &["metadata"]).remove(name);
+            }
         }
         let spec = at(&mut self.object, &["spec"]);
         // What is as it was, and was never ours, stays with whoever it belongs to.

@@ -6,6 +6,7 @@ pub(super) mod explain;
 pub(super) mod generate;
 pub(super) mod get;
 pub(super) mod history;
+pub(super) mod install;
 pub(super) mod plan;
 pub(super) mod schema;
 pub(super) mod validate;

@@ -3,6 +3,7 @@
 //! it is stricter than the real one (`World::strict`): writes without a field manager, without strict validation, deletions
 //! without preconditions are refused.
 
+mod custom;
 mod imports;
 mod machinery;
 mod streams;
@@ -51,6 +52,10 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct World {
     pub streams: BTreeMap<StreamId, Stored>,
+    /// Streams of the custom resource.
+    pub custom: BTreeMap<StreamId, custom::Custom>,
+    /// There is no image API of OpenShift's; the custom resource is installed, or not.
+    pub plain: Option<bool>,
     /// By kind (the resource's name), namespace and name.
     pub workloads: BTreeMap<(String, String, String), Value>,
     /// By pull spec with all defaults: digest of the whole, and of its image for linux/amd64. What is not there is not found.
@@ -101,6 +106,8 @@ impl Default for World {
     fn default() -> Self {
         Self {
             streams: BTreeMap::new(),
+            custom: BTreeMap::new(),
+            plain: None,
             workloads: BTreeMap::new(),
             images: BTreeMap::new(),
             failures: BTreeMap::new(),
@@ -290,7 +297,8 @@ impl World {
             .filter_map(|part| part.split_once('='))
             .map(|(name, value)| (name.to_owned(), unescape(value)))
             .collect();
-        if path == BASE {
+        if path == BASE && self.plain.is_none() || path == "/apis/image.streamkeeper.io/v1" && self.plain == Some(true)
+        {
             return found("200 OK", &json!({"kind": "APIResourceList", "resources": []}));
         }
         let parts: Vec<String> = path.trim_start_matches('/').split('/').map(unescape).collect();
@@ -307,6 +315,7 @@ impl World {
         let (resource, name) = match rest {
             [resource] => (*resource, ""),
             [resource, name] => (*resource, *name),
+            ["imagestreams", name, "status"] => ("imagestreams/status", *name),
             ["imagestreams", _, "secrets"] => ("imagestreams/secrets", "all"),
             _ => return status(404, "NotFound", "the server could not find the requested resource", &json!({})),
         };
@@ -320,6 +329,19 @@ impl World {
         {
             let details = json!({"name": namespace, "kind": "namespaces"});
             return status(404, "NotFound", &format!("namespaces \"{namespace}\" not found"), &details);
+        }
+        if group == "apiextensions.k8s.io" {
+            if request.method == "PATCH" {
+                self.plain = Some(true);
+            }
+            return found("200 OK", &json!({"status": {"conditions": [{"type": "Established", "status": "True"}]}}));
+        }
+        if group == "image.streamkeeper.io" && self.plain == Some(true) {
+            let id = StreamId::new(namespace.unwrap_or_default(), name);
+            return self.custom(request, &id, resource.ends_with("/status"), &query);
+        }
+        if group == "image.openshift.io" && self.plain.is_some() {
+            return status(404, "NotFound", "the server could not find the requested resource", &json!({}));
         }
         if group != "image.openshift.io" {
             return self.workload(request, (group, resource, name), namespace, &query);

@@ -1,0 +1,182 @@
+//! Plain Kubernetes as a target: the custom resource, written by `rules`. Against a simulated API server here; against a real
+//! one in `tests/it/live_kubernetes.rs`.
+
+use serde_json::{Value, json};
+use streamkeeper::model::StreamId;
+
+use crate::openshift_roles::{Access, access, granted};
+use crate::site::Site;
+
+impl Site {
+    /// A cluster that is not OpenShift, with the custom resource.
+    fn plain() -> Self {
+        let mut site = Self::new();
+        site.target = "kubernetes";
+        site.cluster.world.lock().unwrap().plain = Some(true);
+        site
+    }
+
+    fn custom(&self, name: &str) -> Option<Value> {
+        let world = self.cluster.world.lock().unwrap();
+        world.custom.get(&StreamId::new("default", name)).map(|custom| custom.object.clone())
+    }
+
+    /// Tag and images, newest first, of the custom resource.
+    fn heads(&self, name: &str) -> Vec<(String, Vec<String>)> {
+        let object = self.custom(name).unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let lists = object["status"]["tags"].as_array().into_iter().flatten();
+        lists
+            .map(|list| {
+                (
+                    text(&list["tag"]),
+                    list["items"].as_array().unwrap().iter().map(|item| text(&item["image"])).collect(),
+                )
+            })
+            .collect()
+    }
+}
+
+fn condition(object: &Value, kind: &str) -> Value {
+    let conditions = object["status"]["conditions"].as_array().unwrap();
+    conditions.iter().find(|condition| condition["type"] == kind).unwrap().clone()
+}
+
+#[test]
+fn the_main_job_on_a_plain_cluster() {
+    let mut site = Site::new();
+    site.target = "auto";
+    site.cluster.world.lock().unwrap().plain = Some(false);
+    site.define("app", &["1", "2", "3", "4"]);
+    let (code, _, err) = site.run(&["plan"]);
+    assert!(code == 1 && err.contains("streamkeeper install crd"), "{code} {err}");
+    let (code, _, err) = site.run(&["install", "crd"]);
+    assert_eq!(code, 0, "{err}");
+    let (code, out, err) = site.run(&["plan", "--out", "plan.json"]);
+    assert!(code == 0 && out.contains("1 stream to create"), "{out}{err}");
+    let (code, out, err) = site.run(&["apply", "plan.json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let object = site.custom("app").unwrap();
+    assert_eq!(site.heads("app").len(), 4);
+    assert_eq!(condition(&object, "Ready")["status"], "True", "{object}");
+    assert_eq!(object["status"]["observedGeneration"], object["metadata"]["generation"], "{object}");
+    site.apply();
+    for (arguments, expected) in
+        [(&["get"][..], "app"), (&["describe", "app"], "Name:"), (&["history", "app:1"], "sha256:")]
+    {
+        let (code, out, err) = site.run(arguments);
+        assert!(code == 0 && out.contains(expected), "{arguments:?}: {out}{err}");
+    }
+    // An image moves, a tag comes, two go, and at last the stream.
+    site.push("1", "moved");
+    site.define("app", &["1", "2", "5"]);
+    let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
+    assert_eq!(code, 0, "{out}{err}");
+    site.apply();
+    let heads = site.heads("app");
+    assert_eq!(
+        heads.iter().map(|(tag, images)| (tag.as_str(), images.len())).collect::<Vec<_>>(),
+        [("1", 2), ("2", 1), ("5", 1)]
+    );
+    std::fs::remove_file(site.root().join("source/app.yaml")).unwrap();
+    site.define("keep", &["1"]);
+    site.apply();
+    assert!(site.custom("app").is_none());
+}
+
+#[test]
+fn exactly_the_planned_image_is_written() {
+    let site = Site::plain();
+    site.define("app", &["1"]);
+    let (code, out, err) = site.run(&["plan", "--out", "plan.json", "--format", "json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    // Upstream moves between the plan and its apply: what was reviewed is what is written.
+    site.push("1", "moved");
+    let (code, out_, err) = site.run(&["apply", "plan.json"]);
+    assert_eq!(code, 0, "{out_}{err}");
+    assert!(out.contains(&site.heads("app")[0].1[0]), "{out}");
+}
+
+#[test]
+fn failed_imports_are_conditions_and_mend() {
+    let site = Site::plain();
+    site.define("app", &["1", "gone"]);
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert_eq!(code, 5, "{out}{err}");
+    let object = site.custom("app").unwrap();
+    assert_eq!(
+        (&condition(&object, "Ready")["status"], &condition(&object, "Stalled")["status"]),
+        (&json!("False"), &json!("True"))
+    );
+    assert!(condition(&object, "Stalled")["message"].as_str().unwrap().contains("gone"), "{object}");
+    let (code, out, _) = site.run(&["plan", "--exit-code"]);
+    assert_eq!(code, 0, "it is written down, and nothing else is to be done: {out}");
+    site.push("gone", "back");
+    let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(condition(&site.custom("app").unwrap(), "Ready")["status"], "True");
+}
+
+#[test]
+fn two_managers_share_a_stream_of_the_custom_resource() {
+    let site = Site::plain();
+    site.define("app", &["1", "2"]);
+    site.apply();
+    let config = site.root().join("source/streamkeeper.yaml");
+    let mine = std::fs::read_to_string(&config).unwrap();
+    let theirs = mine.replace("streamkeeper-tests", "streamkeeper-other");
+    std::fs::write(&config, &theirs).unwrap();
+    site.define("app", &["3"]);
+    site.apply();
+    assert_eq!(site.heads("app").len(), 3);
+    std::fs::write(&config, &mine).unwrap();
+    site.define("app", &["1"]);
+    site.apply();
+    let tags: Vec<String> = site.heads("app").into_iter().map(|(tag, _)| tag).collect();
+    assert_eq!(tags, ["1", "3"], "what is theirs stays");
+}
+
+#[test]
+fn a_plain_server_that_vanishes_after_any_request_leaves_nothing_that_the_next_run_does_not_mend() {
+    for at in 0..9 {
+        for is_done in [false, true] {
+            let site = Site::plain();
+            site.define("app", &["1", "2", "3", "4"]);
+            site.apply();
+            // A tag moves, one changes its source, one comes, one goes.
+            site.push("1", "moved");
+            site.define("app", &["1", "2", "5"]);
+            let text = std::fs::read_to_string(site.root().join("source/app.yaml")).unwrap();
+            std::fs::write(site.root().join("source/app.yaml"), text.replace("lab/app:2", "lab/app:3")).unwrap();
+            site.cluster.world.lock().unwrap().vanishes = Some((at, is_done));
+            let (_, out, _) = site.run(&["apply", "--yes", "--refresh", "--request-timeout", "1s"]);
+            site.cluster.world.lock().unwrap().vanishes = None;
+            let (code, out_, err) = site.run(&["apply", "--yes", "--refresh"]);
+            assert_eq!(code, 0, "{at} {is_done}: {out} then {out_}{err}");
+            site.apply();
+            let heads = site.heads("app");
+            let shape: Vec<(&str, usize)> = heads.iter().map(|(tag, images)| (tag.as_str(), images.len())).collect();
+            assert_eq!(shape, [("1", 2), ("2", 2), ("5", 1)], "{at} {is_done}");
+            assert_eq!(condition(&site.custom("app").unwrap(), "Ready")["status"], "True", "{at} {is_done}");
+        }
+    }
+}
+
+#[test]
+fn the_roles_grant_what_is_asked_and_no_more() {
+    let site = Site::plain();
+    site.define("app", &["1", "2"]);
+    site.define("old", &["1"]);
+    site.apply();
+    site.define("app", &["1", "3"]);
+    std::fs::remove_file(site.root().join("source/old.yaml")).unwrap();
+    site.apply();
+    let mut asked: Vec<Access> = site.cluster.server.seen().iter().filter_map(access).collect();
+    // Server-side apply of what is not there is `create` as well.
+    asked.push(("image.streamkeeper.io".to_owned(), "imagestreams".to_owned(), "create".to_owned()));
+    asked.sort();
+    asked.dedup();
+    for file in ["rbac-namespaced.yaml", "rbac-cluster.yaml"] {
+        assert_eq!(granted(&format!("examples/kubernetes/{file}")), asked, "{file}");
+    }
+}
