@@ -169,6 +169,11 @@ impl Context {
             (Live::Cluster(_), Some(ImportConfig::Ours)) => Schedule::TakenOver,
             (Live::Cluster(_), Some(ImportConfig::Openshift) | None) => Schedule::Server,
         };
+        if let Live::Cluster(cluster) = live
+            && cluster.api() == Api::Kubernetes
+        {
+            policy.updates_workloads = Some(cluster.manager().to_owned());
+        }
         // Two sources that write as the same manager would each take away what the other one has put there.
         if matches!(live, Live::Cluster(_)) && self.config.field_manager.is_none() {
             let by = "`fieldManager` is not set in the config: on a cluster, only what was written under a name of this source's own is removed";

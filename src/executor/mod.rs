@@ -13,13 +13,28 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 
-use crate::model::{FORMAT_VERSION, Outcome, Plan, Precondition, Report, Step, StepId, StreamId};
+use crate::model::{FORMAT_VERSION, Outcome, Plan, Precondition, Report, Step, StepId, StreamId, Update};
 use crate::ports::{Command, Performed, PortError, Progress, Provenance, Target};
 
 pub use follow::{Patience, follow};
 
 /// Steps under way at once, never two on one stream.
 const CONCURRENCY: usize = 64;
+
+/// Workloads written at once.
+const UPDATES: usize = 16;
+
+/// What became of something that was tried.
+fn outcome(result: Result<Performed, PortError>) -> Outcome {
+    match result {
+        Ok(Performed::Applied { .. }) => Outcome::Applied,
+        Ok(Performed::AlreadySo { .. }) => Outcome::AlreadySo,
+        Ok(Performed::Diverged { expected, actual, .. }) => Outcome::Diverged { expected, actual },
+        Ok(Performed::Stale { precondition, actual }) => Outcome::Stale { precondition, actual },
+        Ok(Performed::Refused { message }) => Outcome::Failed { error: message, again: false },
+        Err(error) => Outcome::Failed { error: error.chain(), again: true },
+    }
+}
 
 /// Carries a plan out. Setting `stop` lets the steps under way end and starts no others.
 ///
@@ -36,7 +51,7 @@ pub async fn execute(
 ) -> Result<Report, PortError> {
     let started = clock();
     let run = target.begin(plan, started).await?;
-    progress.begin("applying", plan.steps.len());
+    progress.begin("applying", plan.steps.len() + plan.updates.len());
     let mut walk = Walk::new(plan);
     let mut under_way = FuturesUnordered::new();
     loop {
@@ -57,6 +72,25 @@ pub async fn execute(
         progress.advance(1);
         walk.record(step, result);
     }
+    let mut outcomes = walk.outcomes();
+    let behind = |update: &Update| {
+        update.after.iter().find(|step| !outcomes.get(step).is_some_and(Outcome::is_success)).copied()
+    };
+    let updates: Vec<(&Update, Option<StepId>)> = plan.updates.iter().map(|update| (update, behind(update))).collect();
+    let results: Vec<(StepId, Outcome)> = futures::stream::iter(updates)
+        .map(|(update, behind)| async move {
+            let outcome = match behind {
+                Some(behind) => Outcome::Skipped { behind: Some(behind) },
+                None if stop.load(Ordering::Relaxed) => Outcome::Skipped { behind: None },
+                None => outcome(target.update(update).await),
+            };
+            progress.advance(1);
+            (update.id, outcome)
+        })
+        .buffer_unordered(UPDATES)
+        .collect()
+        .await;
+    outcomes.extend(results);
     progress.end();
     let report = Report {
         format_version: FORMAT_VERSION,
@@ -64,7 +98,7 @@ pub async fn execute(
         scope: plan.scope.clone(),
         started,
         finished: clock(),
-        outcomes: walk.outcomes(),
+        outcomes,
         deferred: plan.deferred.clone(),
         workloads: Vec::new(),
     };
@@ -139,23 +173,11 @@ impl<'a> Walk<'a> {
     fn record(&mut self, step: &'a Step, result: Result<Performed, PortError>) {
         let stream = step.action.stream();
         self.busy.remove(stream);
-        let outcome = match result {
-            Ok(Performed::Applied { now }) => {
-                self.left.insert(stream, now);
-                Outcome::Applied
-            }
-            Ok(Performed::AlreadySo { now }) => {
-                self.left.insert(stream, now);
-                Outcome::AlreadySo
-            }
-            Ok(Performed::Diverged { expected, actual, now }) => {
-                self.left.insert(stream, now);
-                Outcome::Diverged { expected, actual }
-            }
-            Ok(Performed::Stale { precondition, actual }) => Outcome::Stale { precondition, actual },
-            Ok(Performed::Refused { message }) => Outcome::Failed { error: message, again: false },
-            Err(error) => Outcome::Failed { error: error.chain(), again: true },
-        };
+        if let Ok(Performed::Applied { now } | Performed::AlreadySo { now } | Performed::Diverged { now, .. }) = &result
+        {
+            self.left.insert(stream, now.clone());
+        }
+        let outcome = outcome(result);
         self.settle(step, outcome);
     }
 

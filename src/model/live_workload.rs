@@ -8,6 +8,15 @@ use crate::api::{ANNOTATED_KINDS, AnnotationTrigger, IMAGE_STREAM_TAG, TRIGGERS_
 use super::id::{StreamId, TagId};
 use super::workload::{FieldPath, WorkloadId};
 
+/// How triggers are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// As OpenShift's controller reads them, where it acts.
+    OpenShift,
+    /// As they are meant, where we act: names in either kind of quotes, `paused` as text.
+    Ours,
+}
+
 /// A workload with image triggers, as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveWorkload {
@@ -19,6 +28,10 @@ pub struct LiveWorkload {
     pub images: Vec<ContainerImage>,
     /// How far its last change has come.
     pub rollout: Rollout,
+    /// Its version.
+    pub version: String,
+    /// Its identity.
+    pub uid: String,
 }
 
 /// An image field of a pod template.
@@ -30,6 +43,8 @@ pub struct ContainerImage {
     pub name: String,
     /// Pull spec.
     pub image: String,
+    /// Managers that apply it (server-side apply).
+    pub appliers: Vec<String>,
 }
 
 /// What a workload follows, in the form of its kind.
@@ -90,7 +105,7 @@ impl TagId {
 impl LiveWorkload {
     /// Reads an object of that kind; none if it has no image triggers, or belongs to a controller that copies its own
     /// annotations to it (a Deployment's ReplicaSets).
-    pub fn read(kind: &str, object: &Value) -> Option<Self> {
+    pub fn read(kind: &str, object: &Value, manner: Manner) -> Option<Self> {
         let metadata = &object["metadata"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let id = WorkloadId {
@@ -102,14 +117,16 @@ impl LiveWorkload {
         let triggers = match kind {
             "DeploymentConfig" => Triggers::DeploymentConfig(deployment_config(object, &id.namespace)),
             "BuildConfig" => Triggers::BuildConfig(build_config(object, &id.namespace)),
-            _ => annotation(kind, metadata, &id.namespace)?,
+            _ => annotation(kind, metadata, &id.namespace, manner)?,
         };
         let follows = match &triggers {
             Triggers::Annotation(list) => !list.is_empty(),
             Triggers::DeploymentConfig(list) | Triggers::BuildConfig(list) => !list.is_empty(),
             Triggers::Void { .. } => true,
         };
-        follows.then(|| Self { triggers, images: images(pod), rollout: rollout(kind, object), id })
+        let (version, uid) = (text(&metadata["resourceVersion"]), text(&metadata["uid"]));
+        let images = images(pod, &metadata["managedFields"], kind);
+        follows.then(|| Self { triggers, images, rollout: rollout(kind, object), version, uid, id })
     }
 
     /// The place of a container in `images`, as OpenShift finds it: by name in init containers first, whatever list the path
@@ -133,19 +150,43 @@ fn pod<'a>(kind: &str, object: &'a Value) -> &'a Value {
     }
 }
 
-fn images(pod: &Value) -> Vec<ContainerImage> {
+fn images(pod: &Value, managed: &Value, kind: &str) -> Vec<ContainerImage> {
+    let appliers = |list: &str, name: &str| -> Vec<String> {
+        let key = format!("k:{}", serde_json::json!({ "name": name }));
+        let entries = managed.as_array().into_iter().flatten().filter(|entry| entry["operation"] == "Apply");
+        let applies = |entry: &&Value| {
+            let spec = &entry["fieldsV1"]["f:spec"];
+            let spec = if kind == "CronJob" { &spec["f:jobTemplate"]["f:spec"] } else { spec };
+            spec["f:template"]["f:spec"][format!("f:{list}")][&key].get("f:image").is_some()
+        };
+        entries.filter(applies).filter_map(|entry| entry["manager"].as_str().map(str::to_owned)).collect()
+    };
     let of = |list: &str, init: bool| -> Vec<ContainerImage> {
         let items = pod[list].as_array().into_iter().flatten();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        items.map(|item| ContainerImage { init, name: text(&item["name"]), image: text(&item["image"]) }).collect()
+        let one = |item: &Value| {
+            let name = text(&item["name"]);
+            ContainerImage { init, appliers: appliers(list, &name), image: text(&item["image"]), name }
+        };
+        items.map(one).collect()
     };
     [of("initContainers", true), of("containers", false)].concat()
 }
 
 /// The annotation, as the controller reads it: all of it or nothing. None without one.
-fn annotation(kind: &str, metadata: &Value, namespace: &str) -> Option<Triggers> {
+fn annotation(kind: &str, metadata: &Value, namespace: &str, manner: Manner) -> Option<Triggers> {
     let text = metadata["annotations"][TRIGGERS_ANNOTATION].as_str()?;
-    let read = serde_json::from_str::<Vec<AnnotationTrigger>>(text);
+    let mut read = serde_json::from_str::<Vec<AnnotationTrigger>>(text);
+    if read.is_err() && manner == Manner::Ours {
+        read = serde_json::from_str(text).and_then(|mut list: Vec<Value>| {
+            for paused in list.iter_mut().filter_map(|trigger| trigger.get_mut("paused")) {
+                if let Some(text) = paused.as_str() {
+                    *paused = (text == "true").into();
+                }
+            }
+            serde_json::from_value(list.into())
+        });
+    }
     if !ANNOTATED_KINDS.contains(&kind) {
         // A ReplicaSet has its Deployment's annotations, a Job its CronJob's.
         if metadata["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty()) {

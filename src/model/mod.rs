@@ -22,10 +22,10 @@ pub use equality::{EqualBy, Equality};
 pub use id::{StreamId, TagId, is_namespace};
 pub use image_reference::{Digest, ImageReference, InvalidReference, is_tag_name};
 pub use live::{Cause, Ignorance, Live, LiveStream, Observed, Owned, PlatformImage, Question, Resolution, Upstream};
-pub use live_workload::{ConfigTrigger, ContainerImage, LiveWorkload, Rollout, Triggers};
+pub use live_workload::{ConfigTrigger, ContainerImage, LiveWorkload, Manner, Rollout, Triggers};
 pub use plan::{
     Action, Deferred, DeferredAction, ImportFailure, ImportItem, ImportResult, Move, Plan, Precondition, Reason, Roll,
-    RollEffect, RollImage, Step, StepId, StreamHeader, Wait,
+    RollEffect, RollImage, Step, StepId, StreamHeader, Update, Wait,
 };
 pub use policy::{Policy, Refresh, RemovalLimit, Schedule};
 pub use report::{Followed, Following, Outcome, Report};

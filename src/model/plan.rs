@@ -41,7 +41,10 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What should be done and cannot be yet.
     pub deferred: Vec<Deferred>,
-    /// What the target's own controllers will do to workloads that follow the tags that move.
+    /// Workloads that get images from us, where nobody else gives them: after the steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub updates: Vec<Update>,
+    /// What becomes of workloads that follow the tags that move.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rolls: Vec<Roll>,
     /// Workloads that could not be looked at: they may follow as well.
@@ -89,6 +92,27 @@ pub struct Move {
     /// Pull spec it resolves to after; none when it goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+}
+
+/// Images that a workload gets, in one request: one roll-out, however many of its triggers have moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Update {
+    /// Its number, counted on from the steps.
+    pub id: StepId,
+    /// The workload.
+    pub workload: WorkloadId,
+    /// Its new images.
+    pub images: Vec<RollImage>,
+    /// Why; for people.
+    pub reason: Reason,
+    /// Version of the workload that was seen.
+    pub version: String,
+    /// Identity of the workload that was seen.
+    pub uid: String,
+    /// Steps that must have succeeded before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<StepId>,
 }
 
 /// What becomes of a workload when the tags that it follows move.
@@ -329,6 +353,13 @@ pub enum Precondition {
         /// Its identity then.
         uid: String,
     },
+    /// The workload is as it was seen.
+    WorkloadAt {
+        /// The workload.
+        workload: WorkloadId,
+        /// Its version then.
+        version: String,
+    },
     /// A tag has this current image.
     TagAt {
         /// The tag.
@@ -419,7 +450,7 @@ pub enum Wait {
 impl Plan {
     /// Nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.is_empty() && self.updates.is_empty()
     }
 
     /// Nothing has to wait. Tags that are behind and not followed, or not by us, wait for nobody.

@@ -34,6 +34,8 @@ pub struct Policy {
     pub force_conflicts: bool,
     /// Who imports scheduled tags when they move.
     pub schedule: Schedule,
+    /// Workloads get their images from us, as this field manager, and from nobody else.
+    pub updates_workloads: Option<String>,
 }
 
 /// How many removals one run may make.
@@ -82,6 +84,7 @@ impl Default for Policy {
             no_removals: None,
             force_conflicts: false,
             schedule: Schedule::Ours,
+            updates_workloads: None,
         }
     }
 }

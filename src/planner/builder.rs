@@ -197,6 +197,7 @@ impl<'a> Builder<'a> {
             streams: desired.streams.len() + desired.held.len(),
             steps: self.steps,
             deferred: self.deferred,
+            updates: Vec::new(),
             rolls: Vec::new(),
             unseen: Vec::new(),
         }

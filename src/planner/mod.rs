@@ -11,6 +11,7 @@ mod imports;
 mod prune;
 mod rolls;
 mod streams;
+mod updates;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use crate::rules::{AliasTarget, Server, alias_target};
 use builder::Builder;
 
 pub use rolls::{moves, rolls};
+pub use updates::updates;
 pub use why::equalities;
 
 /// Everything a plan depends on.

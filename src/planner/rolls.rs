@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::ImageStream;
 use crate::model::{
-    Live, LiveStream, LiveWorkload, Plan, Roll, RollEffect, RollImage, Rollout, Step, StepId, StreamId, TagId,
+    Live, LiveStream, LiveWorkload, Manner, Plan, Roll, RollEffect, RollImage, Rollout, Step, StepId, StreamId, TagId,
 };
 use crate::rules::{self, Fires, State, Streams};
 
@@ -37,7 +37,7 @@ fn roll(
     moved: &BTreeMap<TagId, Vec<StepId>>,
     streams: &BTreeSet<&StreamId>,
 ) -> Option<Roll> {
-    let (writes, builds) = match rules::fires(workload, after) {
+    let (writes, builds) = match rules::fires(workload, after, Manner::OpenShift) {
         Fires::Writes(writes) => (writes, false),
         Fires::Builds(writes) => (writes, true),
         Fires::Never { why, tags } => {
@@ -54,13 +54,7 @@ fn roll(
         return None;
     }
     let steps: BTreeSet<StepId> = ours.iter().flat_map(|write| moved[&write.tag].iter().copied()).collect();
-    let effect = match &workload.rollout {
-        _ if builds => RollEffect::Builds,
-        Rollout::Paused => RollEffect::Waits { why: "it is paused".to_owned() },
-        Rollout::None if workload.id.kind == "CronJob" => RollEffect::Waits { why: "its next run uses it".to_owned() },
-        Rollout::None => RollEffect::Waits { why: "its pods are replaced when they are deleted".to_owned() },
-        Rollout::Complete | Rollout::Progressing(_) | Rollout::Failed(_) => RollEffect::RollsOut,
-    };
+    let effect = if builds { RollEffect::Builds } else { effect(workload) };
     let image = |write: rules::Write| {
         let rules::Write { container, tag, before, after } = write;
         RollImage { container, tag, before, after }
@@ -69,14 +63,24 @@ fn roll(
     Some(Roll { workload: workload.id.clone(), effect, images, after: steps.into_iter().collect() })
 }
 
+/// What a new image does to a workload.
+pub(super) fn effect(workload: &LiveWorkload) -> RollEffect {
+    match &workload.rollout {
+        Rollout::Paused => RollEffect::Waits { why: "it is paused".to_owned() },
+        Rollout::None if workload.id.kind == "CronJob" => RollEffect::Waits { why: "its next run uses it".to_owned() },
+        Rollout::None => RollEffect::Waits { why: "its pods are replaced when they are deleted".to_owned() },
+        Rollout::Complete | Rollout::Progressing(_) | Rollout::Failed(_) => RollEffect::RollsOut,
+    }
+}
+
 /// The streams as they will be.
-struct After<'a> {
+pub(super) struct After<'a> {
     live: &'a BTreeMap<StreamId, LiveStream>,
     changed: BTreeMap<StreamId, Option<ImageStream>>,
 }
 
 impl<'a> After<'a> {
-    fn of(input: &PlanInput<'a>, plan: &Plan) -> Self {
+    pub(super) fn of(input: &PlanInput<'a>, plan: &Plan) -> Self {
         let Live { streams: live, observed_at, .. } = input.live;
         let mut after = Self { live, changed: BTreeMap::new() };
         for Step { action, .. } in &plan.steps {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::model::{Action, Plan, Precondition, Report, Revision, StepId};
+use crate::model::{Action, Plan, Precondition, Report, Revision, StepId, Update};
 
 use super::PortError;
 
@@ -14,6 +14,16 @@ pub trait Target: Sync {
     ///
     /// When the step could not be done; the target is then as before.
     fn perform(&self, command: Command<'_>) -> impl Future<Output = Result<Performed, PortError>> + Send;
+
+    /// Gives a workload its images, or says why not.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be done; the workload is then as before.
+    fn update(&self, update: &Update) -> impl Future<Output = Result<Performed, PortError>> + Send {
+        let message = format!("this target has no workloads, such as {}", update.workload);
+        async { Ok(Performed::Refused { message }) }
+    }
 
     /// Writes down what will be tried, before it is. Gives the number of the run.
     ///

@@ -13,8 +13,11 @@ use super::table::fold;
 /// The steps that did not do what was planned, each with why and what next; then a line that sums up.
 pub fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
     let mut out = String::new();
-    for step in &plan.steps {
-        let Some(outcome) = report.outcomes.get(&step.id) else { continue };
+    let steps = plan.steps.iter().map(|step| (step.id, subject(step)));
+    let updates =
+        plan.updates.iter().map(|update| (update.id, format!("update {}", inert(&update.workload.to_string(), 300))));
+    for (id, subject) in steps.chain(updates) {
+        let Some(outcome) = report.outcomes.get(&id) else { continue };
         let (word, why) = match outcome {
             Outcome::Applied | Outcome::AlreadySo => continue,
             Outcome::Diverged { expected, actual } => {
@@ -31,7 +34,7 @@ pub fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
             // Said once, below: a run that is stopped early leaves thousands.
             Outcome::Skipped { behind: None } => continue,
         };
-        let _ = writeln!(out, "{} {} {}", paint.red(word), step.id, subject(step));
+        let _ = writeln!(out, "{} {} {}", paint.red(word), id, subject);
         let _ = writeln!(out, "    {}", fold(&why, paint.width.map(|width| width.saturating_sub(4)), 6));
     }
     let stopped = report.count(|outcome| matches!(outcome, Outcome::Skipped { behind: None }));
@@ -62,6 +65,7 @@ fn relied_on(precondition: &Precondition) -> String {
     match precondition {
         Precondition::StreamAbsent { .. } => "planned for a stream that was not there".to_owned(),
         Precondition::ResourceVersion { version, .. } => format!("planned for version {}", inert(version, 40)),
+        Precondition::WorkloadAt { version, .. } => format!("planned for version {}", inert(version, 40)),
         Precondition::TagAt { tag, reference } => format!("planned with `{tag}` at {}", inert(reference, 200)),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::model::{Following, Plan, Report, Roll, RollEffect};
 use crate::text::inert;
 
-use super::names::{count, image};
+use super::names::{count, image, reason};
 use super::paint::Paint;
 use super::table::{cut, fold};
 
@@ -23,7 +23,9 @@ pub(super) fn rolls_text(out: &mut String, plan: &Plan, paint: Paint) {
                 RollEffect::Waits { why } => format!(" ({})", inert(why, 200)),
                 RollEffect::RollsOut | RollEffect::Builds | RollEffect::Ignores { .. } => String::new(),
             };
-            let _ = writeln!(out, "    {}{why}", inert(&roll.workload.to_string(), 300));
+            let ours = plan.updates.iter().find(|update| update.workload == roll.workload);
+            let ours = ours.map_or(String::new(), |update| format!(" ({})", reason(&update.reason)));
+            let _ = writeln!(out, "    {}{ours}{why}", inert(&roll.workload.to_string(), 300));
             for change in &roll.images {
                 let line = format!("      {}", image_line(change));
                 let _ = writeln!(out, "{}", cut(&line, paint.width));

@@ -1,7 +1,7 @@
 //! What a change of a tag does to the workloads that follow it: OpenShift's trigger controller (semantics 5).
 
 use crate::api::{AnnotationTrigger, IMAGE_STREAM_TAG};
-use crate::model::{Container, FieldPath, LiveWorkload, TagId, Triggers};
+use crate::model::{Container, FieldPath, LiveWorkload, Manner, TagId, Triggers};
 
 use super::{Streams, resolve};
 
@@ -35,11 +35,11 @@ pub struct Write {
 }
 
 /// What the controllers would do to a workload, were they to look at it now.
-pub fn fires(workload: &LiveWorkload, streams: &dyn Streams) -> Fires {
+pub fn fires(workload: &LiveWorkload, streams: &dyn Streams, manner: Manner) -> Fires {
     let spec = |tag: &TagId| streams.stream(&tag.stream).and_then(|stream| resolve(stream, &tag.tag));
     match &workload.triggers {
         Triggers::Void { why, tags } => Fires::Never { why: why.clone(), tags: tags.clone() },
-        Triggers::Annotation(triggers) => annotation(workload, triggers, &spec),
+        Triggers::Annotation(triggers) => annotation(workload, triggers, &spec, manner),
         Triggers::DeploymentConfig(triggers) => {
             let active = || triggers.iter().filter(|trigger| trigger.active);
             // The first roll-out waits for all images.
@@ -77,6 +77,7 @@ fn annotation(
     workload: &LiveWorkload,
     triggers: &[AnnotationTrigger],
     spec: &dyn Fn(&TagId) -> Option<String>,
+    manner: Manner,
 ) -> Fires {
     let base = match &*workload.id.kind {
         "CronJob" => "spec.jobTemplate.spec.template.spec.",
@@ -108,7 +109,7 @@ fn annotation(
             passed_over = Some(format!("`{tag}` has no image"));
             continue;
         };
-        let place = field(path).and_then(|path| workload.container(&path));
+        let place = field(path, manner).and_then(|path| workload.container(&path));
         let Some(place) = place else {
             let why = format!(
                 "its field path `{field_path}` leads to no container (names stand in double quotes), so none of its triggers counts"
@@ -132,13 +133,15 @@ fn annotation(
 }
 
 /// `containers[0].image`, `containers[?(@.name=="web")].image`, the same of `initContainers`; nothing else.
-fn field(path: &str) -> Option<FieldPath> {
+fn field(path: &str, manner: Manner) -> Option<FieldPath> {
     let (init, rest) = match path.strip_prefix("initContainers[") {
         Some(rest) => (true, rest),
         None => (false, path.strip_prefix("containers[")?),
     };
     let inner = rest.strip_suffix("].image")?;
     let named = inner.strip_prefix("?(@.name==\"").and_then(|rest| rest.strip_suffix("\")"));
+    let single = inner.strip_prefix("?(@.name=='").and_then(|rest| rest.strip_suffix("')"));
+    let named = named.or(single.filter(|_| manner == Manner::Ours));
     let container = match named {
         Some(name) => Container::Named(name.to_owned()),
         None => Container::At(inner.parse().ok()?),

@@ -6,6 +6,7 @@ use streamkeeper::model::StreamId;
 
 use crate::openshift_roles::{Access, access, granted};
 use crate::site::Site;
+use crate::workloads::workload;
 
 impl Site {
     /// A cluster that is not OpenShift, with the custom resource.
@@ -165,6 +166,14 @@ fn a_plain_server_that_vanishes_after_any_request_leaves_nothing_that_the_next_r
 #[test]
 fn the_roles_grant_what_is_asked_and_no_more() {
     let site = Site::plain();
+    for (kind, resource) in [
+        ("Deployment", "deployments"),
+        ("StatefulSet", "statefulsets"),
+        ("DaemonSet", "daemonsets"),
+        ("CronJob", "cronjobs"),
+    ] {
+        follow(&site, resource, &workload(kind, "web", "app:1"));
+    }
     site.define("app", &["1", "2"]);
     site.define("old", &["1"]);
     site.apply();
@@ -179,4 +188,143 @@ fn the_roles_grant_what_is_asked_and_no_more() {
     for file in ["rbac-namespaced.yaml", "rbac-cluster.yaml"] {
         assert_eq!(granted(&format!("examples/kubernetes/{file}")), asked, "{file}");
     }
+}
+
+fn follow(site: &Site, resource: &str, object: &Value) {
+    site.cluster.world.lock().unwrap().deploy(resource, object);
+}
+
+/// The images of a workload's containers.
+fn images(site: &Site, resource: &str, name: &str) -> Vec<String> {
+    let world = site.cluster.world.lock().unwrap();
+    let object = &world.workloads[&(resource.to_owned(), "default".to_owned(), name.to_owned())];
+    let spec = if object["spec"].get("jobTemplate").is_some() {
+        &object["spec"]["jobTemplate"]["spec"]
+    } else {
+        &object["spec"]
+    };
+    let containers = spec["template"]["spec"]["containers"].as_array().unwrap();
+    containers.iter().map(|container| container["image"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn workloads_get_their_images_from_us_and_keep_them() {
+    let site = Site::plain();
+    site.define("app", &["1", "2"]);
+    for (kind, resource) in [
+        ("Deployment", "deployments"),
+        ("StatefulSet", "statefulsets"),
+        ("DaemonSet", "daemonsets"),
+        ("CronJob", "cronjobs"),
+    ] {
+        follow(&site, resource, &workload(kind, "web", "app:1"));
+    }
+    // As the documentation prints it, which OpenShift does not read; and `paused` as text.
+    let annotate = |name: &str, trigger: &str| {
+        let mut object = workload("Deployment", name, "app:1");
+        object["metadata"]["annotations"]["image.openshift.io/triggers"] = trigger.into();
+        follow(&site, "deployments", &object);
+    };
+    annotate(
+        "quotes",
+        r#"[{"from": {"kind": "ImageStreamTag", "name": "app:1"}, "fieldPath": "spec.template.spec.containers[?(@.name=='web')].image"}]"#,
+    );
+    annotate(
+        "text",
+        r#"[{"from": {"kind": "ImageStreamTag", "name": "app:1"}, "fieldPath": "spec.template.spec.containers[0].image", "paused": "false"}]"#,
+    );
+    annotate(
+        "held",
+        r#"[{"from": {"kind": "ImageStreamTag", "name": "app:1"}, "fieldPath": "spec.template.spec.containers[0].image", "paused": "true"}]"#,
+    );
+    let (code, out, err) = site.run(&["plan", "--out", "plan.json"]);
+    assert!(code == 0 && out.contains("Deployment default/web (follows default/app:1)"), "{out}{err}");
+    assert!(out.contains("placeholder ->"), "{out}");
+    let (code, out, err) = site.run(&["apply", "plan.json", "--wait=10s"]);
+    assert!(code == 0 && out.contains("6 workloads follow"), "{code} {out}{err}");
+    let image = site.heads("app")[0].1[0].clone();
+    for (resource, name) in [
+        ("deployments", "web"),
+        ("statefulsets", "web"),
+        ("daemonsets", "web"),
+        ("cronjobs", "web"),
+        ("deployments", "quotes"),
+        ("deployments", "text"),
+    ] {
+        let images = images(&site, resource, name);
+        assert!(images[0].ends_with(&image) && images[1] == "side:1", "{resource} {name}: {images:?}");
+    }
+    assert_eq!(images(&site, "deployments", "held")[0], "placeholder");
+    site.apply();
+    // A hand edit is drift, and healed.
+    let mut edited = {
+        let world = site.cluster.world.lock().unwrap();
+        world.workloads[&("deployments".to_owned(), "default".to_owned(), "web".to_owned())].clone()
+    };
+    edited["spec"]["template"]["spec"]["containers"][0]["image"] = "byhand:1".into();
+    follow(&site, "deployments", &edited);
+    let (code, out, _) = site.run(&["plan", "--exit-code"]);
+    assert!(code == 2 && out.contains("image of web changed by somebody else"), "{code} {out}");
+    site.apply();
+    assert!(images(&site, "deployments", "web")[0].ends_with(&image));
+}
+
+#[test]
+fn an_image_that_another_tool_applies_is_left_to_it_and_told() {
+    let site = Site::plain();
+    site.define("app", &["1"]);
+    let mut object = workload("Deployment", "web", "app:1");
+    let spec = object["spec"].clone();
+    crate::sim::openshift::workloads::own(&mut object, "argocd-controller", &spec);
+    follow(&site, "deployments", &object);
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert!(
+        code == 0
+            && err.contains("`argocd-controller` applies the image of `web`")
+            && err.contains("ignoreDifferences"),
+        "{code} {out}{err}"
+    );
+    assert_eq!(images(&site, "deployments", "web")[0], "placeholder");
+    site.apply();
+    let (code, out, err) = site.run(&["apply", "--yes", "--force-conflicts"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_ne!(images(&site, "deployments", "web")[0], "placeholder");
+}
+
+#[test]
+fn a_storm_of_triggers_is_one_write_a_workload_and_one_list_a_kind() {
+    const WORKLOADS: usize = 500;
+    let site = Site::plain();
+    site.define("app", &["1", "2"]);
+    for at in 0..WORKLOADS {
+        // Two containers, two tags: still one write.
+        let mut object = workload("Deployment", &format!("w{at}"), "app:1");
+        object["metadata"]["annotations"]["image.openshift.io/triggers"] = json!([
+            {"from": {"kind": "ImageStreamTag", "name": "app:1"}, "fieldPath": "spec.template.spec.containers[0].image"},
+            {"from": {"kind": "ImageStreamTag", "name": "app:2"}, "fieldPath": "spec.template.spec.containers[1].image"},
+        ]).to_string().into();
+        follow(&site, "deployments", &object);
+    }
+    follow(&site, "deployments", &workload("Deployment", "other", "app:9"));
+    site.apply();
+    site.push("1", "moved");
+    site.push("2", "moved too");
+    site.cluster.server.forget();
+    let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
+    assert!(code == 0 && out.contains("500 workloads follow"), "{code} {out}{err}");
+    assert_eq!(site.cluster.server.count("PATCH /apis/apps/v1"), WORKLOADS);
+    let generation = |name: &str| {
+        let world = site.cluster.world.lock().unwrap();
+        world.workloads[&("deployments".to_owned(), "default".to_owned(), name.to_owned())]["metadata"]["generation"]
+            .clone()
+    };
+    assert_eq!(
+        (generation("w7"), generation("other")),
+        (json!(3), json!(1)),
+        "once each time, and only those whose tag moved"
+    );
+    site.cluster.server.forget();
+    assert_eq!(site.run(&["plan", "--exit-code"]).0, 0);
+    assert_eq!(site.cluster.server.count("/deployments?limit="), 2, "a page for 500");
+    assert_eq!(site.cluster.server.count("PATCH"), 0);
 }

@@ -193,6 +193,7 @@ fn a_real_api_server_takes_the_custom_resource() {
     what_openshift_refuses_is_refused(&plain);
     the_main_job(&plain);
     the_status_is_a_subresource(&plain);
+    workloads_get_their_images(&plain);
     managers_share_a_stream(&plain);
     killed_at_any_moment(&plain);
     the_example_role_is_enough(&plain);
@@ -276,6 +277,77 @@ fn the_status_is_a_subresource(plain: &Plain) {
     let (code, out, _) = plain.run(&["plan", "--exit-code"]);
     assert!(code == 2 && out.contains("lookupPolicy.local = false"), "{out}");
     plain.apply();
+}
+
+fn workloads_get_their_images(plain: &Plain) {
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    let deployment = |name: &str| {
+        let triggers = json!([
+            {"from": {"kind": "ImageStreamTag", "name": "app:1"}, "fieldPath": "spec.template.spec.containers[?(@.name=='web')].image"},
+            {"from": {"kind": "ImageStreamTag", "name": "app:2"}, "fieldPath": "spec.template.spec.initContainers[0].image"},
+        ]);
+        let container =
+            |name: &str| json!({"name": name, "image": "placeholder", "env": [{"name": "A", "value": "b"}]});
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": name, "annotations": {"image.openshift.io/triggers": triggers.to_string()}},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": {"metadata": {"labels": {"app": name}}, "spec": {
+                "initContainers": [container("init")], "containers": [container("web"), container("side")]}}}
+        })
+    };
+    let cron = json!({
+        "apiVersion": "batch/v1", "kind": "CronJob",
+        "metadata": {"name": "tick", "annotations": {"image.openshift.io/triggers": "[{\"from\":{\"kind\":\"ImageStreamTag\",\"name\":\"app:1\"},\"fieldPath\":\"spec.jobTemplate.spec.template.spec.containers[0].image\"}]"}},
+        "spec": {"schedule": "0 0 * * *", "jobTemplate": {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "web", "image": "placeholder"}]}}}}}
+    });
+    let (status, body) = plain.call("POST", deployments, Some(("application/json", deployment("web"))));
+    assert_eq!(status, 201, "{body}");
+    let (status, body) =
+        plain.call("POST", "/apis/batch/v1/namespaces/default/cronjobs", Some(("application/json", cron)));
+    assert_eq!(status, 201, "{body}");
+    // One that another tool applies, image and all.
+    let apply = "application/apply-patch+yaml";
+    let (status, body) = plain.call(
+        "PATCH",
+        &format!("{deployments}/argo?fieldManager=argocd-controller"),
+        Some((apply, deployment("argo"))),
+    );
+    assert_eq!(status, 201, "{body}");
+    let (code, out, err) = plain.run(&["apply", "--yes"]);
+    assert!(code == 0 && out.contains("2 workloads follow"), "{code} {out}{err}");
+    assert!(err.contains("`argocd-controller` applies the image"), "{err}");
+    let images = |name: &str| -> Vec<String> {
+        let (_, object) = plain.call("GET", &format!("{deployments}/{name}"), None);
+        let pod = &object["spec"]["template"]["spec"];
+        let lists = [&pod["initContainers"], &pod["containers"]];
+        lists
+            .iter()
+            .flat_map(|list| list.as_array().unwrap())
+            .map(|item| item["image"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let app = plain.stream("app").unwrap();
+    let head = |at: usize| app["status"]["tags"][at]["items"][0]["dockerImageReference"].as_str().unwrap().to_owned();
+    let wanted = vec![head(1), head(0), "placeholder".to_owned()];
+    assert_eq!(images("web"), wanted);
+    assert_eq!(images("argo"), ["placeholder"; 3]);
+    let (_, object) = plain.call("GET", &format!("{deployments}/web"), None);
+    assert_eq!(object["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"], "b", "nothing else is touched");
+    assert_eq!(object["metadata"]["generation"], 2, "one roll-out for two triggers");
+    let entries = object["metadata"]["managedFields"].as_array().unwrap();
+    let ours = entries.iter().find(|entry| entry["manager"] == "streamkeeper-it").unwrap();
+    assert!(!ours.to_string().contains("f:replicas") && ours.to_string().contains("f:image"), "{ours}");
+    let (code, out, err) = plain.run(&["plan", "--exit-code"]);
+    assert_eq!(code, 0, "{out}{err}");
+    // A hand edit is put back.
+    let edit = json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "byhand:1"}]}}}});
+    let strategic = "application/strategic-merge-patch+json";
+    assert_eq!(plain.call("PATCH", &format!("{deployments}/web"), Some((strategic, edit))).0, 200);
+    plain.apply();
+    assert_eq!(images("web"), wanted);
+    plain.call("DELETE", &format!("{deployments}/web"), None);
+    plain.call("DELETE", &format!("{deployments}/argo"), None);
+    plain.call("DELETE", "/apis/batch/v1/namespaces/default/cronjobs/tick", None);
 }
 
 fn managers_share_a_stream(plain: &Plain) {

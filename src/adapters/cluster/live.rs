@@ -88,11 +88,7 @@ impl LiveState for Cluster {
     }
 
     async fn workloads(&self, which: Which<'_>) -> Workloads {
-        match self.api {
-            Api::OpenShift => self.look_at_workloads(which).await,
-            // Nobody acts on triggers there yet.
-            Api::Kubernetes => Workloads::default(),
-        }
+        self.look_at_workloads(which).await
     }
 }
 

@@ -18,6 +18,7 @@ mod recorded;
 mod reply;
 mod request;
 mod resolve;
+mod update;
 mod wanted;
 mod workloads;
 mod write;
@@ -73,6 +74,11 @@ impl Cluster {
             access::Trouble::Refused(refused) => Ignorance::new(asked, Cause::ServerError, refused.message),
             access::Trouble::Lost(detail) => Ignorance::new(asked, Cause::Unreachable, detail),
         })
+    }
+
+    /// The field manager that it is written as.
+    pub fn manager(&self) -> &str {
+        &self.manager
     }
 
     /// Which API its streams are in.

@@ -84,6 +84,16 @@ const fn kind(name: &'static str, group: &'static str, resource: &'static str, i
 }
 
 impl Kind {
+    /// Only OpenShift has it.
+    pub(super) fn is_openshifts(self) -> bool {
+        self.group.ends_with(".openshift.io")
+    }
+
+    /// Group and version, as objects name them.
+    pub(super) fn version(self) -> String {
+        if self.group.is_empty() { "v1".to_owned() } else { format!("{}/v1", self.group) }
+    }
+
     fn base(self) -> String {
         if self.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}/v1", self.group) }
     }
@@ -103,6 +113,18 @@ pub(super) fn workloads(kind: Kind, namespace: Option<&str>, after: Option<&str>
 pub(super) fn workload(kind: Kind, id: &WorkloadId) -> Request<Vec<u8>> {
     let (namespace, name) = (segment(&id.namespace), segment(&id.name));
     bare("GET", &format!("{}/namespaces/{namespace}/{}/{name}", kind.base(), kind.resource))
+}
+
+/// Server-side apply of the images of a workload, and of nothing else.
+pub(super) fn update(kind: Kind, id: &WorkloadId, wanted: &Value, manager: &str) -> Request<Vec<u8>> {
+    let (namespace, name) = (segment(&id.namespace), segment(&id.name));
+    let path = format!(
+        "{}/namespaces/{namespace}/{}/{name}?fieldManager={}&fieldValidation=Strict&force=true",
+        kind.base(),
+        kind.resource,
+        segment(manager)
+    );
+    with("PATCH", &path, "application/apply-patch+yaml", wanted)
 }
 
 fn page(base: &str, namespace: Option<&str>, resource: &str, after: Option<&str>) -> String {

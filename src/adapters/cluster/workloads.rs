@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 
-use crate::model::{Cause, Ignorance, LiveWorkload, WorkloadId};
+use crate::model::{Cause, Ignorance, LiveWorkload, Manner, WorkloadId};
 use crate::ports::{Which, Workloads};
 
 use super::access::Trouble;
-use super::request::{KINDS, Kind};
+use super::request::{Api, KINDS, Kind};
 use super::{Cluster, request};
 
 /// So many of one kind and namespace are looked at one by one; of more, all are listed.
@@ -38,7 +38,10 @@ impl Cluster {
     pub(super) async fn look_at_workloads(&self, which: Which<'_>) -> Workloads {
         let looks: Vec<Look> = match which {
             Which::All(namespaces) => {
-                KINDS.iter().map(|kind| Look::Kind(*kind, namespaces.iter().cloned().collect())).collect()
+                let kinds = KINDS
+                    .iter()
+                    .filter(|kind| self.api == Api::OpenShift || !(kind.is_openshifts() || kind.is_ignored));
+                kinds.map(|kind| Look::Kind(*kind, namespaces.iter().cloned().collect())).collect()
             }
             Which::These(ids) => these(ids),
         };
@@ -64,6 +67,14 @@ impl Cluster {
         all
     }
 
+    /// Who acts on triggers says how they are read.
+    fn manner(&self) -> Manner {
+        match self.api {
+            Api::OpenShift => Manner::OpenShift,
+            Api::Kubernetes => Manner::Ours,
+        }
+    }
+
     async fn look_at(&self, look: Look) -> Looked {
         let mut looked = Looked::default();
         match look {
@@ -83,7 +94,7 @@ impl Cluster {
             Look::One(kind, id) => {
                 let read = |body: Vec<u8>| {
                     let object = serde_json::from_slice(&body).map_err(|error| Trouble::Lost(error.to_string()))?;
-                    Ok(LiveWorkload::read(kind.name, &object).into_iter().collect())
+                    Ok(LiveWorkload::read(kind.name, &object, self.manner()).into_iter().collect())
                 };
                 let seen = self.connection.send(request::workload(kind, &id)).await.and_then(read);
                 looked.add(seen, &format!("in the namespace {}", id.namespace), kind);
@@ -94,7 +105,7 @@ impl Cluster {
 
     async fn list_workloads(&self, kind: Kind, namespace: Option<&str>) -> Result<Vec<LiveWorkload>, Trouble> {
         // Of most objects nothing is kept.
-        let read = |object| LiveWorkload::read(kind.name, &object);
+        let read = |object| LiveWorkload::read(kind.name, &object, self.manner());
         self.pages(|after| request::workloads(kind, namespace, after), read).await
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::adapters::lock;
-use crate::model::{Action, ImportItem, ImportResult, Plan, Precondition, Report, StreamId, TagId};
+use crate::model::{Action, ImportItem, ImportResult, Plan, Precondition, Report, StreamId, TagId, Update};
 use crate::ports::{Command, Performed, PortError, Target};
 
 use super::access::Trouble;
@@ -41,6 +41,10 @@ impl Target for Cluster {
             }
         };
         self.outcome(stream, current.as_ref(), result)
+    }
+
+    async fn update(&self, update: &Update) -> Result<Performed, PortError> {
+        self.update_workload(update).await
     }
 
     async fn begin(&self, plan: &Plan, now: Timestamp) -> Result<i64, PortError> {
@@ -129,6 +133,8 @@ impl Cluster {
                     }
                     Some(_) => None,
                 },
+                // Updates look at their workload themselves.
+                Precondition::WorkloadAt { .. } => None,
                 Precondition::TagAt { tag, reference } => {
                     let other = if tag.stream == *stream { current.cloned() } else { self.look(&tag.stream).await? };
                     let stream = other.and_then(|object| object.stream().ok()).unwrap_or_default();

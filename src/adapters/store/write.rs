@@ -350,6 +350,7 @@ fn broken(
                     .filter(|is| is != version)
                     .map(|is| format!("it is at version {is}")),
             },
+            Precondition::WorkloadAt { workload, .. } => Some(format!("{workload} is not in a store")),
             Precondition::TagAt { tag, reference } => {
                 let source = load(connection, folder, &tag.stream)?;
                 let head = source.as_ref().and_then(|source| source.stream.head(&tag.tag));

@@ -8,7 +8,7 @@ mod imports;
 mod machinery;
 mod streams;
 mod views;
-mod workloads;
+pub mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
 //! Workloads, and the trigger controller that acts on them by `rules`.
 
 use serde_json::{Value, json};
-use streamkeeper::model::LiveWorkload;
+use streamkeeper::model::{LiveWorkload, Manner};
 use streamkeeper::rules::{self, Fires};
 
 use super::machinery::strategic_patch;
@@ -65,6 +65,20 @@ impl World {
                 self.run_triggers();
                 found("201 Created", &object)
             }
+            ("PATCH", name) if request.header("content-type") == Some("application/apply-patch+yaml") => {
+                let wanted: Value = serde_json::from_str(&request.body).unwrap();
+                let Some(object) = self.workloads.get(&key(name)) else { return not_found(group, resource, name) };
+                if wanted["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
+                    return super::stale(name);
+                }
+                let (mut object, manager) = (object.clone(), query["fieldManager"].clone());
+                strategic_patch(&mut object["spec"], &wanted["spec"]);
+                let generation = object["metadata"]["generation"].as_i64().unwrap_or(1);
+                object["metadata"]["generation"] = (generation + 1).into();
+                own(&mut object, &manager, &wanted["spec"]);
+                self.deploy(resource, &object);
+                found("200 OK", &object)
+            }
             ("PATCH", name) => {
                 let Some(object) = self.workloads.get_mut(&key(name)) else { return not_found(group, resource, name) };
                 strategic_patch(object, &serde_json::from_str(&request.body).unwrap());
@@ -95,7 +109,11 @@ impl World {
     pub fn deploy(&mut self, resource: &str, object: &Value) {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
         let key = (resource.to_owned(), text("/metadata/namespace"), text("/metadata/name"));
-        self.workloads.insert(key, object.clone());
+        self.version += 1;
+        let mut object = object.clone();
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        object["metadata"]["uid"] = format!("{key:?}").into();
+        self.workloads.insert(key, object);
         self.run_triggers();
     }
 
@@ -107,8 +125,8 @@ impl World {
         let streams = Held(&self.streams);
         for ((resource, ..), object) in &mut self.workloads {
             let Some((kind, ..)) = KINDS.iter().find(|(_, _, plural)| plural == resource) else { continue };
-            let Some(workload) = LiveWorkload::read(kind, object) else { continue };
-            match rules::fires(&workload, &streams) {
+            let Some(workload) = LiveWorkload::read(kind, object, Manner::OpenShift) else { continue };
+            match rules::fires(&workload, &streams, Manner::OpenShift) {
                 Fires::Never { .. } => {}
                 Fires::Writes(writes) if writes.is_empty() => {}
                 Fires::Writes(writes) => {
@@ -150,4 +168,30 @@ impl World {
             }
         }
     }
+}
+
+/// Notes that a manager applies the images of a spec (as much of server-side apply as matters here).
+pub fn own(object: &mut Value, manager: &str, spec: &Value) {
+    let fields = |pod: &Value| {
+        let mut lists = serde_json::Map::new();
+        for list in ["initContainers", "containers"] {
+            let mut items = serde_json::Map::new();
+            for item in pod[list].as_array().into_iter().flatten() {
+                let key = format!("k:{}", json!({"name": item["name"]}));
+                items.insert(key, json!({".": {}, "f:name": {}, "f:image": {}}));
+            }
+            if !items.is_empty() {
+                lists.insert(format!("f:{list}"), items.into());
+            }
+        }
+        json!({"f:template": {"f:spec": lists}})
+    };
+    let fields = match spec.get("jobTemplate") {
+        Some(job) => json!({"f:jobTemplate": {"f:spec": fields(&job["spec"]["template"]["spec"])}}),
+        None => fields(&spec["template"]["spec"]),
+    };
+    let entries = object["metadata"].as_object_mut().unwrap().entry("managedFields").or_insert_with(|| json!([]));
+    let entries = entries.as_array_mut().unwrap();
+    entries.retain(|entry| entry["manager"] != manager);
+    entries.push(json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": fields}}));
 }
