@@ -215,10 +215,14 @@ impl Context {
         Ok((id, tag))
     }
 
-    /// How the embedded target is set up.
-    pub(super) fn server(&self) -> Server {
+    /// How a target is set up. OpenShift shows by itself which registry it has.
+    pub(super) fn server(&self, live: &Live) -> Server {
         let defaults = Server::default();
-        Server { platform: self.config.platform().unwrap_or(defaults.platform.clone()), ..defaults }
+        let is_plain = matches!(live, Live::Cluster(cluster) if cluster.api() == Api::Kubernetes);
+        Server {
+            platform: self.config.platform().unwrap_or(defaults.platform.clone()),
+            internal_registry: self.config.internal_registry.clone().filter(|_| is_plain),
+        }
     }
 
     /// The registries; `person_waits` for what they say. `more` logins are tried after those of the config and of the user.

@@ -56,7 +56,8 @@ impl Live {
         };
         let manager = manager.unwrap_or("streamkeeper");
         let namespaces = context.config.namespaces.iter().cloned().collect();
-        Ok(Self::Cluster(Box::new(Cluster::new(connection, api, manager, force, namespaces))))
+        let cluster = Cluster::new(connection, api, manager, force, namespaces);
+        Ok(Self::Cluster(Box::new(cluster.with_registry(context.config.internal_registry.clone()))))
     }
 
     /// Where what is remembered of it lies. Made for a cluster, which has no folder of its own; failing to is no error.

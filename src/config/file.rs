@@ -25,6 +25,9 @@ pub struct Config {
     pub field_manager: Option<String>,
     /// Who imports `scheduled` tags of a cluster when they move; OpenShift, when it is not given.
     pub import: Option<ImportConfig>,
+    /// On a cluster that is not OpenShift: the registry that tags with `referencePolicy: Local` are pulled from, as
+    /// `HOST/NAMESPACE/STREAM@DIGEST`. Images get there without Streamkeeper. Their own registry, when it is not given.
+    pub internal_registry: Option<String>,
     /// Read the pull secrets of a cluster's namespaces, to ask registries with.
     pub pull_secrets: bool,
     /// The namespaces of a cluster that this source has streams in; all that may be seen are looked at when it is not given.

@@ -49,6 +49,7 @@ pub fn updates(
             .into_iter()
             .map(|rules::Write { container, tag, before, after }| RollImage { container, tag, before, after })
             .collect();
+        // Without a registry to stand in, `Local` cannot be kept to: the image's own is better than none.
         let number = plan.steps.len() + updates.len() + 1;
         let id = StepId(u32::try_from(number).unwrap_or(u32::MAX));
         let effect = super::rolls::effect(workload);

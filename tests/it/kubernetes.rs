@@ -328,3 +328,95 @@ fn a_storm_of_triggers_is_one_write_a_workload_and_one_list_a_kind() {
     assert_eq!(site.cluster.server.count("/deployments?limit="), 2, "a page for 500");
     assert_eq!(site.cluster.server.count("PATCH"), 0);
 }
+
+#[test]
+fn local_pull_specs_name_the_registry_that_stands_in() {
+    let site = Site::plain();
+    let path = site.root().join("source/streamkeeper.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}internalRegistry: registry.corp.example:5000\n")).unwrap();
+    site.define("app", &["1"]);
+    let text = std::fs::read_to_string(site.root().join("source/app.yaml")).unwrap();
+    std::fs::write(site.root().join("source/app.yaml"), text.replace("}}\n", "}, referencePolicy: {type: Local}}\n"))
+        .unwrap();
+    follow(&site, "deployments", &workload("Deployment", "web", "app:1"));
+    site.apply();
+    let image = &images(&site, "deployments", "web")[0];
+    assert!(image.starts_with("registry.corp.example:5000/default/app@sha256:"), "{image}");
+}
+
+/// What is observed of a stream, without its times.
+fn observed(text: &str) -> Value {
+    let mut stream: Value = serde_json::from_str(text).unwrap();
+    for list in stream["status"]["tags"].as_array_mut().into_iter().flatten() {
+        for part in ["items", "conditions"] {
+            for event in list[part].as_array_mut().into_iter().flatten() {
+                for time in ["created", "lastTransitionTime"] {
+                    event.as_object_mut().unwrap().remove(time);
+                }
+            }
+        }
+        if list["items"] == json!([]) {
+            list["items"] = Value::Null;
+        }
+    }
+    let mut tags = stream["spec"]["tags"].as_array().cloned().unwrap_or_default();
+    for tag in &mut tags {
+        // Said in words where an API server would be silent.
+        let map = tag.as_object_mut().unwrap();
+        map.retain(|_, value| *value != json!(false));
+        map["importPolicy"].as_object_mut().unwrap().retain(|_, value| *value != json!(false));
+    }
+    json!([stream["metadata"]["generation"], tags, stream["status"]["tags"]])
+}
+
+/// The store is held to the recordings by `rules` (`tests/it/recorded.rs`); the custom resource is held to the store.
+#[test]
+fn streams_come_to_the_same_as_on_the_store() {
+    let site = Site::plain();
+    let write = |tags: &str| {
+        let text = format!(
+            "apiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata: {{name: app}}\nspec:\n  tags:\n{tags}"
+        );
+        std::fs::write(site.root().join("source/app.yaml"), text).unwrap();
+    };
+    let image = |name: &str, tag: &str, more: &str| {
+        format!(
+            "  - {{name: '{name}', from: {{kind: DockerImage, name: '{}'}}, importPolicy: {{insecure: true}}{more}}}\n",
+            site.from(tag)
+        )
+    };
+    let alias = |name: &str, target: &str| {
+        format!("  - {{name: '{name}', from: {{kind: ImageStreamTag, name: '{target}'}}}}\n")
+    };
+    let chapters = [
+        [image("1", "1", ""), image("gone", "gone", ""), alias("latest", "1"), alias("a", "latest")].concat(),
+        [image("1", "2", ""), image("gone", "gone", ""), alias("latest", "1"), alias("a", "latest")].concat(),
+        [
+            image("1", "2", ", annotations: {x: y}"),
+            image("2", "3", ", reference: true"),
+            alias("latest", "2"),
+            alias("a", "latest"),
+        ]
+        .concat(),
+        [image("1", "2", ", referencePolicy: {type: Local}"), alias("latest", "1")].concat(),
+        [image("1", "1", ""), alias("latest", "1")].concat(),
+    ];
+    for (at, tags) in chapters.iter().enumerate() {
+        write(tags);
+        let (code, out, err) = site.run(&["apply", "--yes"]);
+        assert!(matches!(code, 0 | 5), "{at}: {code} {out}{err}");
+        let mut command = crate::support::program(site.root());
+        let output =
+            command.args(["apply", "--yes", "-s", "source", "--target", "store", "--store", "store"]).output().unwrap();
+        assert!(matches!(output.status.code(), Some(0 | 5)), "{at}");
+        let (_, ours, _) = site.run(&["get", "is", "app", "-o", "json"]);
+        let mut command = crate::support::program(site.root());
+        let output = command
+            .args(["get", "is", "app", "-o", "json", "-s", "source", "--target", "store", "--store", "store"])
+            .output()
+            .unwrap();
+        let theirs = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(observed(&ours), observed(&theirs), "{at}: left is the custom resource, right the store");
+    }
+}

@@ -39,7 +39,7 @@ impl Cluster {
     ) -> Result<Performed, Trouble> {
         let before = current.map(Object::stream).transpose().map_err(Trouble::Lost)?;
         let others = self.sources(id, command.action, before.as_ref()).await?;
-        let server = Server::default();
+        let server = Server { internal_registry: self.registry.clone(), ..Server::default() };
         let state = State { id, stream: before.as_ref(), others: &others, server: &server };
         let after = match rules::perform(state, command.action, command.now) {
             Err(refusal) => return Ok(Performed::Refused { message: refusal.to_string() }),

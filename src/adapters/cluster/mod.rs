@@ -42,6 +42,8 @@ pub struct Cluster {
     manager: String,
     /// Take fields over that another manager has applied.
     force: bool,
+    /// What stands in for an integrated registry, where there is none.
+    registry: Option<String>,
     /// Where streams of ours can be; empty: anywhere.
     namespaces: BTreeSet<String>,
     /// Streams as our own last write left them.
@@ -76,6 +78,12 @@ impl Cluster {
         })
     }
 
+    /// With a registry that tags with `referencePolicy: Local` are pulled from, where we write what streams resolve to.
+    #[must_use]
+    pub fn with_registry(self, registry: Option<String>) -> Self {
+        Self { registry, ..self }
+    }
+
     /// The field manager that it is written as.
     pub fn manager(&self) -> &str {
         &self.manager
@@ -98,6 +106,7 @@ impl Cluster {
             api,
             manager: manager.to_owned(),
             force,
+            registry: None,
             namespaces,
             left: Mutex::default(),
             under_way: Mutex::default(),

@@ -30,7 +30,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
     let cache = Arc::new(Cache::new(&live.memory(&context.store)));
     let parts = context.reading(BTreeSet::new())?;
     let list = reconcile::list(&*source, &parts.selection, context.limits())?;
-    let (policy, server) = (context.policy(&command.planning, &live)?, context.server());
+    let (policy, server) = (context.policy(&command.planning, &live)?, context.server(&live));
     let Parts { selection, options, ruling } = &parts;
     let inputs =
         Inputs { listing: &list.listing, selection, options, ruling, policy: &policy, server: &server, tool: TOOL };
@@ -182,7 +182,7 @@ pub(super) async fn make(
     if read.assembled.found.0 == 0 {
         console.say(&format!("no ImageStream is defined in {}", read.assembled.desired.revision.source));
     }
-    let server = context.server();
+    let server = context.server(live);
     let pass = Pass {
         live,
         registry: &registries,
