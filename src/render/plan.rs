@@ -269,6 +269,9 @@ pub fn plan_line(plan: &Plan) -> String {
         .filter(|(number, _)| **number > 0)
         .map(|(number, (one, many))| count(*number, one, many))
         .collect();
+    let updates = plan.updates.len();
+    let updates = (updates > 0).then(|| count(updates, "workload to update", "workloads to update"));
+    let parts: Vec<String> = parts.into_iter().chain(updates).collect();
     let what = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
     let waiting = plan.deferred.iter().filter(|deferred| !deferred.wait.is_note()).count();
     let behind = plan.deferred.len() - waiting;

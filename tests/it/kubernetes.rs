@@ -265,6 +265,7 @@ fn workloads_get_their_images_from_us_and_keep_them() {
     follow(&site, "deployments", &edited);
     let (code, out, _) = site.run(&["plan", "--exit-code"]);
     assert!(code == 2 && out.contains("image of web changed by somebody else"), "{code} {out}");
+    assert!(out.contains("Plan: 1 workload to update; 1 workload rolls out"), "{out}");
     site.apply();
     assert!(images(&site, "deployments", "web")[0].ends_with(&image));
 }
