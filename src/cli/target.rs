@@ -60,6 +60,11 @@ impl Live {
         Ok(Self::Cluster(Box::new(cluster.with_registry(context.config.internal_registry.clone()))))
     }
 
+    /// Whether workloads get their images from us.
+    pub(super) fn updates_workloads(&self) -> bool {
+        matches!(self, Self::Cluster(cluster) if cluster.api() == Api::Kubernetes)
+    }
+
     /// Where what is remembered of it lies. Made for a cluster, which has no folder of its own; failing to is no error.
     pub(super) fn memory(&self, store: &Path) -> PathBuf {
         match self {

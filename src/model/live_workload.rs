@@ -28,8 +28,6 @@ pub struct LiveWorkload {
     pub images: Vec<ContainerImage>,
     /// How far its last change has come.
     pub rollout: Rollout,
-    /// Its version.
-    pub version: String,
     /// Its identity.
     pub uid: String,
 }
@@ -124,9 +122,9 @@ impl LiveWorkload {
             Triggers::DeploymentConfig(list) | Triggers::BuildConfig(list) => !list.is_empty(),
             Triggers::Void { .. } => true,
         };
-        let (version, uid) = (text(&metadata["resourceVersion"]), text(&metadata["uid"]));
+        let uid = text(&metadata["uid"]);
         let images = images(pod, &metadata["managedFields"], kind);
-        follows.then(|| Self { triggers, images, rollout: rollout(kind, object), version, uid, id })
+        follows.then(|| Self { triggers, images, rollout: rollout(kind, object), uid, id })
     }
 
     /// The place of a container in `images`, as OpenShift finds it: by name in init containers first, whatever list the path

@@ -106,8 +106,6 @@ pub struct Update {
     pub images: Vec<RollImage>,
     /// Why; for people.
     pub reason: Reason,
-    /// Version of the workload that was seen.
-    pub version: String,
     /// Identity of the workload that was seen.
     pub uid: String,
     /// Steps that must have succeeded before.
@@ -353,12 +351,12 @@ pub enum Precondition {
         /// Its identity then.
         uid: String,
     },
-    /// The workload is as it was seen.
+    /// A workload has the images that it was seen with.
     WorkloadAt {
         /// The workload.
         workload: WorkloadId,
-        /// Its version then.
-        version: String,
+        /// The first of them that was to change.
+        image: String,
     },
     /// A tag has this current image.
     TagAt {

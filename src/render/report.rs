@@ -65,7 +65,7 @@ fn relied_on(precondition: &Precondition) -> String {
     match precondition {
         Precondition::StreamAbsent { .. } => "planned for a stream that was not there".to_owned(),
         Precondition::ResourceVersion { version, .. } => format!("planned for version {}", inert(version, 40)),
-        Precondition::WorkloadAt { version, .. } => format!("planned for version {}", inert(version, 40)),
+        Precondition::WorkloadAt { image, .. } => format!("planned with the image {}", inert(image, 200)),
         Precondition::TagAt { tag, reference } => format!("planned with `{tag}` at {}", inert(reference, 200)),
     }
 }

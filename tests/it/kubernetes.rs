@@ -139,26 +139,62 @@ fn two_managers_share_a_stream_of_the_custom_resource() {
 
 #[test]
 fn a_plain_server_that_vanishes_after_any_request_leaves_nothing_that_the_next_run_does_not_mend() {
-    for at in 0..9 {
+    for at in 0..16 {
         for is_done in [false, true] {
             let site = Site::plain();
+            let reference = |to: &str| {
+                let path = site.root().join("source/app.yaml");
+                let text = std::fs::read_to_string(&path).unwrap();
+                let more = format!(
+                    "    - {{name: ref, reference: true, from: {{kind: DockerImage, name: '{}'}}}}\n    - {{name: latest, from: {{kind: ImageStreamTag, name: ref}}}}\n",
+                    site.from(to)
+                );
+                std::fs::write(path, text + &more).unwrap();
+            };
             site.define("app", &["1", "2", "3", "4"]);
-            site.apply();
-            // A tag moves, one changes its source, one comes, one goes.
+            reference("1");
+            // In every other round from the very beginning.
+            if at % 2 == 0 {
+                site.apply();
+            }
+            // A tag moves, two change their source, one comes, two go.
             site.push("1", "moved");
             site.define("app", &["1", "2", "5"]);
             let text = std::fs::read_to_string(site.root().join("source/app.yaml")).unwrap();
             std::fs::write(site.root().join("source/app.yaml"), text.replace("lab/app:2", "lab/app:3")).unwrap();
-            site.cluster.world.lock().unwrap().vanishes = Some((at, is_done));
+            reference("2");
+            site.cluster.world.lock().unwrap().vanishes = Some((at / 2, is_done));
             let (_, out, _) = site.run(&["apply", "--yes", "--refresh", "--request-timeout", "1s"]);
             site.cluster.world.lock().unwrap().vanishes = None;
             let (code, out_, err) = site.run(&["apply", "--yes", "--refresh"]);
             assert_eq!(code, 0, "{at} {is_done}: {out} then {out_}{err}");
             site.apply();
             let heads = site.heads("app");
-            let shape: Vec<(&str, usize)> = heads.iter().map(|(tag, images)| (tag.as_str(), images.len())).collect();
-            assert_eq!(shape, [("1", 2), ("2", 2), ("5", 1)], "{at} {is_done}");
-            assert_eq!(condition(&site.custom("app").unwrap(), "Ready")["status"], "True", "{at} {is_done}");
+            let events = if at % 2 == 0 { 2 } else { 1 };
+            let mut shape: Vec<(&str, usize)> =
+                heads.iter().map(|(tag, images)| (tag.as_str(), images.len())).collect();
+            shape.sort_unstable();
+            let expected = [("1", events), ("2", events), ("5", 1), ("latest", 1), ("ref", 1)];
+            assert_eq!(shape, expected, "{at} {is_done}");
+            let object = site.custom("app").unwrap();
+            for list in object["status"]["tags"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|list| list["tag"] == "ref" || list["tag"] == "latest")
+            {
+                assert_eq!(list["items"][0]["dockerImageReference"], site.from("2").as_str(), "{at} {is_done}");
+            }
+            assert_eq!(condition(&object, "Ready")["status"], "True", "{at} {is_done}");
+            // The last tag goes with its history.
+            std::fs::write(
+                site.root().join("source/app.yaml"),
+                "apiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata: {name: app}\nspec: {}\n",
+            )
+            .unwrap();
+            let (code, out, err) = site.run(&["apply", "--yes"]);
+            assert_eq!(code, 0, "{out}{err}");
+            assert_eq!(site.heads("app"), Vec::new(), "{at} {is_done}");
         }
     }
 }
@@ -420,4 +456,65 @@ fn streams_come_to_the_same_as_on_the_store() {
         let theirs = String::from_utf8(output.stdout).unwrap();
         assert_eq!(observed(&ours), observed(&theirs), "{at}: left is the custom resource, right the store");
     }
+}
+
+#[test]
+fn containers_stay_in_their_order_and_only_what_is_ours_is_written() {
+    let site = Site::plain();
+    site.define("app", &["1", "2"]);
+    let triggers = json!([
+        {"from": {"kind": "ImageStreamTag", "name": "app:1"}, "fieldPath": "spec.template.spec.containers[0].image"},
+        {"from": {"kind": "ImageStreamTag", "name": "app:2"}, "fieldPath": "spec.template.spec.containers[1].image"},
+    ]);
+    let mut object = workload("Deployment", "both", "app:1");
+    object["metadata"]["annotations"]["image.openshift.io/triggers"] = triggers.to_string().into();
+    follow(&site, "deployments", &object);
+    // It follows a tag that another source keeps.
+    site.cluster.world.lock().unwrap().custom.insert(
+        StreamId::new("default", "foreign"),
+        crate::sim::openshift::custom::Custom {
+            object: json!({"apiVersion": "image.streamkeeper.io/v1", "kind": "ImageStream", "metadata": {"name": "foreign", "namespace": "default", "uid": "f", "resourceVersion": "1", "generation": 1},
+                "spec": {"tags": [{"name": "1", "from": {"kind": "DockerImage", "name": "x/y:1"}, "generation": 1}]},
+                "status": {"observedGeneration": 1, "tags": [{"tag": "1", "items": [{"created": "2026-01-01T00:00:00Z", "dockerImageReference": "x/y@sha256:1", "image": "sha256:1", "generation": 1}]}]}}),
+            ..Default::default()
+        },
+    );
+    follow(&site, "deployments", &workload("Deployment", "theirs", "foreign:1"));
+    // Its path leads nowhere: told.
+    let mut broken = workload("Deployment", "broken", "app:1");
+    broken["metadata"]["annotations"]["image.openshift.io/triggers"] = r#"[{"from": {"kind": "ImageStreamTag", "name": "app:1"}, "fieldPath": "spec.template.spec.containers[7].image"}]"#.into();
+    follow(&site, "deployments", &broken);
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert!(code == 0 && err.contains("Deployment default/broken"), "{code} {out}{err}");
+    let before = images(&site, "deployments", "both");
+    site.push("1", "moved");
+    let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let after = images(&site, "deployments", "both");
+    assert!(after[0] != before[0] && after[1] == before[1], "{before:?} {after:?}");
+    site.apply();
+    assert_eq!(images(&site, "deployments", "theirs")[0], "placeholder");
+    // Its pods come and go while a plan is reviewed: that is not what it is stale for. Another image is.
+    site.push("1", "moved again");
+    let (code, out, err) = site.run(&["plan", "--refresh", "--out", "plan.json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let touch = |change: &dyn Fn(&mut Value)| {
+        let key = ("deployments".to_owned(), "default".to_owned(), "both".to_owned());
+        let mut object = site.cluster.world.lock().unwrap().workloads[&key].clone();
+        change(&mut object);
+        follow(&site, "deployments", &object);
+    };
+    touch(&|object| object["status"]["readyReplicas"] = 0.into());
+    let (code, out, err) = site.run(&["apply", "plan.json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    site.push("1", "and again");
+    let (code, out, err) = site.run(&["plan", "--refresh", "--out", "plan.json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    touch(&|object| object["spec"]["template"]["spec"]["containers"][0]["image"] = "byhand:1".into());
+    let (code, out, err) = site.run(&["apply", "plan.json"]);
+    assert!(code == 5 && out.contains("stale") && out.contains("byhand:1"), "{code} {out}{err}");
+    // Who may not look at workloads has not done all there was to do.
+    site.cluster.world.lock().unwrap().hidden.insert("deployments".to_owned());
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert!(code == 5 && err.contains("`deployments.apps`"), "{code} {out}{err}");
 }

@@ -1,8 +1,7 @@
 //! Writing the custom resource: what OpenShift's server would make of a step, `rules` say, and we write it.
 //!
-//! The wish is applied as on OpenShift, with the generations that the rules give; then the status is put in its place, at the
-//! version that the wish has left. A run that is killed in between leaves tags that are newer than their images: the next one
-//! goes on from there.
+//! The status is put in its place first, at the version that was seen; then the wish is applied as on OpenShift, at the version
+//! that this has left, with the generations that the rules give. A run that is killed in between makes the same step again.
 
 use std::collections::BTreeMap;
 
@@ -37,29 +36,60 @@ impl Cluster {
         current: Option<&Object>,
         command: &Command<'_>,
     ) -> Result<Performed, Trouble> {
-        let before = current.map(Object::stream).transpose().map_err(Trouble::Lost)?;
+        let mut before = current.map(Object::stream).transpose().map_err(Trouble::Lost)?;
         let others = self.sources(id, command.action, before.as_ref()).await?;
         let server = Server { internal_registry: self.registry.clone(), ..Server::default() };
+        if let Some(object) = current.filter(|object| object.is_unobserved()) {
+            // What its making should have come to is made up for, all of it at once.
+            let made = object.whole().map_err(Trouble::Lost)?;
+            let state = State { id, stream: None, others: &others, server: &server };
+            if let Ok(effect) = rules::answer(state, &rules::Request::Create(&made), command.now) {
+                before = effect.stream.map(|mut stream| {
+                    stream.metadata.generation = made.metadata.generation;
+                    stream
+                });
+            }
+        }
         let state = State { id, stream: before.as_ref(), others: &others, server: &server };
         let after = match rules::perform(state, command.action, command.now) {
             Err(refusal) => return Ok(Performed::Refused { message: refusal.to_string() }),
             Ok(effect) => effect.stream,
         };
         let Some(after) = after else { return self.delete_stream(id, current).await };
-        let mut wanted = Wanted::new(id, current, &self.manager);
-        wanted.change(command.action, &self.manager);
-        self.generations(&mut wanted, current, command.action, before.as_ref(), &after);
-        self.mark(id, current, &mut wanted, command.provenance.path);
-        if let Action::Import { repository: Some(repository), .. } = command.action {
-            wanted.annotate(&Kept::Imported.key(&self.manager), repository);
-        }
-        let conflicts = current.map(|object| object.conflicts(&self.manager, wanted.object())).unwrap_or_default();
+        let Some(seen) = current else { return self.create_by_rules(id, command, &after).await };
+        let conflicts = seen.conflicts(&self.manager, self.wish(id, seen, command, before.as_ref(), &after).object());
         if !conflicts.is_empty() && !self.force {
             return Ok(Performed::Refused { message: conflict(&conflicts) });
         }
-        let force = current.is_some() || self.force;
-        let (mut object, is_new) = self.send_apply(id, &wanted, force).await?;
-        if current.is_none() && !is_new {
+        // What came of the wish first, then the wish: a run that is killed in between makes the same step again, and an event
+        // that is there already is not added twice.
+        let mut object = seen.clone();
+        let status = status(&after, &object, command.now);
+        if object.raw.get("status") != Some(&status) {
+            let request = request::status(id, object.version(), &status, &self.manager);
+            object = reply::object(&self.connection.send(request).await?).map_err(Trouble::Lost)?;
+        }
+        let wanted = self.wish(id, &object, command, before.as_ref(), &after);
+        let (object, _) = self.send_apply(id, &wanted, true).await?;
+        Ok(self.applied(id, object))
+    }
+
+    /// A stream that is not there yet: the wish first, since without it there is nothing to write a status to. As long as it has
+    /// none, it counts as one without tags ([`Object::stream`]).
+    async fn create_by_rules(
+        &self,
+        id: &StreamId,
+        command: &Command<'_>,
+        after: &ImageStream,
+    ) -> Result<Performed, Trouble> {
+        let mut wanted = Wanted::new(id, None, &self.manager);
+        wanted.change(command.action, &self.manager);
+        for tag in &after.spec.tags {
+            wanted.generation(&tag.name, tag.generation.unwrap_or(1));
+        }
+        self.mark(id, None, &mut wanted, command.provenance.path);
+        let (object, is_new) = self.send_apply(id, &wanted, self.force).await?;
+        if !is_new {
             // Somebody else has made it at the same moment: the next run sees what there is.
             let mut wanted = Wanted::new(id, Some(&object), &self.manager);
             wanted.forget(&Kept::Created.key(&self.manager));
@@ -69,13 +99,29 @@ impl Cluster {
             let actual = format!("it is there, at version {}", object.version());
             return Ok(Performed::Stale { precondition, actual });
         }
-        let status = status(&after, &object, command.now);
-        if object.raw.get("status") != Some(&status) {
-            let request = request::status(id, object.version(), &status, &self.manager);
-            let body = self.connection.send(request).await?;
-            object = reply::object(&body).map_err(Trouble::Lost)?;
-        }
+        let status = status(after, &object, command.now);
+        let request = request::status(id, object.version(), &status, &self.manager);
+        let object = reply::object(&self.connection.send(request).await?).map_err(Trouble::Lost)?;
         Ok(self.applied(id, object))
+    }
+
+    /// All that we wish of a stream after a step.
+    fn wish(
+        &self,
+        id: &StreamId,
+        seen: &Object,
+        command: &Command<'_>,
+        before: Option<&ImageStream>,
+        after: &ImageStream,
+    ) -> Wanted {
+        let mut wanted = Wanted::new(id, Some(seen), &self.manager);
+        wanted.change(command.action, &self.manager);
+        self.generations(&mut wanted, seen, command.action, before, after);
+        self.mark(id, Some(seen), &mut wanted, command.provenance.path);
+        if let Action::Import { repository: Some(repository), .. } = command.action {
+            wanted.annotate(&Kept::Imported.key(&self.manager), repository);
+        }
+        wanted
     }
 
     /// The streams that tags of a step copy from.
@@ -108,11 +154,11 @@ impl Cluster {
         Ok(others)
     }
 
-    /// Tags as the rules have left them, those that are ours or become it: with their generations, which here nobody else gives.
+    /// Generations, which here nobody else gives; and tags that an import of a whole repository has made.
     fn generations(
         &self,
         wanted: &mut Wanted,
-        current: Option<&Object>,
+        seen: &Object,
         action: &Action,
         before: Option<&ImageStream>,
         after: &ImageStream,
@@ -120,23 +166,15 @@ impl Cluster {
         if let Action::DeleteTag { tag, .. } = action {
             wanted.drop_tag(tag);
         }
-        let named = |name: &str| match action {
-            Action::CreateStream { .. } => true,
-            Action::SetTag { after, .. } => after.name == name,
-            Action::Import { images, .. } => images.iter().any(|item| item.tag == name),
-            Action::UpdateStream { .. }
-            | Action::Follow { .. }
-            | Action::DeleteTag { .. }
-            | Action::DeleteStream { .. } => false,
-        };
         for tag in &after.spec.tags {
-            let is_ours = current.is_some_and(|object| object.claims(&self.manager, &tag.name));
-            let is_changed = before.and_then(|before| before.spec_tag(&tag.name)) != Some(tag);
-            if named(&tag.name) || (is_ours && is_changed) {
+            let is_new = before.is_none_or(|before| before.spec_tag(&tag.name).is_none());
+            let made = matches!(action, Action::Import { images, .. } if is_new && images.iter().any(|item| item.tag == tag.name));
+            let set = matches!(action, Action::SetTag { after, .. } if after.name == tag.name);
+            if made {
                 wanted.tag(tag);
-                if let Some(generation) = tag.generation {
-                    wanted.generation(&tag.name, generation);
-                }
+            }
+            if let Some(generation) = tag.generation.filter(|_| made || set || seen.claims(&self.manager, &tag.name)) {
+                wanted.generation(&tag.name, generation);
             }
         }
     }
@@ -145,13 +183,17 @@ impl Cluster {
 /// The status that the rules give, with the conditions that kstatus reads.
 fn status(after: &ImageStream, object: &Object, now: Timestamp) -> Value {
     let mut status = json!(after.status);
+    // A list that is left out of a merge patch stays.
+    if status["tags"].is_null() {
+        status["tags"] = json!([]);
+    }
     for list in status["tags"].as_array_mut().into_iter().flatten() {
         // A custom resource holds no nulls.
         if list["items"].is_null() {
             list["items"] = json!([]);
         }
     }
-    let generation = object.raw.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
+    let generation = after.metadata.generation;
     status["observedGeneration"] = generation.into();
     let failed: Vec<String> = after
         .status

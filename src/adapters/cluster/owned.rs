@@ -197,6 +197,22 @@ impl Object {
 
     /// The stream, without what is ours to keep.
     pub(super) fn stream(&self) -> Result<ImageStream, String> {
+        let mut stream = self.whole()?;
+        // Nobody has yet written what its tags came to: they are still to be made.
+        if self.is_unobserved() {
+            stream.spec.tags.clear();
+        }
+        Ok(stream)
+    }
+
+    /// A stream of the custom resource that has no status yet: whoever made it was killed before it could write one.
+    pub(super) fn is_unobserved(&self) -> bool {
+        let is_custom = self.raw["apiVersion"] == crate::api::CUSTOM_API_VERSION;
+        is_custom && self.raw["status"]["observedGeneration"].is_null()
+    }
+
+    /// The same, with its tags whatever they came to.
+    pub(super) fn whole(&self) -> Result<ImageStream, String> {
         let mut stream: ImageStream = serde_json::from_value(self.raw.clone()).map_err(|error| error.to_string())?;
         stream.metadata.annotations.retain(|key, _| !Kept::is(key));
         // The server keeps a map and sends it sorted; what is not, was not written by it.

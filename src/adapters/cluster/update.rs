@@ -2,13 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{Precondition, Update};
+use crate::model::{LiveWorkload, Manner, Precondition, Update};
 use crate::ports::{Performed, PortError};
 
 use super::access::Trouble;
 use super::owned::Object;
 use super::request::{KINDS, Kind};
 use super::{Cluster, request};
+
+/// How often a write is tried that a controller came before.
+const TRIES: u32 = 5;
 
 impl Cluster {
     pub(super) async fn update_workload(&self, update: &Update) -> Result<Performed, PortError> {
@@ -27,26 +30,57 @@ impl Cluster {
         let Some(kind) = KINDS.iter().copied().find(|kind| kind.name == update.workload.kind) else {
             return Ok(Performed::Refused { message: format!("a {} cannot be written", update.workload.kind) });
         };
-        let raw = match self.connection.send(request::workload(kind, &update.workload)).await {
-            Ok(body) => serde_json::from_slice(&body).map_err(|error| Trouble::Lost(error.to_string()))?,
-            Err(Trouble::Refused(refused)) if refused.code == 404 => {
-                return Ok(stale(update, "it is gone".to_owned()));
+        for tries in 1.. {
+            let raw = match self.connection.send(request::workload(kind, &update.workload)).await {
+                Ok(body) => serde_json::from_slice(&body).map_err(|error| Trouble::Lost(error.to_string()))?,
+                Err(Trouble::Refused(refused)) if refused.code == 404 => {
+                    return Ok(stale(update, "it is gone".to_owned()));
+                }
+                Err(trouble) => return Err(trouble),
+            };
+            let object = Object { raw };
+            // Its status is written all the time; what the update is about are its images.
+            if let Some(actual) = differs(&object, kind, update) {
+                return Ok(stale(update, actual));
             }
-            Err(trouble) => return Err(trouble),
-        };
-        let object = Object { raw };
-        if object.uid() != update.uid || object.version() != update.version {
-            return Ok(stale(update, format!("it is at version {}", object.version())));
+            let wanted = wanted(&object, kind, update, &self.manager);
+            let request = request::update(kind, &update.workload, &wanted, &self.manager);
+            match self.connection.send(request).await {
+                Err(Trouble::Refused(refused)) if refused.is_stale() && tries < TRIES => {}
+                answer => {
+                    answer?;
+                    break;
+                }
+            }
         }
-        let wanted = wanted(&object, kind, update, &self.manager);
-        self.connection.send(request::update(kind, &update.workload, &wanted, &self.manager)).await?;
         Ok(Performed::Applied { now: None })
     }
 }
 
+/// What is no longer as the plan saw it, if anything.
+fn differs(object: &Object, kind: Kind, update: &Update) -> Option<String> {
+    if object.uid() != update.uid {
+        return Some("it is another one of that name".to_owned());
+    }
+    let seen = LiveWorkload::read(kind.name, &object.raw, Manner::Ours);
+    let Some(seen) = seen else { return Some("it follows nothing any more".to_owned()) };
+    update.images.iter().find_map(|image| {
+        let is = seen.images.iter().find(|is| is.name == image.container);
+        match is {
+            None => Some(format!("it has no container `{}`", image.container)),
+            Some(is) => {
+                (image.before.as_deref() != Some(&is.image)).then(|| format!("`{}` is at {}", is.name, is.image))
+            }
+        }
+    })
+}
+
 fn stale(update: &Update, actual: String) -> Performed {
-    let (workload, version) = (update.workload.clone(), update.version.clone());
-    Performed::Stale { precondition: Precondition::WorkloadAt { workload, version }, actual }
+    let before = update.images.iter().find_map(|image| image.before.clone()).unwrap_or_default();
+    Performed::Stale {
+        precondition: Precondition::WorkloadAt { workload: update.workload.clone(), image: before },
+        actual,
+    }
 }
 
 /// The images that we have given so far, with the new ones: what is not named is given up.
@@ -78,9 +112,19 @@ fn wanted(object: &Object, kind: Kind, update: &Update, manager: &str) -> Value 
                 .expect("a map");
         }
         let items = place.as_object_mut().expect("a map").entry(list).or_insert_with(|| json!([]));
-        if let Some(items) = items.as_array_mut() {
-            items.retain(|item| item["name"] != *image.container);
-            items.push(json!({"name": image.container, "image": image.after}));
+        let Some(items) = items.as_array_mut() else { continue };
+        match items.iter_mut().find(|item| item["name"] == *image.container) {
+            Some(item) => item["image"] = image.after.as_str().into(),
+            None => items.push(json!({"name": image.container, "image": image.after})),
+        }
+    }
+    // What several have applied takes the order that it is applied in: it must be the one there is.
+    let pod = way.iter().fold(&mut wanted, |place, key| &mut place[*key]);
+    for list in ["initContainers", "containers"] {
+        let order =
+            |item: &Value| live[list].as_array().and_then(|all| all.iter().position(|is| is["name"] == item["name"]));
+        if let Some(items) = pod.get_mut(list).and_then(Value::as_array_mut) {
+            items.sort_by_key(order);
         }
     }
     wanted

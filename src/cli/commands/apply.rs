@@ -157,6 +157,8 @@ fn carry_out(
     Ok(match exit(plan, &report) {
         // Whoever waits wants to know; whoever does not has left workloads to their controllers.
         Exit::Done if command.wait.is_some() && !follows => Exit::Partial,
+        // Where workloads are ours to update, those that could not be looked at are left undone.
+        Exit::Done if live.updates_workloads() && !plan.unseen.is_empty() => Exit::Partial,
         exit => exit,
     })
 }

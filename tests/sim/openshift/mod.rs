@@ -3,7 +3,7 @@
 //! it is stricter than the real one (`World::strict`): writes without a field manager, without strict validation, deletions
 //! without preconditions are refused.
 
-mod custom;
+pub mod custom;
 mod imports;
 mod machinery;
 mod streams;

@@ -73,6 +73,7 @@ impl World {
                 }
                 let (mut object, manager) = (object.clone(), query["fieldManager"].clone());
                 strategic_patch(&mut object["spec"], &wanted["spec"]);
+                take_order(&mut object["spec"], &wanted["spec"]);
                 let generation = object["metadata"]["generation"].as_i64().unwrap_or(1);
                 object["metadata"]["generation"] = (generation + 1).into();
                 own(&mut object, &manager, &wanted["spec"]);
@@ -167,6 +168,29 @@ impl World {
                 }
             }
         }
+    }
+}
+
+/// As the real server has it: items of a list that are applied take the order in which they are applied.
+fn take_order(live: &mut Value, applied: &Value) {
+    match (live, applied) {
+        (Value::Object(live), Value::Object(applied)) => {
+            for (key, applied) in applied {
+                if let Some(live) = live.get_mut(key) {
+                    take_order(live, applied);
+                }
+            }
+        }
+        (Value::Array(live), Value::Array(applied)) => {
+            let at = |item: &Value| applied.iter().position(|other| other["name"] == item["name"]);
+            let slots: Vec<usize> = (0..live.len()).filter(|place| at(&live[*place]).is_some()).collect();
+            let mut moved: Vec<Value> = slots.iter().map(|slot| live[*slot].clone()).collect();
+            moved.sort_by_key(at);
+            for (slot, item) in slots.into_iter().zip(moved) {
+                live[slot] = item;
+            }
+        }
+        _ => {}
     }
 }
 
