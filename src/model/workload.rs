@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::desired::Origin;
 use super::id::TagId;
 
+/// What an account that is bound to some namespaces cannot look at, as it is said: there it has nothing to do either.
+pub const OTHER_NAMESPACES: &str = "workloads of other namespaces";
+
 /// A workload, printed `Kind namespace/name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct WorkloadId {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 
-use crate::model::{Cause, Ignorance, LiveWorkload, Manner, WorkloadId};
+use crate::model::{Cause, Ignorance, LiveWorkload, Manner, OTHER_NAMESPACES, WorkloadId};
 use crate::ports::{Which, Workloads};
 
 use super::access::Trouble;
@@ -59,7 +59,7 @@ impl Cluster {
         // One account, one role: what is missing from it is said once.
         all.unseen.extend(forbidden.into_iter().map(|(place, kinds)| {
             let why = format!("grant `get` and `list` on {}", kinds.join(", "));
-            Ignorance::new(format!("workloads {place}"), Cause::Forbidden, why)
+            Ignorance::new(place, Cause::Forbidden, why)
         }));
         if let Which::These(ids) = which {
             all.seen.retain(|workload| ids.contains(&workload.id));
@@ -81,15 +81,15 @@ impl Cluster {
             Look::Kind(kind, namespaces) => {
                 let listed = self.list_workloads(kind, None).await;
                 let narrow = matches!(&listed, Err(Trouble::Refused(refused)) if refused.code == 403);
-                looked.add(listed, "of other namespaces", kind);
+                looked.add(listed, OTHER_NAMESPACES, kind);
                 for namespace in namespaces.iter().filter(|_| narrow) {
                     let listed = self.list_workloads(kind, Some(namespace)).await;
-                    looked.add(listed, &format!("in the namespace {namespace}"), kind);
+                    looked.add(listed, &format!("workloads in the namespace {namespace}"), kind);
                 }
             }
             Look::Namespace(kind, namespace) => {
                 let listed = self.list_workloads(kind, Some(&namespace)).await;
-                looked.add(listed, &format!("in the namespace {namespace}"), kind);
+                looked.add(listed, &format!("workloads in the namespace {namespace}"), kind);
             }
             Look::One(kind, id) => {
                 let read = |body: Vec<u8>| {
@@ -97,7 +97,7 @@ impl Cluster {
                     Ok(LiveWorkload::read(kind.name, &object, self.manner()).into_iter().collect())
                 };
                 let seen = self.connection.send(request::workload(kind, &id)).await.and_then(read);
-                looked.add(seen, &format!("in the namespace {}", id.namespace), kind);
+                looked.add(seen, &format!("workloads in the namespace {}", id.namespace), kind);
             }
         }
         looked
@@ -112,7 +112,7 @@ impl Cluster {
 
 impl Looked {
     fn add(&mut self, seen: Result<Vec<LiveWorkload>, Trouble>, place: &str, kind: Kind) {
-        let asked = || format!("{} {place}", kind.resource);
+        let asked = || format!("{} among the {place}", kind.resource);
         let ignorance = match seen {
             Ok(seen) => return self.all.seen.extend(seen),
             // A cluster without that API has none of them; a workload or namespace that is gone follows nothing.

@@ -12,7 +12,7 @@ use crate::cli::context::{Context, now};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::target::Live;
 use crate::executor::{self, Patience};
-use crate::model::{FORMAT_VERSION, Outcome, Plan, Report};
+use crate::model::{Cause, FORMAT_VERSION, OTHER_NAMESPACES, Outcome, Plan, Report};
 use crate::ports::{LiveState, Target};
 use crate::reconcile;
 use crate::render;
@@ -158,9 +158,14 @@ fn carry_out(
         // Whoever waits wants to know; whoever does not has left workloads to their controllers.
         Exit::Done if command.wait.is_some() && !follows => Exit::Partial,
         // Where workloads are ours to update, those that could not be looked at are left undone.
-        Exit::Done if live.updates_workloads() && !plan.unseen.is_empty() => Exit::Partial,
+        Exit::Done if live.updates_workloads() && !reachable_seen(plan) => Exit::Partial,
         exit => exit,
     })
+}
+
+/// Whether all workloads were looked at that this account is there for.
+fn reachable_seen(plan: &Plan) -> bool {
+    plan.unseen.iter().all(|unseen| unseen.cause == Cause::Forbidden && unseen.asked == OTHER_NAMESPACES)
 }
 
 /// The first signal lets the steps under way end; the second ends the program, which is safe as well.
