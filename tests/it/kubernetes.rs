@@ -518,3 +518,32 @@ fn containers_stay_in_their_order_and_only_what_is_ours_is_written() {
     let (code, out, err) = site.run(&["apply", "--yes"]);
     assert!(code == 5 && err.contains("`deployments.apps`"), "{code} {out}{err}");
 }
+
+#[test]
+fn thousands_of_workloads_are_planned_from_one_list_a_kind() {
+    const TAGS: usize = 200;
+    const WORKLOADS: usize = 2000;
+    let site = Site::plain();
+    let tags: Vec<String> = (0..TAGS).map(|tag| format!("t{tag}")).collect();
+    for tag in &tags {
+        site.push(tag, tag);
+    }
+    site.define("app", &tags.iter().map(String::as_str).collect::<Vec<_>>());
+    for at in 0..WORKLOADS {
+        let tag = format!("app:t{}", at % TAGS);
+        follow(&site, "deployments", &workload("Deployment", &format!("w{at}"), &tag));
+    }
+    site.apply();
+    for tag in &tags[..3] {
+        site.push(tag, "moved");
+    }
+    site.cluster.server.forget();
+    let (code, out, err) = site.run(&["plan", "--refresh", "--out", "plan.json"]);
+    assert!(code == 0 && out.contains("30 workloads to update"), "{code} {out}{err}");
+    // Five hundred a page.
+    assert_eq!(site.cluster.server.count("/deployments?limit="), WORKLOADS / 500);
+    assert_eq!(site.cluster.server.count("GET /apis/apps/v1/namespaces"), 0, "none is looked at by itself");
+    let (code, out, err) = site.run(&["apply", "plan.json"]);
+    assert!(code == 0 && out.contains("30 workloads follow"), "{code} {out}{err}");
+    assert_eq!(site.cluster.server.count("PATCH /apis/apps/v1"), 30);
+}
