@@ -151,6 +151,8 @@ pub struct PolicyConfig {
     pub allowed_registries_for_import: Vec<AllowedRegistryConfig>,
     /// Hosts that nothing is imported from.
     pub blocked_registries: Vec<String>,
+    /// How many workloads are given new images at once, on a cluster that is not OpenShift; 16 when it is not given.
+    pub workloads_at_once: Option<std::num::NonZeroUsize>,
     /// Tags that `dockerImageRepository` imports; 50 when it is not given, as on OpenShift.
     pub max_images_bulk_imported_per_repository: Option<usize>,
 }

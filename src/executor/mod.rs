@@ -21,8 +21,8 @@ pub use follow::{Patience, follow};
 /// Steps under way at once, never two on one stream.
 const CONCURRENCY: usize = 64;
 
-/// Workloads written at once.
-const UPDATES: usize = 16;
+/// Workloads written at once, when nobody says how many.
+pub const UPDATES: usize = 16;
 
 /// What became of something that was tried.
 fn outcome(result: Result<Performed, PortError>) -> Outcome {
@@ -46,6 +46,7 @@ pub async fn execute(
     target: &impl Target,
     reason: impl Fn(&Step) -> String,
     clock: impl Fn() -> Timestamp,
+    updates_at_once: usize,
     stop: &AtomicBool,
     progress: &impl Progress,
 ) -> Result<Report, PortError> {
@@ -87,7 +88,7 @@ pub async fn execute(
             progress.advance(1);
             (update.id, outcome)
         })
-        .buffer_unordered(UPDATES)
+        .buffer_unordered(updates_at_once.max(1))
         .collect()
         .await;
     outcomes.extend(results);

@@ -547,3 +547,26 @@ fn thousands_of_workloads_are_planned_from_one_list_a_kind() {
     assert!(code == 0 && out.contains("30 workloads follow"), "{code} {out}{err}");
     assert_eq!(site.cluster.server.count("PATCH /apis/apps/v1"), 30);
 }
+
+#[test]
+fn workloads_are_written_so_many_at_once_as_the_config_says() {
+    let site = Site::plain();
+    site.define("app", &["1"]);
+    for at in 0..60 {
+        follow(&site, "deployments", &workload("Deployment", &format!("w{at}"), "app:1"));
+    }
+    let path = site.root().join("source/streamkeeper.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let most = |at_once: usize, tag: &str| {
+        std::fs::write(&path, format!("{text}policy: {{workloadsAtOnce: {at_once}}}\n")).unwrap();
+        site.push("1", tag);
+        let (code, out, err) = site.run(&["plan", "--refresh", "--out", "plan.json"]);
+        assert_eq!(code, 0, "{out}{err}");
+        site.cluster.server.forget();
+        let (code, out, err) = site.run(&["apply", "plan.json"]);
+        assert_eq!(code, 0, "{out}{err}");
+        site.cluster.server.most_at_once()
+    };
+    assert_eq!(most(1, "one"), 1);
+    assert!(most(20, "twenty") > 1);
+}

@@ -209,7 +209,7 @@ async fn execute(folder: &Path, plan: &Plan, steps: usize, seconds: i64) -> Repo
     let writer = Writer::open(folder).unwrap();
     let stop = AtomicBool::new(steps == 0);
     let target = Stopping { writer: &writer, left: AtomicUsize::new(steps), stop: &stop };
-    executor::execute(plan, &target, |_| "because".to_owned(), || at(seconds), &stop, &NoProgress).await.unwrap()
+    executor::execute(plan, &target, |_| "because".to_owned(), || at(seconds), 1, &stop, &NoProgress).await.unwrap()
 }
 
 /// Stops the run after so many steps.

@@ -86,6 +86,8 @@ pub struct Server {
     pub host: String,
     seen: Arc<Mutex<Vec<Request>>>,
     connections: Arc<AtomicUsize>,
+    /// Requests under way now, and the most there ever were.
+    under_way: Arc<(AtomicUsize, AtomicUsize)>,
 }
 
 impl Server {
@@ -95,8 +97,17 @@ impl Server {
             host: listener.local_addr().unwrap().to_string(),
             seen: Arc::default(),
             connections: Arc::default(),
+            under_way: Arc::default(),
         };
         let (seen, connections) = (Arc::clone(&server.seen), Arc::clone(&server.connections));
+        let under_way = Arc::clone(&server.under_way);
+        let handler = move |request: &Request| {
+            let now = under_way.0.fetch_add(1, Ordering::SeqCst) + 1;
+            under_way.1.fetch_max(now, Ordering::SeqCst);
+            let reply = handler(request);
+            under_way.0.fetch_sub(1, Ordering::SeqCst);
+            reply
+        };
         let handler: Arc<Handler> = Arc::new(handler);
         std::thread::spawn(move || {
             for stream in listener.incoming().take(CONNECTIONS) {
@@ -132,7 +143,13 @@ impl Server {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// The most requests that were under way at once since it was last told to forget.
+    pub fn most_at_once(&self) -> usize {
+        self.under_way.1.load(Ordering::SeqCst)
+    }
+
     pub fn forget(&self) {
+        self.under_way.1.store(0, Ordering::SeqCst);
         self.seen.lock().unwrap().clear();
     }
 }

@@ -5,8 +5,8 @@
 //! streams and tags, ImageStreamImport for images, DELETE of the ImageStreamTag for what goes. What server-side apply would
 //! leave behind (`tests/recorded/openshift/owned_imports.json`) is why every field of a tag is applied in words, and why tags are removed by
 //! DELETE. May name `api`, `model`, `ports`, `rules` and `text`.
-//! Tests: beside the code, `tests/it/openshift.rs`, `tests/it/openshift_{faults,guards,roles,upstream}.rs`, `tests/it/workloads.rs`; against a real server
-//! `tests/it/live_openshift.rs`.
+//! Tests: beside the code, `tests/it/openshift.rs`, `tests/it/openshift_{faults,guards,roles,upstream}.rs`, `tests/it/workloads.rs`, `tests/it/kubernetes.rs`;
+//! against real servers `tests/it/live_openshift.rs`, `tests/it/live_kubernetes.rs`.
 
 mod access;
 mod by_rules;

@@ -1,5 +1,6 @@
 //! `apply`: carry out a saved plan, or plan, ask and carry out.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,8 +64,12 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
         }
     }
     let exit = match (&writer, &live) {
-        (Some(writer), _) => carry_out(&runtime, &plan, writer, &live, command, console)?,
-        (None, Live::Cluster(cluster)) => carry_out(&runtime, &plan, &**cluster, &live, command, console)?,
+        (Some(writer), _) => {
+            carry_out(&runtime, &plan, writer, &live, context.config.policy.workloads_at_once, command, console)?
+        }
+        (None, Live::Cluster(cluster)) => {
+            carry_out(&runtime, &plan, &**cluster, &live, context.config.policy.workloads_at_once, command, console)?
+        }
         (None, Live::Store(_)) => Exit::Failed,
     };
     live.show_warnings(console);
@@ -91,8 +96,18 @@ fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result
             .hint("name the target it was made for, with `--store`, or `--target` and `--context`"));
     }
     let exit = match &live {
-        Live::Store(_) => carry_out(&runtime, &plan, &Writer::open(&context.store)?, &live, command, console),
-        Live::Cluster(cluster) => carry_out(&runtime, &plan, &**cluster, &live, command, console),
+        Live::Store(_) => carry_out(
+            &runtime,
+            &plan,
+            &Writer::open(&context.store)?,
+            &live,
+            context.config.policy.workloads_at_once,
+            command,
+            console,
+        ),
+        Live::Cluster(cluster) => {
+            carry_out(&runtime, &plan, &**cluster, &live, context.config.policy.workloads_at_once, command, console)
+        }
     };
     live.show_warnings(console);
     exit
@@ -122,6 +137,7 @@ fn carry_out(
     plan: &Plan,
     target: &impl Target,
     live: &Live,
+    at_once: Option<NonZeroUsize>,
     command: &Apply,
     console: &Console,
 ) -> Result<Exit, Failure> {
@@ -141,8 +157,9 @@ fn carry_out(
         let stop = Arc::new(AtomicBool::new(false));
         runtime.spawn(stop_on_signal(Arc::clone(&stop)));
         let reason = |step: &crate::model::Step| render::reason(&step.reason);
+        let at_once = at_once.map_or(executor::UPDATES, NonZeroUsize::get);
         let clock = jiff::Timestamp::now;
-        let mut report = runtime.block_on(executor::execute(plan, target, reason, clock, &stop, console))?;
+        let mut report = runtime.block_on(executor::execute(plan, target, reason, clock, at_once, &stop, console))?;
         let limit = command.wait.map_or(IMAGES, |wait| wait.duration().unsigned_abs());
         let patience = Patience { limit, to_the_end: command.wait.is_some() };
         report.workloads = runtime.block_on(executor::follow(plan, &report, live, patience, clock, &stop, console));
