@@ -298,7 +298,9 @@ fn heads_are_enough_to_compare_and_bytes_are_seen_before_a_digest_is_planned() {
         assert_eq!(registries.fetch(&pinned).await, Observed::Known(()));
         assert_eq!(registry.server.count("GET "), 2, "once and for all");
     });
-    assert_eq!(registry.server.connections(), 3, "https in two ways, then one connection for all of it");
+    // https in two ways, then one connection for all of it; or two, when an answer has just ended as the next question begins.
+    let connections = registry.server.connections();
+    assert!((3..5).contains(&connections), "{connections} connections: not one a request");
 }
 
 /// A registry that gives every manifest request these headers and this body.

@@ -1,12 +1,16 @@
-//! Clusters as targets: OpenShift, where the API server does the work, and others, where the custom resource is written by `rules`.
+//! Clusters as targets: OpenShift, where the API server does the work, and others, where the custom resource is written by
+//! `rules`.
 //!
-//! `request` and `reply` are pure: what is asked, how answers are read; `owned` says what of a stream is ours, from its
-//! managed fields. `access` is the one client. [`Cluster`] looks (`live`, `workloads`), writes the custom resource (`by_rules`), answers in the place of registries (`resolve`) and writes (`write`): server-side apply for
-//! streams and tags, ImageStreamImport for images, DELETE of the ImageStreamTag for what goes. What server-side apply would
-//! leave behind (`tests/recorded/openshift/owned_imports.json`) is why every field of a tag is applied in words, and why tags are removed by
-//! DELETE. May name `api`, `model`, `ports`, `rules` and `text`.
-//! Tests: beside the code, `tests/it/openshift.rs`, `tests/it/openshift_{faults,guards,roles,upstream}.rs`, `tests/it/workloads.rs`, `tests/it/kubernetes.rs`;
-//! against real servers `tests/it/live_openshift.rs`, `tests/it/live_kubernetes.rs`.
+//! Pure: `request` and `reply`, what is asked and how answers are read; `owned`, what of a stream is ours by its managed
+//! fields; `wanted`, what is applied to it. `access` is the one client. [`Cluster`] looks (`live`, `workloads`), answers in the
+//! place of registries (`resolve`) and writes. On OpenShift (`write`): server-side apply for streams and tags, ImageStreamImport
+//! for images, DELETE of the ImageStreamTag for what goes. What server-side apply would leave behind
+//! (`tests/recorded/openshift/owned_imports.json`) is why every field of a tag is applied in words, and why tags are removed by
+//! DELETE. Elsewhere (`install`, `by_rules`, `update`): the resource itself, its status, and the images of workloads.
+//! May name `api`, `model`, `ports`, `rules` and `text`.
+//! Tests: beside the code; `tests/it/openshift.rs`, `tests/it/openshift_{faults,guards,roles,upstream}.rs`,
+//! `tests/it/workloads.rs`, `tests/it/kubernetes.rs`; against real servers `tests/it/live_openshift.rs`,
+//! `tests/it/live_kubernetes.rs`.
 
 mod access;
 mod by_rules;
