@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::api_client::ApiClient;
 use crate::real_registry::RealRegistry;
 use crate::registry::{allow, stream};
 use crate::support::{manifest_folder, outcome, program};
@@ -30,8 +31,7 @@ impl Drop for Processes {
 
 struct Plain {
     folder: tempfile::TempDir,
-    runtime: tokio::runtime::Runtime,
-    client: kube::Client,
+    api: ApiClient,
     registry: RealRegistry,
     _processes: Processes,
 }
@@ -106,18 +106,12 @@ impl Plain {
         );
         let mut file = std::fs::File::create(path("kubeconfig")).unwrap();
         file.write_all(kubeconfig.as_bytes()).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let client = runtime.block_on(async {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let read = kube::config::Kubeconfig::read_from(path("kubeconfig")).unwrap();
-            let config = kube::Config::from_custom_kubeconfig(read, &kube::config::KubeConfigOptions::default()).await;
-            kube::Client::try_from(config.unwrap()).unwrap()
-        });
+        let client = ApiClient::open(&path("kubeconfig"));
         std::fs::create_dir(path("source")).unwrap();
         allow(&path("source"), &[&registry.host], "");
         let config = std::fs::read_to_string(path("source/streamkeeper.yaml")).unwrap();
         std::fs::write(path("source/streamkeeper.yaml"), format!("{config}fieldManager: streamkeeper-it\n")).unwrap();
-        let plain = Self { folder, runtime, client, registry, _processes: processes };
+        let plain = Self { folder, api: client, registry, _processes: processes };
         for tag in ["1", "2", "3", "4", "5"] {
             plain.push(tag, tag);
         }
@@ -162,19 +156,7 @@ impl Plain {
     }
 
     fn call(&self, method: &str, path: &str, body: Option<(&str, Value)>) -> (u16, Value) {
-        let request = http::Request::builder().method(method).uri(path).header("accept", "application/json");
-        let request = match &body {
-            Some((kind, _)) => request.header("content-type", *kind),
-            None => request,
-        };
-        let body = body.map(|(_, body)| body.to_string()).unwrap_or_default();
-        self.runtime.block_on(async {
-            let request = request.body(kube::client::Body::from(body.into_bytes())).unwrap();
-            let Ok(answer) = self.client.send(request).await else { return (0, Value::Null) };
-            let status = answer.status().as_u16();
-            let bytes = answer.into_body().collect_bytes().await.unwrap();
-            (status, serde_json::from_slice(&bytes).unwrap_or_default())
-        })
+        self.api.call(method, path, body)
     }
 
     fn stream(&self, name: &str) -> Option<Value> {

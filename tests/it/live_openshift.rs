@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::api_client::ApiClient;
 use crate::real_registry::RealRegistry;
 use crate::registry::{allow, stream};
 use crate::support::{manifest_folder, outcome, program};
@@ -24,8 +25,7 @@ static TURN: Mutex<()> = Mutex::new(());
 struct Live {
     folder: tempfile::TempDir,
     kubeconfig: PathBuf,
-    client: kube::Client,
-    runtime: tokio::runtime::Runtime,
+    api: ApiClient,
     registry: RealRegistry,
     namespaces: Vec<String>,
     _turn: MutexGuard<'static, ()>,
@@ -42,15 +42,8 @@ impl Live {
         let kubeconfig = PathBuf::from(kubeconfig);
         let folder = tempfile::tempdir().unwrap();
         let registry = RealRegistry::start(folder.path(), "")?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let client = runtime.block_on(async {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let read = kube::config::Kubeconfig::read_from(&kubeconfig).unwrap();
-            let config = kube::Config::from_custom_kubeconfig(read, &kube::config::KubeConfigOptions::default()).await;
-            let config = config.unwrap();
-            kube::Client::try_from(config).unwrap()
-        });
-        let mut live = Self { folder, kubeconfig, client, runtime, registry, namespaces: Vec::new(), _turn: turn };
+        let client = ApiClient::open(&kubeconfig);
+        let mut live = Self { folder, kubeconfig, api: client, registry, namespaces: Vec::new(), _turn: turn };
         let (_, list) = live.call("GET", &format!("/api/v1/namespaces?labelSelector={LABEL}%3Dtrue"), None);
         let items = list["items"].as_array().unwrap_or_else(|| panic!("{list}"));
         live.namespaces = items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect();
@@ -77,19 +70,7 @@ impl Live {
 
     /// One request, as whoever the kubeconfig names.
     fn call(&self, method: &str, path: &str, body: Option<(&str, Value)>) -> (u16, Value) {
-        let request = http::Request::builder().method(method).uri(path).header("accept", "application/json");
-        let request = match &body {
-            Some((kind, _)) => request.header("content-type", *kind),
-            None => request,
-        };
-        let body = body.map(|(_, body)| body.to_string()).unwrap_or_default();
-        self.runtime.block_on(async {
-            let answer =
-                self.client.send(request.body(kube::client::Body::from(body.into_bytes())).unwrap()).await.unwrap();
-            let status = answer.status().as_u16();
-            let bytes = answer.into_body().collect_bytes().await.unwrap();
-            (status, serde_json::from_slice(&bytes).unwrap_or_default())
-        })
+        self.api.call(method, path, body)
     }
 
     fn push(&self, tag: &str, content: &str) -> String {

@@ -9,6 +9,7 @@
 #[path = "../sim/mod.rs"]
 mod sim;
 
+mod api_client;
 mod cli;
 mod corpus;
 mod crash;
