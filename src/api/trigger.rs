@@ -12,6 +12,15 @@ pub const ANNOTATED_KINDS: &[&str] = &["Deployment", "DaemonSet", "StatefulSet",
 /// Kinds that the documentation lists and the controller ignores (semantics 5.1).
 pub const IGNORED_KINDS: &[&str] = &["Job", "Pod", "ReplicaSet", "ReplicationController"];
 
+/// Where a workload of that kind has the spec of its pods.
+pub fn pod_path(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
+        "Pod" => &["spec"],
+        _ => &["spec", "template", "spec"],
+    }
+}
+
 /// One entry of the annotation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

@@ -34,11 +34,10 @@ impl Live {
         force: bool,
         manager: Option<&str>,
     ) -> Result<Self, Failure> {
-        let configured = context.config.target.map(Target::from);
-        // Whoever names a cluster means it.
+        // Whoever names a cluster means one, though the config names the store.
         let named = args.context.is_some() || args.kubeconfig.is_some() || args.impersonate.is_some();
+        let configured = context.config.target.map(Target::from).filter(|target| !named || *target != Target::Store);
         let target = args.target.or(configured).or(named.then_some(Target::Auto)).unwrap_or(Target::Store);
-        let target = if target == Target::Store && args.target.is_none() && named { Target::Auto } else { target };
         if target == Target::Store {
             return Ok(Self::Store(context.reader()?));
         }

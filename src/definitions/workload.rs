@@ -1,6 +1,6 @@
 //! Workloads that follow tags: the annotation, DeploymentConfigs, BuildConfigs (semantics 5).
 
-use crate::api::{ANNOTATED_KINDS, IGNORED_KINDS, IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION};
+use crate::api::{ANNOTATED_KINDS, IGNORED_KINDS, IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION, pod_path};
 use crate::model::{Container, FieldPath, StreamId, TagId, Workload, WorkloadId, WorkloadTrigger};
 use crate::text::{Code, Node, inert};
 
@@ -52,12 +52,7 @@ pub(super) fn read(lowering: &mut Lowering<'_>, kind: &str, node: &Node, context
             reader.report(reader.finding(Code::TriggerWorkload, annotation, message));
         }
         template::report_missing(reader, annotation, &context.missing);
-        let base: &[&str] = match kind {
-            "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
-            "Pod" => &["spec"],
-            _ => &["spec", "template", "spec"],
-        };
-        found.extend(triggers::annotation(reader, annotation, &Pods::of(node, base), &namespace));
+        found.extend(triggers::annotation(reader, annotation, &Pods::of(node, pod_path(kind)), &namespace));
     }
     if found.is_empty() {
         lowering.out.counts.passed_over += 1;

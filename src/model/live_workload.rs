@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::{ANNOTATED_KINDS, AnnotationTrigger, IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION, TriggerSource};
+use crate::api::{ANNOTATED_KINDS, AnnotationTrigger, IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION, TriggerSource, pod_path};
 
 use super::id::{StreamId, TagId};
 use super::workload::{FieldPath, WorkloadId};
@@ -111,7 +111,7 @@ impl LiveWorkload {
             namespace: text(&metadata["namespace"]),
             name: text(&metadata["name"]),
         };
-        let pod = pod(kind, object);
+        let pod = pod_path(kind).iter().fold(object, |place, key| &place[*key]);
         let triggers = match kind {
             "DeploymentConfig" => Triggers::DeploymentConfig(deployment_config(object, &id.namespace)),
             "BuildConfig" => Triggers::BuildConfig(build_config(object, &id.namespace)),
@@ -137,14 +137,6 @@ impl LiveWorkload {
                 of_list.map(|(place, _)| place).nth(*at)
             }
         }
-    }
-}
-
-/// The pod template's spec, of a kind that has one.
-fn pod<'a>(kind: &str, object: &'a Value) -> &'a Value {
-    match kind {
-        "CronJob" => &object["spec"]["jobTemplate"]["spec"]["template"]["spec"],
-        _ => &object["spec"]["template"]["spec"],
     }
 }
 

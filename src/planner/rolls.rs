@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::ImageStream;
 use crate::model::{
-    Live, LiveStream, LiveWorkload, Manner, Plan, Roll, RollEffect, RollImage, Rollout, Step, StepId, StreamId, TagId,
+    Live, LiveStream, LiveWorkload, Manner, Plan, Roll, RollEffect, Rollout, Step, StepId, StreamId, TagId,
 };
 use crate::rules::{self, Fires, State, Streams};
 
@@ -55,12 +55,7 @@ fn roll(
     }
     let steps: BTreeSet<StepId> = ours.iter().flat_map(|write| moved[&write.tag].iter().copied()).collect();
     let effect = if builds { RollEffect::Builds } else { effect(workload) };
-    let image = |write: rules::Write| {
-        let rules::Write { container, tag, before, after } = write;
-        RollImage { container, tag, before, after }
-    };
-    let images = ours.into_iter().map(image).collect();
-    Some(Roll { workload: workload.id.clone(), effect, images, after: steps.into_iter().collect() })
+    Some(Roll { workload: workload.id.clone(), effect, images: ours, after: steps.into_iter().collect() })
 }
 
 /// What a new image does to a workload.

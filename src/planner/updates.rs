@@ -38,7 +38,7 @@ pub fn updates(
         };
         // What follows the tags of another source is for whoever keeps that.
         let ours = writes.into_iter().filter(|write| is_ours(input, &write.tag));
-        let applier = |write: &rules::Write| {
+        let applier = |write: &RollImage| {
             let image = workload.images.iter().find(|image| image.name == write.container)?;
             let is_mine = image.appliers.iter().any(|applier| applier == manager) || input.policy.force_conflicts;
             image.appliers.first().filter(|_| !is_mine).cloned()
@@ -55,16 +55,12 @@ pub fn updates(
         } else {
             Reason::Follows { tag: first.tag.clone() }
         };
-        let images: Vec<RollImage> = writes
-            .into_iter()
-            .map(|rules::Write { container, tag, before, after }| RollImage { container, tag, before, after })
-            .collect();
         let number = plan.steps.len() + updates.len() + 1;
         let id = StepId(u32::try_from(number).unwrap_or(u32::MAX));
         let effect = super::rolls::effect(workload);
-        rolls.push(Roll { workload: workload.id.clone(), effect, images: images.clone(), after: vec![id] });
+        rolls.push(Roll { workload: workload.id.clone(), effect, images: writes.clone(), after: vec![id] });
         let (uid, workload) = (workload.uid.clone(), workload.id.clone());
-        updates.push(Update { id, workload, images, reason, uid, after: steps.into_iter().collect() });
+        updates.push(Update { id, workload, images: writes, reason, uid, after: steps.into_iter().collect() });
     }
     (updates, rolls)
 }

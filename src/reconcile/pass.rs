@@ -67,16 +67,15 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
                 live.upstream.insert(question, Upstream { answer: Observed::Unknown(ignorance), checked_at: now });
             }
         };
-        let namespaces: BTreeSet<String> = desired.streams.keys().map(|id| id.namespace.clone()).collect();
-        if let Some(manager) = &policy.updates_workloads {
+        let manager = policy.updates_workloads.as_deref();
+        if manager.is_some() || planner::moves(&plan) {
+            let namespaces = desired.streams.keys().map(|id| id.namespace.clone()).collect();
             let Workloads { seen, unseen } = self.live.workloads(Which::All(&namespaces)).await;
             let input = PlanInput { desired, live: &live, policy, server, target: &target, tool };
-            (plan.updates, plan.rolls) = planner::updates(&input, &plan, &seen, manager);
-            plan.unseen = unseen;
-        } else if planner::moves(&plan) {
-            let Workloads { seen, unseen } = self.live.workloads(Which::All(&namespaces)).await;
-            let input = PlanInput { desired, live: &live, policy, server, target: &target, tool };
-            plan.rolls = planner::rolls(&input, &plan, &seen);
+            match manager {
+                Some(manager) => (plan.updates, plan.rolls) = planner::updates(&input, &plan, &seen, manager),
+                None => plan.rolls = planner::rolls(&input, &plan, &seen),
+            }
             plan.unseen = unseen;
         }
         let due = self.remember(desired, &rules, &live, &plan, before);

@@ -14,6 +14,7 @@ mod perform;
 mod refusal;
 mod resolve;
 mod satisfied;
+mod sources;
 mod triggers;
 mod validate;
 mod write;
@@ -32,7 +33,8 @@ pub use perform::perform;
 pub use refusal::{Cause, Refusal, RefusalReason};
 pub use resolve::{choose_image, is_imported, platform, resolve, source_changed};
 pub use satisfied::{is_same, is_satisfied};
-pub use triggers::{Fires, Write, fires};
+pub use sources::sources;
+pub use triggers::{Fires, fires};
 
 /// What a request is answered from.
 #[derive(Clone, Copy)]

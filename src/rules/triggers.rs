@@ -1,7 +1,7 @@
 //! What a change of a tag does to the workloads that follow it: OpenShift's trigger controller (semantics 5).
 
-use crate::api::{AnnotationTrigger, IMAGE_STREAM_TAG};
-use crate::model::{Container, FieldPath, LiveWorkload, Manner, TagId, Triggers};
+use crate::api::{AnnotationTrigger, IMAGE_STREAM_TAG, pod_path};
+use crate::model::{Container, FieldPath, LiveWorkload, Manner, RollImage, TagId, Triggers};
 
 use super::{Streams, resolve};
 
@@ -9,9 +9,9 @@ use super::{Streams, resolve};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fires {
     /// It writes these image fields, in one request; none if they are as they should be.
-    Writes(Vec<Write>),
+    Writes(Vec<RollImage>),
     /// It starts one build, for these tags; none if the last one was for them.
-    Builds(Vec<Write>),
+    Builds(Vec<RollImage>),
     /// Nothing, ever, and nobody says so.
     Never {
         /// Why, and what to do.
@@ -19,19 +19,6 @@ pub enum Fires {
         /// Tags that the triggers name.
         tags: Vec<TagId>,
     },
-}
-
-/// An image that a trigger writes, or builds with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
-    /// Name of the container; empty for a build.
-    pub container: String,
-    /// The tag whose image it is.
-    pub tag: TagId,
-    /// Pull spec there now; none if a build was never started.
-    pub before: Option<String>,
-    /// Pull spec that the tag resolves to.
-    pub after: String,
 }
 
 /// What the controllers would do to a workload, were they to look at it now.
@@ -54,7 +41,7 @@ pub fn fires(workload: &LiveWorkload, streams: &dyn Streams, manner: Manner) -> 
                 for name in &trigger.containers {
                     for image in workload.images.iter().filter(|image| image.name == *name && image.image != after) {
                         let (container, before) = (image.name.clone(), Some(image.image.clone()));
-                        writes.push(Write { container, tag: trigger.tag.clone(), before, after: after.clone() });
+                        writes.push(RollImage { container, tag: trigger.tag.clone(), before, after: after.clone() });
                     }
                 }
             }
@@ -64,7 +51,7 @@ pub fn fires(workload: &LiveWorkload, streams: &dyn Streams, manner: Manner) -> 
             let write = |trigger: &crate::model::ConfigTrigger| {
                 let after = spec(&trigger.tag).filter(|after| *after != trigger.fired)?;
                 let before = Some(trigger.fired.clone()).filter(|fired| !fired.is_empty());
-                Some(Write { container: String::new(), tag: trigger.tag.clone(), before, after })
+                Some(RollImage { container: String::new(), tag: trigger.tag.clone(), before, after })
             };
             Fires::Builds(triggers.iter().filter(|trigger| trigger.active).filter_map(write).collect())
         }
@@ -79,10 +66,7 @@ fn annotation(
     spec: &dyn Fn(&TagId) -> Option<String>,
     manner: Manner,
 ) -> Fires {
-    let base = match &*workload.id.kind {
-        "CronJob" => "spec.jobTemplate.spec.template.spec.",
-        _ => "spec.template.spec.",
-    };
+    let base = format!("{}.", pod_path(&workload.id.kind).join("."));
     let tags: Vec<TagId> =
         triggers.iter().filter_map(|trigger| TagId::followed(&trigger.from, &workload.id.namespace)).collect();
     let mut images: Vec<String> = workload.images.iter().map(|image| image.image.clone()).collect();
@@ -93,7 +77,7 @@ fn annotation(
         if paused == &Some(true) {
             continue;
         }
-        let Some(path) = field_path.strip_prefix(base) else {
+        let Some(path) = field_path.strip_prefix(&base) else {
             passed_over = Some(format!("its field path `{field_path}` does not begin with `{base}`"));
             continue;
         };
@@ -120,10 +104,10 @@ fn annotation(
         by[place] = Some(tag);
     }
     let changed = workload.images.iter().zip(images).zip(by);
-    let writes: Vec<Write> = changed
+    let writes: Vec<RollImage> = changed
         .filter_map(|((is, after), tag)| {
             let tag = tag.filter(|_| is.image != after)?;
-            Some(Write { container: is.name.clone(), tag, before: Some(is.image.clone()), after })
+            Some(RollImage { container: is.name.clone(), tag, before: Some(is.image.clone()), after })
         })
         .collect();
     match passed_over {

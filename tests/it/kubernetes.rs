@@ -202,14 +202,7 @@ fn a_plain_server_that_vanishes_after_any_request_leaves_nothing_that_the_next_r
 #[test]
 fn the_roles_grant_what_is_asked_and_no_more() {
     let site = Site::plain();
-    for (kind, resource) in [
-        ("Deployment", "deployments"),
-        ("StatefulSet", "statefulsets"),
-        ("DaemonSet", "daemonsets"),
-        ("CronJob", "cronjobs"),
-    ] {
-        follow(&site, resource, &workload(kind, "web", "app:1"));
-    }
+    site.deploy_every_kind("app:1");
     site.define("app", &["1", "2"]);
     site.define("old", &["1"]);
     site.apply();
@@ -224,10 +217,6 @@ fn the_roles_grant_what_is_asked_and_no_more() {
     for file in ["rbac-namespaced.yaml", "rbac-cluster.yaml"] {
         assert_eq!(granted(&format!("examples/kubernetes/{file}")), asked, "{file}");
     }
-}
-
-fn follow(site: &Site, resource: &str, object: &Value) {
-    site.cluster.world.lock().unwrap().deploy(resource, object);
 }
 
 /// The images of a workload's containers.
@@ -247,19 +236,12 @@ fn images(site: &Site, resource: &str, name: &str) -> Vec<String> {
 fn workloads_get_their_images_from_us_and_keep_them() {
     let site = Site::plain();
     site.define("app", &["1", "2"]);
-    for (kind, resource) in [
-        ("Deployment", "deployments"),
-        ("StatefulSet", "statefulsets"),
-        ("DaemonSet", "daemonsets"),
-        ("CronJob", "cronjobs"),
-    ] {
-        follow(&site, resource, &workload(kind, "web", "app:1"));
-    }
+    site.deploy_every_kind("app:1");
     // As the documentation prints it, which OpenShift does not read; and `paused` as text.
     let annotate = |name: &str, trigger: &str| {
         let mut object = workload("Deployment", name, "app:1");
         object["metadata"]["annotations"]["image.openshift.io/triggers"] = trigger.into();
-        follow(&site, "deployments", &object);
+        site.deploy("deployments", &object);
     };
     annotate(
         "quotes",
@@ -298,7 +280,7 @@ fn workloads_get_their_images_from_us_and_keep_them() {
         world.workloads[&("deployments".to_owned(), "default".to_owned(), "web".to_owned())].clone()
     };
     edited["spec"]["template"]["spec"]["containers"][0]["image"] = "byhand:1".into();
-    follow(&site, "deployments", &edited);
+    site.deploy("deployments", &edited);
     let (code, out, _) = site.run(&["plan", "--exit-code"]);
     assert!(code == 2 && out.contains("image of web changed by somebody else"), "{code} {out}");
     assert!(out.contains("Plan: 1 workload to update; 1 workload rolls out"), "{out}");
@@ -313,7 +295,7 @@ fn an_image_that_another_tool_applies_is_left_to_it_and_told() {
     let mut object = workload("Deployment", "web", "app:1");
     let spec = object["spec"].clone();
     crate::sim::openshift::workloads::own(&mut object, "argocd-controller", &spec);
-    follow(&site, "deployments", &object);
+    site.deploy("deployments", &object);
     let (code, out, err) = site.run(&["apply", "--yes"]);
     assert!(
         code == 0
@@ -340,9 +322,9 @@ fn a_storm_of_triggers_is_one_write_a_workload_and_one_list_a_kind() {
             {"from": {"kind": "ImageStreamTag", "name": "app:1"}, "fieldPath": "spec.template.spec.containers[0].image"},
             {"from": {"kind": "ImageStreamTag", "name": "app:2"}, "fieldPath": "spec.template.spec.containers[1].image"},
         ]).to_string().into();
-        follow(&site, "deployments", &object);
+        site.deploy("deployments", &object);
     }
-    follow(&site, "deployments", &workload("Deployment", "other", "app:9"));
+    site.deploy("deployments", &workload("Deployment", "other", "app:9"));
     site.apply();
     site.push("1", "moved");
     site.push("2", "moved too");
@@ -376,7 +358,7 @@ fn local_pull_specs_name_the_registry_that_stands_in() {
     let text = std::fs::read_to_string(site.root().join("source/app.yaml")).unwrap();
     std::fs::write(site.root().join("source/app.yaml"), text.replace("}}\n", "}, referencePolicy: {type: Local}}\n"))
         .unwrap();
-    follow(&site, "deployments", &workload("Deployment", "web", "app:1"));
+    site.deploy("deployments", &workload("Deployment", "web", "app:1"));
     site.apply();
     let image = &images(&site, "deployments", "web")[0];
     assert!(image.starts_with("registry.corp.example:5000/default/app@sha256:"), "{image}");
@@ -468,7 +450,7 @@ fn containers_stay_in_their_order_and_only_what_is_ours_is_written() {
     ]);
     let mut object = workload("Deployment", "both", "app:1");
     object["metadata"]["annotations"]["image.openshift.io/triggers"] = triggers.to_string().into();
-    follow(&site, "deployments", &object);
+    site.deploy("deployments", &object);
     // It follows a tag that another source keeps.
     site.cluster.world.lock().unwrap().custom.insert(
         StreamId::new("default", "foreign"),
@@ -479,11 +461,11 @@ fn containers_stay_in_their_order_and_only_what_is_ours_is_written() {
             ..Default::default()
         },
     );
-    follow(&site, "deployments", &workload("Deployment", "theirs", "foreign:1"));
+    site.deploy("deployments", &workload("Deployment", "theirs", "foreign:1"));
     // Its path leads nowhere: told.
     let mut broken = workload("Deployment", "broken", "app:1");
     broken["metadata"]["annotations"]["image.openshift.io/triggers"] = r#"[{"from": {"kind": "ImageStreamTag", "name": "app:1"}, "fieldPath": "spec.template.spec.containers[7].image"}]"#.into();
-    follow(&site, "deployments", &broken);
+    site.deploy("deployments", &broken);
     let (code, out, err) = site.run(&["apply", "--yes"]);
     assert!(code == 0 && err.contains("Deployment default/broken"), "{code} {out}{err}");
     let before = images(&site, "deployments", "both");
@@ -502,7 +484,7 @@ fn containers_stay_in_their_order_and_only_what_is_ours_is_written() {
         let key = ("deployments".to_owned(), "default".to_owned(), "both".to_owned());
         let mut object = site.cluster.world.lock().unwrap().workloads[&key].clone();
         change(&mut object);
-        follow(&site, "deployments", &object);
+        site.deploy("deployments", &object);
     };
     touch(&|object| object["status"]["readyReplicas"] = 0.into());
     let (code, out, err) = site.run(&["apply", "plan.json"]);
@@ -531,7 +513,7 @@ fn thousands_of_workloads_are_planned_from_one_list_a_kind() {
     site.define("app", &tags.iter().map(String::as_str).collect::<Vec<_>>());
     for at in 0..WORKLOADS {
         let tag = format!("app:t{}", at % TAGS);
-        follow(&site, "deployments", &workload("Deployment", &format!("w{at}"), &tag));
+        site.deploy("deployments", &workload("Deployment", &format!("w{at}"), &tag));
     }
     site.apply();
     for tag in &tags[..3] {
@@ -553,7 +535,7 @@ fn workloads_are_written_so_many_at_once_as_the_config_says() {
     let site = Site::plain();
     site.define("app", &["1"]);
     for at in 0..60 {
-        follow(&site, "deployments", &workload("Deployment", &format!("w{at}"), "app:1"));
+        site.deploy("deployments", &workload("Deployment", &format!("w{at}"), "app:1"));
     }
     let path = site.root().join("source/streamkeeper.yaml");
     let text = std::fs::read_to_string(&path).unwrap();

@@ -24,8 +24,20 @@ fn with(mut object: Value, pointer: &str, key: &str, value: Value) -> Value {
 }
 
 impl Site {
-    fn deploy(&self, resource: &str, object: &Value) {
+    pub fn deploy(&self, resource: &str, object: &Value) {
         self.cluster.world.lock().unwrap().deploy(resource, object);
+    }
+
+    /// One workload `web` of every kind whose annotation counts, following a tag.
+    pub fn deploy_every_kind(&self, tag: &str) {
+        for (kind, resource) in [
+            ("Deployment", "deployments"),
+            ("StatefulSet", "statefulsets"),
+            ("DaemonSet", "daemonsets"),
+            ("CronJob", "cronjobs"),
+        ] {
+            self.deploy(resource, &workload(kind, "web", tag));
+        }
     }
 
     /// A cluster whose trigger controller runs, with a stream of one tag and everything that can follow it.
@@ -34,14 +46,7 @@ impl Site {
         site.cluster.world.lock().unwrap().triggers = true;
         site.define("app", &["1"]);
         site.apply();
-        for (kind, resource) in [
-            ("Deployment", "deployments"),
-            ("StatefulSet", "statefulsets"),
-            ("DaemonSet", "daemonsets"),
-            ("CronJob", "cronjobs"),
-        ] {
-            site.deploy(resource, &workload(kind, "web", "app:1"));
-        }
+        site.deploy_every_kind("app:1");
         let paused = with(workload("Deployment", "paused", "app:1"), "/spec", "paused", true.into());
         site.deploy("deployments", &paused);
         let trigger = json!({"type": "ImageChange", "imageChangeParams": {"automatic": true, "containerNames": ["web"], "from": {"kind": "ImageStreamTag", "name": "app:1"}}});

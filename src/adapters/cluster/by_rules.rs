@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::api::{DOCKER_IMAGE, ImageStream, TagReference};
+use crate::api::{ImageStream, TagReference};
 use crate::model::{Action, Precondition, StreamId};
 use crate::ports::{Command, Performed, PortError};
 use crate::rules::{self, Server, State};
@@ -37,7 +37,7 @@ impl Cluster {
         command: &Command<'_>,
     ) -> Result<Performed, Trouble> {
         let mut before = current.map(Object::stream).transpose().map_err(Trouble::Lost)?;
-        let others = self.sources(id, command.action, before.as_ref()).await?;
+        let others = self.sources(command.action, before.as_ref()).await?;
         let server = Server { internal_registry: self.registry.clone(), ..Server::default() };
         if let Some(object) = current.filter(|object| object.is_unobserved()) {
             // What its making should have come to is made up for, all of it at once.
@@ -127,27 +127,12 @@ impl Cluster {
     /// The streams that tags of a step copy from.
     async fn sources(
         &self,
-        id: &StreamId,
         action: &Action,
         before: Option<&ImageStream>,
     ) -> Result<BTreeMap<StreamId, ImageStream>, Trouble> {
-        let tags: Vec<&TagReference> = match action {
-            Action::CreateStream { tags, .. } => tags.iter().collect(),
-            Action::SetTag { after, .. } => vec![after],
-            Action::Follow { tag, .. } => before.and_then(|stream| stream.spec_tag(tag)).into_iter().collect(),
-            Action::UpdateStream { .. }
-            | Action::Import { .. }
-            | Action::DeleteTag { .. }
-            | Action::DeleteStream { .. } => Vec::new(),
-        };
         let mut others = BTreeMap::new();
-        for from in tags.iter().filter_map(|tag| tag.from.as_ref()).filter(|from| from.kind != DOCKER_IMAGE) {
-            let namespace = if from.namespace.is_empty() { &id.namespace } else { &from.namespace };
-            let Some((name, _)) = from.name.split_once([':', '@']) else { continue };
-            let source = StreamId::new(namespace, name);
-            if source != *id
-                && let Some(stream) = self.look(&source).await?.and_then(|object| object.stream().ok())
-            {
+        for source in rules::sources(action, before) {
+            if let Some(stream) = self.look(&source).await?.and_then(|object| object.stream().ok()) {
                 others.insert(source, stream);
             }
         }

@@ -1,13 +1,15 @@
 //! Giving workloads their images, by server-side apply of exactly these fields.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use crate::api::pod_path;
 use crate::model::{LiveWorkload, Manner, Precondition, Update};
 use crate::ports::{Performed, PortError};
 
 use super::access::Trouble;
 use super::owned::Object;
 use super::request::{KINDS, Kind};
+use super::wanted::at;
 use super::{Cluster, request};
 
 /// How often a write is tried that a controller came before.
@@ -93,10 +95,7 @@ fn wanted(object: &Object, kind: Kind, update: &Update, manager: &str) -> Value 
         "namespace": update.workload.namespace,
         "resourceVersion": object.version(),
     });
-    let way: &[&str] = match kind.name {
-        "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
-        _ => &["spec", "template", "spec"],
-    };
+    let way = pod_path(kind.name);
     let live = way.iter().fold(&object.raw, |place, key| &place[*key]);
     for image in &update.images {
         let is_in = |list: &str| {
@@ -104,14 +103,7 @@ fn wanted(object: &Object, kind: Kind, update: &Update, manager: &str) -> Value 
         };
         // Init containers first, as they are searched.
         let list = if is_in("initContainers") { "initContainers" } else { "containers" };
-        let mut place = &mut wanted;
-        for key in way {
-            place = place
-                .as_object_mut()
-                .map(|map| map.entry(*key).or_insert_with(|| Value::Object(Map::new())))
-                .expect("a map");
-        }
-        let items = place.as_object_mut().expect("a map").entry(list).or_insert_with(|| json!([]));
+        let items = at(&mut wanted, way).entry(list).or_insert_with(|| json!([]));
         let Some(items) = items.as_array_mut() else { continue };
         match items.iter_mut().find(|item| item["name"] == *image.container) {
             Some(item) => item["image"] = image.after.as_str().into(),
@@ -119,7 +111,7 @@ fn wanted(object: &Object, kind: Kind, update: &Update, manager: &str) -> Value 
         }
     }
     // What several have applied takes the order that it is applied in: it must be the one there is.
-    let pod = way.iter().fold(&mut wanted, |place, key| &mut place[*key]);
+    let pod = at(&mut wanted, way);
     for list in ["initContainers", "containers"] {
         let order =
             |item: &Value| live[list].as_array().and_then(|all| all.iter().position(|is| is["name"] == item["name"]));

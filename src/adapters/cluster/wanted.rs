@@ -170,7 +170,7 @@ impl Wanted {
 }
 
 /// A map inside a map, made where it is missing.
-fn at<'a>(value: &'a mut Value, path: &[&str]) -> &'a mut Map<String, Value> {
+pub(super) fn at<'a>(value: &'a mut Value, path: &[&str]) -> &'a mut Map<String, Value> {
     let mut place = value;
     for key in path {
         if !place.is_object() {

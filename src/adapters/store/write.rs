@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Savepoint, Transaction, TransactionBehavior, params};
 use tokio::sync::oneshot;
 
-use crate::api::{DOCKER_IMAGE, ImageStream};
+use crate::api::ImageStream;
 use crate::model::{Action, ImportResult, LiveStream, Move, Owned, Plan, Precondition, Report, StreamId};
 use crate::ports::{Command, Performed, PortError, Target};
 use crate::rules::{self, Server, State};
@@ -306,21 +306,8 @@ fn sources(
     action: &Action,
     stored: Option<&LiveStream>,
 ) -> Result<BTreeMap<StreamId, ImageStream>, PortError> {
-    let id = action.stream();
-    let tags = match action {
-        Action::CreateStream { tags, .. } => tags.iter().collect(),
-        Action::SetTag { after, .. } => vec![after],
-        Action::Follow { tag, .. } => stored.and_then(|stored| stored.stream.spec_tag(tag)).into_iter().collect(),
-        Action::UpdateStream { .. }
-        | Action::Import { .. }
-        | Action::DeleteTag { .. }
-        | Action::DeleteStream { .. } => Vec::new(),
-    };
     let mut sources = BTreeMap::new();
-    for from in tags.into_iter().filter_map(|tag| tag.from.as_ref()).filter(|from| from.kind != DOCKER_IMAGE) {
-        let Some((name, _)) = from.name.split_once([':', '@']) else { continue };
-        let namespace = if from.namespace.is_empty() { &id.namespace } else { &from.namespace };
-        let source = StreamId::new(namespace, name);
+    for source in rules::sources(action, stored.map(|stored| &stored.stream)) {
         if let Some(found) = load(connection, folder, &source)? {
             sources.insert(source, found.stream);
         }

@@ -1,7 +1,7 @@
 //! Workloads, and the trigger controller that acts on them by `rules`.
 
 use serde_json::{Value, json};
-use streamkeeper::model::{LiveWorkload, Manner};
+use streamkeeper::model::{LiveWorkload, Manner, RollImage};
 use streamkeeper::rules::{self, Fires};
 
 use super::machinery::strategic_patch;
@@ -158,7 +158,7 @@ impl World {
                 }
                 Fires::Builds(builds) if builds.is_empty() => {}
                 Fires::Builds(builds) => {
-                    let entry = |write: &rules::Write| {
+                    let entry = |write: &RollImage| {
                         let from = json!({"namespace": write.tag.stream.namespace, "name": format!("{}:{}", write.tag.stream.name, write.tag.tag)});
                         json!({"from": from, "lastTriggeredImageID": write.after})
                     };
