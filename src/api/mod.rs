@@ -22,7 +22,10 @@ pub use image_stream_import::{
     LocalReference, RepositoryImportSpec, RepositoryImportStatus,
 };
 pub use meta::{ObjectMeta, ObjectReference, Status, StatusCause, StatusDetails};
-pub use trigger::{ANNOTATED_KINDS, AnnotationTrigger, IGNORED_KINDS, TRIGGERS_ANNOTATION, TriggerSource, pod_path};
+pub use trigger::{
+    ANNOTATED_KINDS, AnnotationTrigger, IGNORED_KINDS, RESOLVE_NAMES_ANNOTATION, TRIGGERS_ANNOTATION, TriggerSource,
+    pod_metadata_path, pod_path,
+};
 
 /// The group and version every definition is lowered to.
 pub const IMAGE_API_VERSION: &str = "image.openshift.io/v1";

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 /// Annotation on a workload (not on its pod template): a JSON array of [`AnnotationTrigger`].
 pub const TRIGGERS_ANNOTATION: &str = "image.openshift.io/triggers";
 
+/// Annotation on a workload or its pod template: names of its images are looked up in streams of its namespace (semantics
+/// 1.11). Its value is `*`.
+pub const RESOLVE_NAMES_ANNOTATION: &str = "alpha.image.policy.openshift.io/resolve-names";
+
 /// Kinds whose annotation OpenShift's trigger controller handles (semantics 5.1).
 pub const ANNOTATED_KINDS: &[&str] = &["Deployment", "DaemonSet", "StatefulSet", "CronJob"];
 
@@ -18,6 +22,15 @@ pub fn pod_path(kind: &str) -> &'static [&'static str] {
         "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
         "Pod" => &["spec"],
         _ => &["spec", "template", "spec"],
+    }
+}
+
+/// Where a workload of that kind has the metadata of its pods.
+pub fn pod_metadata_path(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "CronJob" => &["spec", "jobTemplate", "spec", "template", "metadata"],
+        "Pod" => &["metadata"],
+        _ => &["spec", "template", "metadata"],
     }
 }
 

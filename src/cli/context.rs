@@ -172,7 +172,7 @@ impl Context {
         if let Live::Cluster(cluster) = live
             && cluster.api() == Api::Kubernetes
         {
-            policy.updates_workloads = Some(cluster.manager().to_owned());
+            policy.workloads = Some(self.config.policy.workloads.policy(cluster.manager()));
         }
         // Two sources that write as the same manager would each take away what the other one has put there.
         if matches!(live, Live::Cluster(_)) && self.config.field_manager.is_none() {

@@ -56,7 +56,8 @@ impl Live {
         let manager = manager.unwrap_or("streamkeeper");
         let namespaces = context.config.namespaces.iter().cloned().collect();
         let cluster = Cluster::new(connection, api, manager, force, namespaces);
-        Ok(Self::Cluster(Box::new(cluster.with_registry(context.config.internal_registry.clone()))))
+        let cluster = cluster.with_registry(context.config.internal_registry.clone());
+        Ok(Self::Cluster(Box::new(cluster.with_kinds(context.config.policy.workloads.kinds()))))
     }
 
     /// Whether workloads get their images from us.

@@ -13,6 +13,7 @@ use crate::text::{Place, Severity, inert};
 
 use super::Interval;
 use super::registries::{AllowedRegistryConfig, MirrorConfig, RegistryConfig};
+use super::workloads::WorkloadConfig;
 
 /// Configuration of Streamkeeper.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -151,8 +152,8 @@ pub struct PolicyConfig {
     pub allowed_registries_for_import: Vec<AllowedRegistryConfig>,
     /// Hosts that nothing is imported from.
     pub blocked_registries: Vec<String>,
-    /// How many workloads are given new images at once, on a cluster that is not OpenShift; 16 when it is not given.
-    pub workloads_at_once: Option<std::num::NonZeroUsize>,
+    /// How workloads follow tags.
+    pub workloads: WorkloadConfig,
     /// Tags that `dockerImageRepository` imports; 50 when it is not given, as on OpenShift.
     pub max_images_bulk_imported_per_repository: Option<usize>,
 }
@@ -245,6 +246,7 @@ impl Config {
         if let Some(MaxRemovals(count)) = max_removals {
             policy.removals = RemovalLimit::Count(*count);
         }
+        policy.on_failure = self.policy.workloads.on_failure();
         policy
     }
 

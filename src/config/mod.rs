@@ -1,12 +1,13 @@
 //! What people decide: `streamkeeper.yaml`, read strictly, everything with a default that works.
 //!
 //! Flags and `STREAMKEEPER_*` variables override it; that is `cli`'s business. A mistake is an error with its place in the
-//! file, never a default taken in silence. May name `text` and `model`.
+//! file, never a default taken in silence. May name `api`, `text` and `model`.
 //! Tests: beside the code, `tests/it/schemas.rs`.
 
 mod duration;
 mod file;
 mod registries;
+mod workloads;
 
 pub use duration::Interval;
 pub use file::{
@@ -14,6 +15,7 @@ pub use file::{
     TargetConfig, WaiverConfig,
 };
 pub use registries::{AllowedRegistryConfig, MirrorConfig, MirrorSourcePolicy, PullConfig, RegistryConfig};
+pub use workloads::{DriftConfig, OnFailureConfig, WorkloadConfig, WorkloadKind};
 
 /// Name of the config file at the root of a source.
 pub const FILE_NAME: &str = "streamkeeper.yaml";

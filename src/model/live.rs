@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{DOCKER_IMAGE, ImageStream, TagReference};
 
-use super::id::StreamId;
+use super::id::{StreamId, TagId};
 use super::image_reference::{Digest, ImageReference};
+use super::workload::WorkloadId;
 
 /// The three things an observation can be. `Unknown` is never folded into `Absent`: ignorance destroys nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +123,8 @@ pub struct Live {
     pub settled_tags: usize,
     /// Which part of the source the last apply read; none before the first.
     pub scope: Option<String>,
+    /// Tags whose image does not run: the workload that has not rolled out with it, and why.
+    pub failing: BTreeMap<TagId, (WorkloadId, String)>,
 }
 
 /// A stream as it is.

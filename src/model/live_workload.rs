@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::{ANNOTATED_KINDS, AnnotationTrigger, IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION, TriggerSource, pod_path};
+use crate::api::{
+    ANNOTATED_KINDS, AnnotationTrigger, IMAGE_STREAM_TAG, RESOLVE_NAMES_ANNOTATION, TRIGGERS_ANNOTATION, TriggerSource,
+    pod_metadata_path, pod_path,
+};
 
 use super::id::{StreamId, TagId};
 use super::workload::{FieldPath, WorkloadId};
@@ -26,6 +29,10 @@ pub struct LiveWorkload {
     pub triggers: Triggers,
     /// The image fields of its pod template, init containers first.
     pub images: Vec<ContainerImage>,
+    /// Its images may name streams of its namespace, where that is ours to look up (semantics 1.11).
+    pub looks_up: bool,
+    /// Nobody has changed it since it was made.
+    pub is_new: bool,
     /// How far its last change has come.
     pub rollout: Rollout,
     /// Its identity.
@@ -112,19 +119,50 @@ impl LiveWorkload {
             name: text(&metadata["name"]),
         };
         let pod = pod_path(kind).iter().fold(object, |place, key| &place[*key]);
+        let is_template_marked = || {
+            let metadata = pod_metadata_path(kind).iter().fold(object, |place, key| &place[*key]);
+            metadata["annotations"][RESOLVE_NAMES_ANNOTATION] == "*"
+        };
+        let is_marked = || metadata["annotations"][RESOLVE_NAMES_ANNOTATION] == "*" || is_template_marked();
+        let looks_up = manner == Manner::Ours && !is_controlled(metadata) && is_marked();
         let triggers = match kind {
             "DeploymentConfig" => Triggers::DeploymentConfig(deployment_config(object, &id.namespace)),
             "BuildConfig" => Triggers::BuildConfig(build_config(object, &id.namespace)),
-            _ => annotation(kind, metadata, &id.namespace, manner)?,
+            _ => match annotation(kind, metadata, &id.namespace, manner) {
+                Some(triggers) => triggers,
+                None if looks_up => Triggers::Annotation(Vec::new()),
+                None => return None,
+            },
         };
         let follows = match &triggers {
-            Triggers::Annotation(list) => !list.is_empty(),
+            Triggers::Annotation(list) => looks_up || !list.is_empty(),
             Triggers::DeploymentConfig(list) | Triggers::BuildConfig(list) => !list.is_empty(),
             Triggers::Void { .. } => true,
         };
         let uid = text(&metadata["uid"]);
         let images = images(pod, &metadata["managedFields"], kind);
-        follows.then(|| Self { triggers, images, rollout: rollout(kind, object), uid, id })
+        let is_new = metadata["generation"] == 1;
+        follows.then(|| Self { triggers, images, looks_up, is_new, rollout: rollout(kind, object), uid, id })
+    }
+
+    /// The tags that its triggers name.
+    pub fn tags(&self) -> Vec<TagId> {
+        match &self.triggers {
+            Triggers::Annotation(list) => {
+                list.iter().filter_map(|trigger| TagId::followed(&trigger.from, &self.id.namespace)).collect()
+            }
+            Triggers::DeploymentConfig(list) | Triggers::BuildConfig(list) => {
+                list.iter().map(|trigger| trigger.tag.clone()).collect()
+            }
+            Triggers::Void { tags, .. } => tags.clone(),
+        }
+    }
+
+    /// Whether [`Self::read`] may find something, by metadata alone.
+    pub fn may_follow(object: &Value) -> bool {
+        let metadata = &object["metadata"];
+        let has = |name: &str| metadata["annotations"].get(name).is_some();
+        !is_controlled(metadata) && (has(TRIGGERS_ANNOTATION) || has(RESOLVE_NAMES_ANNOTATION))
     }
 
     /// The place of a container in `images`, as OpenShift finds it: by name in init containers first, whatever list the path
@@ -140,14 +178,18 @@ impl LiveWorkload {
     }
 }
 
+/// It belongs to a controller that copies its own annotations to it: a ReplicaSet has its Deployment's, a Job its CronJob's.
+fn is_controlled(metadata: &Value) -> bool {
+    metadata["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty())
+}
+
 fn images(pod: &Value, managed: &Value, kind: &str) -> Vec<ContainerImage> {
     let appliers = |list: &str, name: &str| -> Vec<String> {
         let key = format!("k:{}", serde_json::json!({ "name": name }));
         let entries = managed.as_array().into_iter().flatten().filter(|entry| entry["operation"] == "Apply");
         let applies = |entry: &&Value| {
-            let spec = &entry["fieldsV1"]["f:spec"];
-            let spec = if kind == "CronJob" { &spec["f:jobTemplate"]["f:spec"] } else { spec };
-            spec["f:template"]["f:spec"][format!("f:{list}")][&key].get("f:image").is_some()
+            let pod = pod_path(kind).iter().fold(&entry["fieldsV1"], |place, key| &place[format!("f:{key}")]);
+            pod[format!("f:{list}")][&key].get("f:image").is_some()
         };
         entries.filter(applies).filter_map(|entry| entry["manager"].as_str().map(str::to_owned)).collect()
     };
@@ -177,13 +219,20 @@ fn annotation(kind: &str, metadata: &Value, namespace: &str, manner: Manner) -> 
             serde_json::from_value(list.into())
         });
     }
-    if !ANNOTATED_KINDS.contains(&kind) {
-        // A ReplicaSet has its Deployment's annotations, a Job its CronJob's.
-        if metadata["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty()) {
-            return None;
+    if !ANNOTATED_KINDS.contains(&kind) && is_controlled(metadata) {
+        return None;
+    }
+    let why = match manner {
+        Manner::OpenShift if !ANNOTATED_KINDS.contains(&kind) => {
+            Some(format!("OpenShift's trigger controller ignores the annotation on a {kind}"))
         }
+        Manner::Ours if kind == "Job" => {
+            Some("a Job's image cannot be changed, suspended or not: use a CronJob, or make the Job again".to_owned())
+        }
+        Manner::OpenShift | Manner::Ours => None,
+    };
+    if let Some(why) = why {
         let tags = read.iter().flatten().filter_map(|trigger| TagId::followed(&trigger.from, namespace)).collect();
-        let why = format!("OpenShift's trigger controller ignores the annotation on a {kind}");
         return Some(Triggers::Void { why, tags });
     }
     Some(match read {

@@ -34,8 +34,48 @@ pub struct Policy {
     pub force_conflicts: bool,
     /// Who imports scheduled tags when they move.
     pub schedule: Schedule,
-    /// Workloads get their images from us, as this field manager, and from nobody else.
-    pub updates_workloads: Option<String>,
+    /// Workloads get their images from us, and from nobody else.
+    pub workloads: Option<WorkloadPolicy>,
+    /// What becomes of a tag whose followers fail with the image that it has.
+    pub on_failure: OnFailure,
+}
+
+/// How workloads get their images, where that is ours to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkloadPolicy {
+    /// Field manager that images are applied as.
+    pub manager: String,
+    /// Namespaces whose tags the workloads of other namespaces may follow; `*` is all.
+    pub shared: BTreeSet<String>,
+    /// What becomes of an image that somebody else has set.
+    pub drift: Drift,
+}
+
+/// What becomes of what somebody else has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Drift {
+    /// It is put back.
+    #[default]
+    Heal,
+    /// It is told.
+    Report,
+}
+
+/// What becomes of a tag whose followers fail with the image that it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It goes on following upstream: the next image may be the mended one.
+    #[default]
+    Continue,
+    /// It waits for somebody to look.
+    Hold,
+}
+
+impl WorkloadPolicy {
+    /// Whether a workload of one namespace may follow the tags of another.
+    pub fn allows(&self, workload: &str, stream: &str) -> bool {
+        workload == stream || self.shared.contains("*") || self.shared.contains(stream)
+    }
 }
 
 /// How many removals one run may make.
@@ -84,7 +124,8 @@ impl Default for Policy {
             no_removals: None,
             force_conflicts: false,
             schedule: Schedule::Ours,
-            updates_workloads: None,
+            workloads: None,
+            on_failure: OnFailure::Continue,
         }
     }
 }

@@ -119,6 +119,10 @@ fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference) -> Verdi
                     let current = head.docker_image_reference.clone();
                     Verdict::Wait(Wait::Scheduled { upstream: digest, current })
                 } else if tag.import_policy.scheduled {
+                    if let Some((workload, why)) = builder.input.live.failing.get(&id.tag(&tag.name)) {
+                        let by = format!("{workload}, which does not roll out with the image that it has: {why}");
+                        return Verdict::Wait(Wait::Held { by });
+                    }
                     let reason = moved(builder, tag, answer, &head.image);
                     Verdict::Import(reason, item(builder, tag, ImportResult::Image { digest }))
                 } else {

@@ -24,7 +24,7 @@ use crate::rules::{AliasTarget, Server, alias_target};
 
 use builder::Builder;
 
-pub use rolls::{moves, rolls};
+pub use rolls::{failing, moves, rolls};
 pub use updates::updates;
 pub use why::equalities;
 

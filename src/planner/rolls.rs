@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::ImageStream;
 use crate::model::{
-    Live, LiveStream, LiveWorkload, Manner, Plan, Roll, RollEffect, Rollout, Step, StepId, StreamId, TagId,
+    Live, LiveStream, LiveWorkload, Manner, Plan, Roll, RollEffect, Rollout, Step, StepId, StreamId, TagId, WorkloadId,
 };
 use crate::rules::{self, Fires, State, Streams};
 
@@ -56,6 +56,19 @@ fn roll(
     let steps: BTreeSet<StepId> = ours.iter().flat_map(|write| moved[&write.tag].iter().copied()).collect();
     let effect = if builds { RollEffect::Builds } else { effect(workload) };
     Some(Roll { workload: workload.id.clone(), effect, images: ours, after: steps.into_iter().collect() })
+}
+
+/// Tags whose image some workload that follows them does not roll out with.
+pub fn failing(workloads: &[LiveWorkload], live: &Live) -> BTreeMap<TagId, (WorkloadId, String)> {
+    let as_is = After { live: &live.streams, changed: BTreeMap::new() };
+    let mut failing = BTreeMap::new();
+    for workload in workloads {
+        let Rollout::Failed(why) = &workload.rollout else { continue };
+        for tag in rules::runs(workload, &as_is) {
+            failing.entry(tag).or_insert_with(|| (workload.id.clone(), why.clone()));
+        }
+    }
+    failing
 }
 
 /// What a new image does to a workload.

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{LiveWorkload, Manner, Plan, Reason, Roll, RollEffect, RollImage, StepId, StreamId, TagId, Update};
+use crate::model::{
+    Drift, LiveWorkload, Manner, Plan, Reason, Roll, RollEffect, RollImage, StepId, StreamId, TagId, Update,
+    WorkloadPolicy,
+};
 use crate::rules::{self, Fires};
 
 use super::PlanInput;
@@ -13,8 +16,9 @@ pub fn updates(
     input: &PlanInput<'_>,
     plan: &Plan,
     workloads: &[LiveWorkload],
-    manager: &str,
+    policy: &WorkloadPolicy,
 ) -> (Vec<Update>, Vec<Roll>) {
+    let manager = &policy.manager;
     let after = After::of(input, plan);
     // The last step on each stream: what its tags resolve to may hang on any of them.
     let last: BTreeMap<&StreamId, StepId> = plan.steps.iter().map(|step| (step.action.stream(), step.id)).collect();
@@ -30,7 +34,9 @@ pub fn updates(
             Fires::Writes(writes) => writes,
             Fires::Builds(_) => continue,
             Fires::Never { why, tags } => {
-                if tags.iter().any(|tag| is_ours(input, tag)) {
+                // Of a stream that this source keeps, also a tag that it does not have.
+                let ours = |tag: &TagId| is_ours(input, tag) || input.desired.streams.contains_key(&tag.stream);
+                if tags.iter().any(ours) {
                     rolls.push(told(why));
                 }
                 continue;
@@ -38,22 +44,41 @@ pub fn updates(
         };
         // What follows the tags of another source is for whoever keeps that.
         let ours = writes.into_iter().filter(|write| is_ours(input, &write.tag));
+        let namespace = &workload.id.namespace;
+        let (ours, strange): (Vec<_>, Vec<_>) =
+            ours.partition(|write| policy.allows(namespace, &write.tag.stream.namespace));
+        if let Some(write) = strange.first() {
+            rolls.push(told(format!(
+                "it follows `{}` of another namespace: `policy.workloads.shared` in the config does not name `{}`",
+                write.tag, write.tag.stream.namespace
+            )));
+        }
         let applier = |write: &RollImage| {
             let image = workload.images.iter().find(|image| image.name == write.container)?;
-            let is_mine = image.appliers.iter().any(|applier| applier == manager) || input.policy.force_conflicts;
+            let is_mine = image.appliers.contains(manager) || input.policy.force_conflicts;
             image.appliers.first().filter(|_| !is_mine).cloned()
         };
-        let (theirs, writes): (Vec<_>, Vec<_>) = ours.partition(|write| applier(write).is_some());
+        let (theirs, writes): (Vec<_>, Vec<_>) = ours.into_iter().partition(|write| applier(write).is_some());
         if let Some((write, applier)) = theirs.iter().find_map(|write| Some((write, applier(write)?))) {
             rolls.push(told(left_to(&write.container, &applier)));
         }
-        let Some(first) = writes.first() else { continue };
         let steps: BTreeSet<StepId> = writes.iter().filter_map(|write| last.get(&write.tag.stream)).copied().collect();
-        let reason = if steps.is_empty() {
-            let fields = writes.iter().map(|write| format!("image of {}", write.container)).collect();
-            Reason::Drifted { fields, by: None }
-        } else {
+        let edited = |write: &&RollImage| steps.is_empty() && is_edit(input, workload, write);
+        let edits: Vec<&RollImage> = writes.iter().filter(edited).collect();
+        if let (Some(edit), Drift::Report) = (edits.first(), policy.drift) {
+            rolls.push(told(format!(
+                "somebody has set the image of `{}` to {}; `policy.workloads.drift` is `report`, so it stays",
+                edit.container,
+                edit.before.as_deref().unwrap_or("nothing")
+            )));
+            continue;
+        }
+        let Some(first) = writes.first() else { continue };
+        let reason = if edits.is_empty() {
             Reason::Follows { tag: first.tag.clone() }
+        } else {
+            let fields = edits.iter().map(|write| format!("image of {}", write.container)).collect();
+            Reason::Drifted { fields, by: None }
         };
         let number = plan.steps.len() + updates.len() + 1;
         let id = StepId(u32::try_from(number).unwrap_or(u32::MAX));
@@ -63,6 +88,18 @@ pub fn updates(
         updates.push(Update { id, workload, images: writes, reason, uid, after: steps.into_iter().collect() });
     }
     (updates, rolls)
+}
+
+/// Whether somebody has put an image there that is none of the tag's own: not one that it had before, and not what a new
+/// workload comes with.
+fn is_edit(input: &PlanInput<'_>, workload: &LiveWorkload, write: &RollImage) -> bool {
+    let before = write.before.as_deref().unwrap_or_default();
+    let lists = input.live.streams.get(&write.tag.stream).map_or(&[][..], |live| &live.stream.status.tags);
+    let of_tag = lists.iter().filter(|list| list.tag == write.tag.tag).flat_map(|list| &list.items);
+    let was_its = || of_tag.map(|item| &item.image).any(|image| !image.is_empty() && before.ends_with(image.as_str()));
+    // Its definition may leave the image out, in one of the ways in circulation, or name the tag.
+    let is_open = before.trim().is_empty() || (workload.looks_up && !before.contains(['/', '@']));
+    !workload.is_new && !is_open && !was_its()
 }
 
 /// Whether a tag is one that this source keeps.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::model::{Desired, Live, Observed, Plan, Policy, StreamId, Upstream};
+use crate::model::{Desired, Live, Observed, OnFailure, Plan, Policy, StreamId, Upstream};
 use crate::observe;
 use crate::planner::{self, PlanInput};
 use crate::ports::{LiveState, Memory, PortError, Progress, Registry, Settled, Which, Workloads};
@@ -55,31 +55,50 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
         let sources = observe::Sources { live, registry, memory, progress };
         let mut live = observe::collect(sources, desired, &settled, policy, now).await?;
         let server = &server.seen(live.streams.iter().map(|(id, live)| (id, &live.stream)));
-        let mut plan = loop {
-            let plan = planner::plan(&PlanInput { desired, live: &live, policy, server, target: &target, tool });
-            // A registry's word for a digest is enough to compare with. Before one is planned, its bytes were seen; an image
-            // that cannot be had is not known, and the plan is made again without it: each round knows less, so this ends.
-            let unseen = observe::unseen(&plan, registry, progress).await;
-            if unseen.is_empty() {
-                break plan;
-            }
-            for (question, ignorance) in unseen {
-                live.upstream.insert(question, Upstream { answer: Observed::Unknown(ignorance), checked_at: now });
-            }
-        };
-        let manager = policy.updates_workloads.as_deref();
-        if manager.is_some() || planner::moves(&plan) {
+        let mut plan = self.plan_known(desired, &mut live, server, &target, now).await;
+        let ours = policy.workloads.as_ref();
+        if ours.is_some() || planner::moves(&plan) {
             let namespaces = desired.streams.keys().map(|id| id.namespace.clone()).collect();
             let Workloads { seen, unseen } = self.live.workloads(Which::All(&namespaces)).await;
+            if policy.on_failure == OnFailure::Hold {
+                live.failing = planner::failing(&seen, &live);
+                if !live.failing.is_empty() {
+                    plan = self.plan_known(desired, &mut live, server, &target, now).await;
+                }
+            }
             let input = PlanInput { desired, live: &live, policy, server, target: &target, tool };
-            match manager {
-                Some(manager) => (plan.updates, plan.rolls) = planner::updates(&input, &plan, &seen, manager),
+            match ours {
+                Some(ours) => (plan.updates, plan.rolls) = planner::updates(&input, &plan, &seen, ours),
                 None => plan.rolls = planner::rolls(&input, &plan, &seen),
             }
             plan.unseen = unseen;
         }
         let due = self.remember(desired, &rules, &live, &plan, before);
         Ok(Planned { plan, live, due })
+    }
+
+    /// Plans with images whose bytes were seen.
+    async fn plan_known(
+        &self,
+        desired: &Desired,
+        live: &mut Live,
+        server: &Server,
+        target: &str,
+        now: Timestamp,
+    ) -> Plan {
+        let Self { registry, progress, policy, tool, .. } = *self;
+        loop {
+            let plan = planner::plan(&PlanInput { desired, live, policy, server, target, tool });
+            // A registry's word for a digest is enough to compare with. Before one is planned, its bytes were seen; an image
+            // that cannot be had is not known, and the plan is made again without it: each round knows less, so this ends.
+            let unseen = observe::unseen(&plan, registry, progress).await;
+            if unseen.is_empty() {
+                return plan;
+            }
+            for (question, ignorance) in unseen {
+                live.upstream.insert(question, Upstream { answer: Observed::Unknown(ignorance), checked_at: now });
+            }
+        }
     }
 
     /// Streams for which this definition left nothing to do, which is still so unless the target has changed since; and when

@@ -34,7 +34,7 @@ pub use refusal::{Cause, Refusal, RefusalReason};
 pub use resolve::{choose_image, is_imported, platform, resolve, source_changed};
 pub use satisfied::{is_same, is_satisfied};
 pub use sources::sources;
-pub use triggers::{Fires, fires};
+pub use triggers::{Fires, fires, runs};
 
 /// What a request is answered from.
 #[derive(Clone, Copy)]

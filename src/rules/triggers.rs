@@ -1,7 +1,7 @@
 //! What a change of a tag does to the workloads that follow it: OpenShift's trigger controller (semantics 5).
 
 use crate::api::{AnnotationTrigger, IMAGE_STREAM_TAG, pod_path};
-use crate::model::{Container, FieldPath, LiveWorkload, Manner, RollImage, TagId, Triggers};
+use crate::model::{Container, FieldPath, ImageReference, LiveWorkload, Manner, RollImage, StreamId, TagId, Triggers};
 
 use super::{Streams, resolve};
 
@@ -24,16 +24,16 @@ pub enum Fires {
 /// What the controllers would do to a workload, were they to look at it now.
 pub fn fires(workload: &LiveWorkload, streams: &dyn Streams, manner: Manner) -> Fires {
     let spec = |tag: &TagId| streams.stream(&tag.stream).and_then(|stream| resolve(stream, &tag.tag));
+    let exists = |tag: &TagId| streams.stream(&tag.stream).is_some();
     match &workload.triggers {
         Triggers::Void { why, tags } => Fires::Never { why: why.clone(), tags: tags.clone() },
-        Triggers::Annotation(triggers) => annotation(workload, triggers, &spec, manner),
+        Triggers::Annotation(triggers) => annotation(workload, triggers, (&spec, &exists), manner),
         Triggers::DeploymentConfig(triggers) => {
             let active = || triggers.iter().filter(|trigger| trigger.active);
             // The first roll-out waits for all images.
             if let Some(missing) = active().find(|trigger| trigger.fired.is_empty() && spec(&trigger.tag).is_none()) {
-                let tags = triggers.iter().map(|trigger| trigger.tag.clone()).collect();
                 let why = format!("it waits for `{}`, which has no image", missing.tag);
-                return Fires::Never { why, tags };
+                return Fires::Never { why, tags: workload.tags() };
             }
             let mut writes = Vec::new();
             for trigger in active() {
@@ -58,17 +58,27 @@ pub fn fires(workload: &LiveWorkload, streams: &dyn Streams, manner: Manner) -> 
     }
 }
 
+/// Tags whose current image a workload has.
+pub fn runs(workload: &LiveWorkload, streams: &dyn Streams) -> Vec<TagId> {
+    let mut tags = workload.tags();
+    tags.retain(|tag| {
+        let image = streams.stream(&tag.stream).and_then(|stream| resolve(stream, &tag.tag));
+        image.is_some_and(|image| workload.images.iter().any(|is| is.image == image))
+    });
+    tags
+}
+
 /// Per trigger: paused, of another base or without an image, it is passed over; a path that leads nowhere stops all of them
 /// (semantics 5.2).
 fn annotation(
     workload: &LiveWorkload,
     triggers: &[AnnotationTrigger],
-    spec: &dyn Fn(&TagId) -> Option<String>,
+    (spec, exists): (&dyn Fn(&TagId) -> Option<String>, &dyn Fn(&TagId) -> bool),
     manner: Manner,
 ) -> Fires {
     let base = format!("{}.", pod_path(&workload.id.kind).join("."));
-    let tags: Vec<TagId> =
-        triggers.iter().filter_map(|trigger| TagId::followed(&trigger.from, &workload.id.namespace)).collect();
+    let no_image = |tag: &TagId| format!("`{tag}` has no image");
+    let mut tags = workload.tags();
     let mut images: Vec<String> = workload.images.iter().map(|image| image.image.clone()).collect();
     let mut by: Vec<Option<TagId>> = vec![None; images.len()];
     let mut passed_over = None;
@@ -90,7 +100,7 @@ fn annotation(
             continue;
         };
         let Some(image) = spec(&tag) else {
-            passed_over = Some(format!("`{tag}` has no image"));
+            passed_over = Some(no_image(&tag));
             continue;
         };
         let place = field(path, manner).and_then(|path| workload.container(&path));
@@ -103,6 +113,22 @@ fn annotation(
         images[place] = image;
         by[place] = Some(tag);
     }
+    // Names are looked up once: what they stand for is written in their place.
+    for (place, image) in images.iter_mut().enumerate().filter(|_| workload.looks_up) {
+        let Some(tag) = local_name(image, &workload.id.namespace).filter(|_| by[place].is_none()) else { continue };
+        match spec(&tag) {
+            Some(found) => {
+                *image = found;
+                by[place] = Some(tag);
+            }
+            // A name of no stream is one of a registry.
+            None if exists(&tag) => {
+                passed_over = Some(no_image(&tag));
+                tags.push(tag);
+            }
+            None => {}
+        }
+    }
     let changed = workload.images.iter().zip(images).zip(by);
     let writes: Vec<RollImage> = changed
         .filter_map(|((is, after), tag)| {
@@ -114,6 +140,14 @@ fn annotation(
         Some(why) if writes.is_empty() => Fires::Never { why, tags },
         _ => Fires::Writes(writes),
     }
+}
+
+/// The tag that an image without registry and namespace names (semantics 1.11).
+fn local_name(image: &str, namespace: &str) -> Option<TagId> {
+    let reference: ImageReference = image.parse().ok()?;
+    let is_local = !image.contains(['/', '@']);
+    let tag = if reference.tag.is_empty() { "latest" } else { &reference.tag };
+    is_local.then(|| StreamId::new(namespace, &reference.name).tag(tag))
 }
 
 /// `containers[0].image`, `containers[?(@.name=="web")].image`, the same of `initContainers`; nothing else.

@@ -18,6 +18,7 @@ mod example;
 mod hostile_registry;
 mod https;
 mod kubernetes;
+mod kubernetes_workloads;
 mod live_kubernetes;
 mod live_openshift;
 mod logins;

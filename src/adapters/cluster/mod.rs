@@ -9,7 +9,7 @@
 //! DELETE. Elsewhere (`install`, `by_rules`, `update`): the resource itself, its status, and the images of workloads.
 //! May name `api`, `model`, `ports`, `rules` and `text`.
 //! Tests: beside the code; `tests/it/openshift.rs`, `tests/it/openshift_{faults,guards,roles,upstream}.rs`,
-//! `tests/it/workloads.rs`, `tests/it/kubernetes.rs`; against real servers `tests/it/live_openshift.rs`,
+//! `tests/it/workloads.rs`, `tests/it/kubernetes.rs`, `tests/it/kubernetes_workloads.rs`; against real servers `tests/it/live_openshift.rs`,
 //! `tests/it/live_kubernetes.rs`.
 
 mod access;
@@ -30,6 +30,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
+use crate::api::ANNOTATED_KINDS;
 use crate::model::{Cause, Ignorance, StreamId};
 
 pub use access::{Access, Connection};
@@ -50,6 +51,8 @@ pub struct Cluster {
     registry: Option<String>,
     /// Where streams of ours can be; empty: anywhere.
     namespaces: BTreeSet<String>,
+    /// Kinds of workloads that are looked at, where we write images.
+    kinds: BTreeSet<&'static str>,
     /// Streams as our own last write left them.
     left: Mutex<BTreeMap<StreamId, Object>>,
     under_way: Mutex<UnderWay>,
@@ -88,6 +91,12 @@ impl Cluster {
         Self { registry, ..self }
     }
 
+    /// With the kinds of workloads to look at, where we write their images.
+    #[must_use]
+    pub fn with_kinds(self, kinds: BTreeSet<&'static str>) -> Self {
+        Self { kinds, ..self }
+    }
+
     /// The field manager that it is written as.
     pub fn manager(&self) -> &str {
         &self.manager
@@ -111,6 +120,7 @@ impl Cluster {
             manager: manager.to_owned(),
             force,
             registry: None,
+            kinds: ANNOTATED_KINDS.iter().copied().collect(),
             namespaces,
             left: Mutex::default(),
             under_way: Mutex::default(),

@@ -61,12 +61,12 @@ pub(super) struct Kind {
     pub(super) group: &'static str,
     /// Name in paths.
     pub(super) resource: &'static str,
-    /// Its metadata is enough: no controller acts on its triggers.
-    pub(super) is_ignored: bool,
+    /// There are many of them, and few that anybody has annotated: metadata is looked at first.
+    pub(super) is_rare: bool,
 }
 
 /// Workloads that OpenShift's trigger controllers act on, and those that they are said to act on and do not (semantics 5.1).
-/// Pods are left out: there are too many of them.
+///
 pub(super) const KINDS: &[Kind] = &[
     kind("Deployment", "apps", "deployments", false),
     kind("StatefulSet", "apps", "statefulsets", false),
@@ -77,18 +77,14 @@ pub(super) const KINDS: &[Kind] = &[
     kind("Job", "batch", "jobs", true),
     kind("ReplicaSet", "apps", "replicasets", true),
     kind("ReplicationController", "", "replicationcontrollers", true),
+    kind("Pod", "", "pods", true),
 ];
 
-const fn kind(name: &'static str, group: &'static str, resource: &'static str, is_ignored: bool) -> Kind {
-    Kind { name, group, resource, is_ignored }
+const fn kind(name: &'static str, group: &'static str, resource: &'static str, is_rare: bool) -> Kind {
+    Kind { name, group, resource, is_rare }
 }
 
 impl Kind {
-    /// Only OpenShift has it.
-    pub(super) fn is_openshifts(self) -> bool {
-        self.group.ends_with(".openshift.io")
-    }
-
     /// Group and version, as objects name them.
     pub(super) fn version(self) -> String {
         if self.group.is_empty() { "v1".to_owned() } else { format!("{}/v1", self.group) }
@@ -102,7 +98,7 @@ impl Kind {
 /// A page of the workloads of a kind, in a namespace or in all.
 pub(super) fn workloads(kind: Kind, namespace: Option<&str>, after: Option<&str>) -> Request<Vec<u8>> {
     let mut request = bare("GET", &page(&kind.base(), namespace, kind.resource, after));
-    if kind.is_ignored {
+    if kind.is_rare {
         let metadata = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
         request.headers_mut().insert(ACCEPT, http::HeaderValue::from_static(metadata));
     }

@@ -38,9 +38,11 @@ impl Cluster {
     pub(super) async fn look_at_workloads(&self, which: Which<'_>) -> Workloads {
         let looks: Vec<Look> = match which {
             Which::All(namespaces) => {
-                let kinds = KINDS
-                    .iter()
-                    .filter(|kind| self.api == Api::OpenShift || !(kind.is_openshifts() || kind.is_ignored));
+                let kinds = KINDS.iter().filter(|kind| match self.api {
+                    // Of Pods there are too many to say that they follow nothing.
+                    Api::OpenShift => kind.name != "Pod",
+                    Api::Kubernetes => self.kinds.contains(kind.name),
+                });
                 kinds.map(|kind| Look::Kind(*kind, namespaces.iter().cloned().collect())).collect()
             }
             Which::These(ids) => these(ids),
@@ -92,21 +94,48 @@ impl Cluster {
                 looked.add(listed, &format!("workloads in the namespace {namespace}"), kind);
             }
             Look::One(kind, id) => {
-                let read = |body: Vec<u8>| {
-                    let object = serde_json::from_slice(&body).map_err(|error| Trouble::Lost(error.to_string()))?;
-                    Ok(LiveWorkload::read(kind.name, &object, self.manner()).into_iter().collect())
-                };
-                let seen = self.connection.send(request::workload(kind, &id)).await.and_then(read);
+                let seen = self.workload(kind, &id).await;
                 looked.add(seen, &format!("workloads in the namespace {}", id.namespace), kind);
             }
         }
         looked
     }
 
+    async fn workload(&self, kind: Kind, id: &WorkloadId) -> Result<Vec<LiveWorkload>, Trouble> {
+        let body = self.connection.send(request::workload(kind, id)).await?;
+        let object = serde_json::from_slice(&body).map_err(|error| Trouble::Lost(error.to_string()))?;
+        Ok(LiveWorkload::read(kind.name, &object, self.manner()).into_iter().collect())
+    }
+
     async fn list_workloads(&self, kind: Kind, namespace: Option<&str>) -> Result<Vec<LiveWorkload>, Trouble> {
+        if kind.is_rare && self.manner() == Manner::Ours {
+            return self.list_rare(kind, namespace).await;
+        }
         // Of most objects nothing is kept.
         let read = |object| LiveWorkload::read(kind.name, &object, self.manner());
         self.pages(|after| request::workloads(kind, namespace, after), read).await
+    }
+
+    /// Those that somebody has annotated, one by one. Where a list of metadata was cut short or is older than what is there,
+    /// the workload itself says what it follows.
+    async fn list_rare(&self, kind: Kind, namespace: Option<&str>) -> Result<Vec<LiveWorkload>, Trouble> {
+        let read = |object: serde_json::Value| {
+            let text = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
+            let id = WorkloadId { kind: kind.name.to_owned(), namespace: text("namespace"), name: text("name") };
+            LiveWorkload::may_follow(&object).then_some(id)
+        };
+        let ids = self.pages(|after| request::workloads(kind, namespace, after), read).await?;
+        let looks =
+            futures::stream::iter(ids).map(|id| async move { self.workload(kind, &id).await }).buffered(AT_ONCE);
+        let mut all = Vec::new();
+        for seen in looks.collect::<Vec<_>>().await {
+            match seen {
+                // It has gone meanwhile.
+                Err(Trouble::Refused(refused)) if refused.code == 404 => {}
+                seen => all.extend(seen?),
+            }
+        }
+        Ok(all)
     }
 }
 

@@ -65,10 +65,10 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
     }
     let exit = match (&writer, &live) {
         (Some(writer), _) => {
-            carry_out(&runtime, &plan, writer, &live, context.config.policy.workloads_at_once, command, console)?
+            carry_out(&runtime, &plan, writer, &live, context.config.policy.workloads.at_once, command, console)?
         }
         (None, Live::Cluster(cluster)) => {
-            carry_out(&runtime, &plan, &**cluster, &live, context.config.policy.workloads_at_once, command, console)?
+            carry_out(&runtime, &plan, &**cluster, &live, context.config.policy.workloads.at_once, command, console)?
         }
         (None, Live::Store(_)) => Exit::Failed,
     };
@@ -101,12 +101,12 @@ fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result
             &plan,
             &Writer::open(&context.store)?,
             &live,
-            context.config.policy.workloads_at_once,
+            context.config.policy.workloads.at_once,
             command,
             console,
         ),
         Live::Cluster(cluster) => {
-            carry_out(&runtime, &plan, &**cluster, &live, context.config.policy.workloads_at_once, command, console)
+            carry_out(&runtime, &plan, &**cluster, &live, context.config.policy.workloads.at_once, command, console)
         }
     };
     live.show_warnings(console);

@@ -86,6 +86,8 @@ pub struct World {
     pub triggers: bool,
     /// So many looks at workloads show their roll-out unfinished.
     pub slow: usize,
+    /// Roll-outs do not come to an end, and say so.
+    pub failing: bool,
     /// So many more requests that write are answered; the one after them is done or not, as it says, and from then on nobody
     /// answers any more.
     pub vanishes: Option<(usize, bool)>,
@@ -123,6 +125,7 @@ impl Default for World {
             controller: false,
             triggers: false,
             slow: 0,
+            failing: false,
             vanishes: None,
             faults: Vec::new(),
             expired: 0,

@@ -16,6 +16,7 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("CronJob", "batch", "cronjobs"),
     ("Job", "batch", "jobs"),
     ("ReplicationController", "", "replicationcontrollers"),
+    ("Pod", "", "pods"),
     ("DeploymentConfig", "apps.openshift.io", "deploymentconfigs"),
     ("BuildConfig", "build.openshift.io", "buildconfigs"),
 ];
@@ -41,8 +42,11 @@ impl World {
                     .iter()
                     .filter(|((of, within, _), _)| of == resource && namespace.is_none_or(|it| it == within));
                 let all: Vec<Value> = mine.map(|(_, object)| object.clone()).collect();
-                let items: Vec<Value> =
+                let mut items: Vec<Value> =
                     all.iter().skip(after).take(limit).map(|object| self.shown(object.clone())).collect();
+                if request.header("accept").is_some_and(|accept| accept.contains("as=PartialObjectMetadataList")) {
+                    items.iter_mut().for_each(|item| *item = json!({"metadata": item["metadata"]}));
+                }
                 let next =
                     if after + items.len() < all.len() { (after + items.len()).to_string() } else { String::new() };
                 self.slow = self.slow.saturating_sub(1);
@@ -102,6 +106,9 @@ impl World {
                 object["status"][field] = replicas.into();
             }
             object["status"]["observedGeneration"] = generation.into();
+        }
+        if self.failing {
+            object["status"]["conditions"] = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "it has timed out progressing"}]);
         }
         object
     }
@@ -196,7 +203,7 @@ fn take_order(live: &mut Value, applied: &Value) {
 
 /// Notes that a manager applies the images of a spec (as much of server-side apply as matters here).
 pub fn own(object: &mut Value, manager: &str, spec: &Value) {
-    let fields = |pod: &Value| {
+    let lists = |pod: &Value| {
         let mut lists = serde_json::Map::new();
         for list in ["initContainers", "containers"] {
             let mut items = serde_json::Map::new();
@@ -208,11 +215,13 @@ pub fn own(object: &mut Value, manager: &str, spec: &Value) {
                 lists.insert(format!("f:{list}"), items.into());
             }
         }
-        json!({"f:template": {"f:spec": lists}})
+        Value::from(lists)
     };
+    let template = |spec: &Value| json!({"f:template": {"f:spec": lists(&spec["template"]["spec"])}});
     let fields = match spec.get("jobTemplate") {
-        Some(job) => json!({"f:jobTemplate": {"f:spec": fields(&job["spec"]["template"]["spec"])}}),
-        None => fields(&spec["template"]["spec"]),
+        Some(job) => json!({"f:jobTemplate": {"f:spec": template(&job["spec"])}}),
+        None if spec.get("template").is_some() => template(spec),
+        None => lists(spec),
     };
     let entries = object["metadata"].as_object_mut().unwrap().entry("managedFields").or_insert_with(|| json!([]));
     let entries = entries.as_array_mut().unwrap();

@@ -1,0 +1,109 @@
+//! How workloads follow tags.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::model::{Drift, OnFailure, WorkloadPolicy};
+
+/// How workloads follow tags. All but `onFailure` is for clusters that are not OpenShift, where Streamkeeper writes images.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct WorkloadConfig {
+    /// Kinds that are looked at; Deployment, StatefulSet, DaemonSet and CronJob when it is not given, as OpenShift does.
+    pub kinds: Option<BTreeSet<WorkloadKind>>,
+    /// How many workloads are given new images at once; 16 when it is not given.
+    pub at_once: Option<NonZeroUsize>,
+    /// Namespaces whose tags the workloads of other namespaces may follow, `'*'` for all; none when it is not given.
+    pub shared: BTreeSet<String>,
+    /// What becomes of an image that somebody else has set; it is put back when it is not given.
+    pub drift: Option<DriftConfig>,
+    /// What becomes of a tag whose followers do not roll out with the image that it has; it goes on when it is not given.
+    pub on_failure: Option<OnFailureConfig>,
+}
+
+/// A kind of workload that images can be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+pub enum WorkloadKind {
+    /// `apps/v1`
+    Deployment,
+    /// `apps/v1`
+    StatefulSet,
+    /// `apps/v1`
+    DaemonSet,
+    /// `batch/v1`
+    CronJob,
+    /// `apps/v1`: those that no Deployment has.
+    ReplicaSet,
+    /// `v1`: those that no DeploymentConfig has.
+    ReplicationController,
+    /// `batch/v1`: told only, since a Job's image cannot be changed.
+    Job,
+    /// `v1`: those that no controller has; the container is started again.
+    Pod,
+}
+
+/// What becomes of what somebody else has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DriftConfig {
+    /// It is put back.
+    Heal,
+    /// Plans tell it.
+    Report,
+}
+
+/// What becomes of a tag whose followers do not roll out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailureConfig {
+    /// It goes on following upstream.
+    Continue,
+    /// It does not follow upstream until they have rolled out, its definition changes, or `--refresh` names it.
+    Hold,
+}
+
+impl WorkloadKind {
+    /// As objects name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+            Self::CronJob => "CronJob",
+            Self::ReplicaSet => "ReplicaSet",
+            Self::ReplicationController => "ReplicationController",
+            Self::Job => "Job",
+            Self::Pod => "Pod",
+        }
+    }
+}
+
+impl WorkloadConfig {
+    /// The planner's policy, with the field manager that images are applied as.
+    pub fn policy(&self, manager: &str) -> WorkloadPolicy {
+        let drift = match self.drift {
+            Some(DriftConfig::Report) => Drift::Report,
+            Some(DriftConfig::Heal) | None => Drift::Heal,
+        };
+        WorkloadPolicy { manager: manager.to_owned(), shared: self.shared.clone(), drift }
+    }
+
+    /// What becomes of a tag whose followers do not roll out.
+    pub fn on_failure(&self) -> OnFailure {
+        match self.on_failure {
+            Some(OnFailureConfig::Hold) => OnFailure::Hold,
+            Some(OnFailureConfig::Continue) | None => OnFailure::Continue,
+        }
+    }
+
+    /// Names of the kinds that are looked at.
+    pub fn kinds(&self) -> BTreeSet<&'static str> {
+        match &self.kinds {
+            Some(kinds) => kinds.iter().map(|kind| kind.name()).collect(),
+            None => crate::api::ANNOTATED_KINDS.iter().copied().collect(),
+        }
+    }
+}
