@@ -1,7 +1,7 @@
 //! What people decide: `streamkeeper.yaml`, read strictly, everything with a default that works.
 //!
 //! Flags and `STREAMKEEPER_*` variables override it; that is `cli`'s business. A mistake is an error with its place in the
-//! file, never a default taken in silence. May name `api`, `text` and `model`.
+//! file, never a default taken in silence. May name `text` and `model`.
 //! Tests: beside the code, `tests/it/schemas.rs`.
 
 mod duration;

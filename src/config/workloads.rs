@@ -101,9 +101,8 @@ impl WorkloadConfig {
 
     /// Names of the kinds that are looked at.
     pub fn kinds(&self) -> BTreeSet<&'static str> {
-        match &self.kinds {
-            Some(kinds) => kinds.iter().map(|kind| kind.name()).collect(),
-            None => crate::api::ANNOTATED_KINDS.iter().copied().collect(),
-        }
+        use WorkloadKind::{CronJob, DaemonSet, Deployment, StatefulSet};
+        let usual = || [Deployment, StatefulSet, DaemonSet, CronJob].into();
+        self.kinds.clone().unwrap_or_else(usual).into_iter().map(WorkloadKind::name).collect()
     }
 }

@@ -23,11 +23,10 @@ pub enum Fires {
 
 /// What the controllers would do to a workload, were they to look at it now.
 pub fn fires(workload: &LiveWorkload, streams: &dyn Streams, manner: Manner) -> Fires {
-    let spec = |tag: &TagId| streams.stream(&tag.stream).and_then(|stream| resolve(stream, &tag.tag));
-    let exists = |tag: &TagId| streams.stream(&tag.stream).is_some();
+    let spec = |tag: &TagId| image(tag, streams);
     match &workload.triggers {
         Triggers::Void { why, tags } => Fires::Never { why: why.clone(), tags: tags.clone() },
-        Triggers::Annotation(triggers) => annotation(workload, triggers, (&spec, &exists), manner),
+        Triggers::Annotation(triggers) => annotation(workload, triggers, streams, manner),
         Triggers::DeploymentConfig(triggers) => {
             let active = || triggers.iter().filter(|trigger| trigger.active);
             // The first roll-out waits for all images.
@@ -58,24 +57,21 @@ pub fn fires(workload: &LiveWorkload, streams: &dyn Streams, manner: Manner) -> 
     }
 }
 
+/// The pull spec that a tag resolves to.
+fn image(tag: &TagId, streams: &dyn Streams) -> Option<String> {
+    resolve(streams.stream(&tag.stream)?, &tag.tag)
+}
+
 /// Tags whose current image a workload has.
 pub fn runs(workload: &LiveWorkload, streams: &dyn Streams) -> Vec<TagId> {
     let mut tags = workload.tags();
-    tags.retain(|tag| {
-        let image = streams.stream(&tag.stream).and_then(|stream| resolve(stream, &tag.tag));
-        image.is_some_and(|image| workload.images.iter().any(|is| is.image == image))
-    });
+    tags.retain(|tag| image(tag, streams).is_some_and(|image| workload.images.iter().any(|is| is.image == image)));
     tags
 }
 
 /// Per trigger: paused, of another base or without an image, it is passed over; a path that leads nowhere stops all of them
 /// (semantics 5.2).
-fn annotation(
-    workload: &LiveWorkload,
-    triggers: &[AnnotationTrigger],
-    (spec, exists): (&dyn Fn(&TagId) -> Option<String>, &dyn Fn(&TagId) -> bool),
-    manner: Manner,
-) -> Fires {
+fn annotation(workload: &LiveWorkload, triggers: &[AnnotationTrigger], streams: &dyn Streams, manner: Manner) -> Fires {
     let base = format!("{}.", pod_path(&workload.id.kind).join("."));
     let no_image = |tag: &TagId| format!("`{tag}` has no image");
     let mut tags = workload.tags();
@@ -99,7 +95,7 @@ fn annotation(
             passed_over = Some(format!("its trigger names `{}` instead of `stream:tag`", from.name));
             continue;
         };
-        let Some(image) = spec(&tag) else {
+        let Some(image) = image(&tag, streams) else {
             passed_over = Some(no_image(&tag));
             continue;
         };
@@ -116,13 +112,13 @@ fn annotation(
     // Names are looked up once: what they stand for is written in their place.
     for (place, image) in images.iter_mut().enumerate().filter(|_| workload.looks_up) {
         let Some(tag) = local_name(image, &workload.id.namespace).filter(|_| by[place].is_none()) else { continue };
-        match spec(&tag) {
+        match self::image(&tag, streams) {
             Some(found) => {
                 *image = found;
                 by[place] = Some(tag);
             }
             // A name of no stream is one of a registry.
-            None if exists(&tag) => {
+            None if streams.stream(&tag.stream).is_some() => {
                 passed_over = Some(no_image(&tag));
                 tags.push(tag);
             }
