@@ -17,7 +17,7 @@ use crate::ports::{BlobReader, Entry, Source};
 use crate::reconcile::{self, Limits, ReadSource, Reading, Selection};
 use crate::rules::Server;
 
-use super::args::{Args, Planning};
+use super::args::{Args, Planning, Target};
 use super::console::Console;
 use super::failure::{Exit, Failure};
 use super::registries;
@@ -33,6 +33,8 @@ pub(super) struct Context {
     include: Vec<String>,
     exclude: Vec<String>,
     parameters: BTreeMap<String, String>,
+    /// The target is a cluster without a registry of its own, and the config names none.
+    no_local_registry: bool,
 }
 
 /// What reading a source takes.
@@ -104,7 +106,9 @@ impl Context {
         }
         let include = if args.include.is_empty() { config.include.clone() } else { args.include.clone() };
         let exclude = config.exclude.iter().chain(&args.exclude).cloned().collect();
-        Ok(Self { config, config_path, namespace, store, include, exclude, parameters })
+        let target = args.target.or(config.target.map(Target::from));
+        let no_local_registry = target == Some(Target::Kubernetes) && config.internal_registry.is_none();
+        Ok(Self { config, config_path, namespace, store, include, exclude, parameters, no_local_registry })
     }
 
     /// How the source is read.
@@ -144,7 +148,8 @@ impl Context {
 
     fn ruling(&self) -> Result<Ruling, Failure> {
         let refused = |error: String| Failure::new(Exit::Refused, error);
-        let mut ruling = Ruling { today: now().to_zoned(jiff::tz::TimeZone::UTC).date(), ..Ruling::default() };
+        let today = now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        let mut ruling = Ruling { today, no_local_registry: self.no_local_registry, ..Ruling::default() };
         for (code, severity) in &self.config.findings.severities {
             let code = code.parse().map_err(|error: crate::text::UnknownCode| refused(error.to_string()))?;
             ruling.severities.push(SeverityRule { code, severity: severity.as_severity() });

@@ -22,11 +22,7 @@ impl TryFrom<String> for Interval {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match text.parse::<SignedDuration>() {
-            Ok(duration) if duration > SignedDuration::ZERO => Ok(Self(duration)),
-            Ok(_) => Err(format!("`{text}` is not longer than zero")),
-            Err(_) => Err(format!("`{text}` is not a length of time such as `15m` or `1h`")),
-        }
+        crate::model::interval(&text).map(Self)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
+use crate::api::ReferencePolicyType;
 use crate::model::{Cause, Desired, DesiredStream, Held, Ignorance, Origin, Revision, StreamId, TagId};
 use crate::text::{Code, Diagnostic, Place, Severity, inert};
 
@@ -29,6 +30,8 @@ pub struct Ruling {
     pub waivers: Vec<Waiver>,
     /// The day on which waivers end.
     pub today: Date,
+    /// The target has no registry of its own, and the config names none.
+    pub no_local_registry: bool,
 }
 
 /// Another severity for a code.
@@ -117,6 +120,9 @@ pub fn assemble(
         out.findings.extend(judged.into_iter().flatten());
     }
     trigger_targets(&mut out, &built, &mut judge);
+    if ruling.no_local_registry {
+        local_references(&mut out, &mut judge);
+    }
     judge.leftover_waivers(&mut out.findings);
     out.findings.sort_by(|a, b| (&a.place, a.code, &a.message).cmp(&(&b.place, b.code, &b.message)));
     out
@@ -222,6 +228,21 @@ fn trigger_targets(out: &mut Assembled, built: &BTreeSet<TagId>, judge: &mut Jud
         }
     }
     out.findings.extend(findings);
+}
+
+/// Tags that are to be pulled from a registry that there is none of.
+fn local_references(out: &mut Assembled, judge: &mut Judge<'_>) {
+    let tags = out.desired.streams.iter().flat_map(|(id, stream)| stream.tags.values().map(move |tag| (id, tag)));
+    let local = tags.filter(|(_, tag)| tag.reference.reference_policy.kind == ReferencePolicyType::Local);
+    let findings: Vec<Diagnostic> = local
+        .map(|(id, tag)| {
+            let tag_id = inert(&id.tag(&tag.reference.name).to_string(), 120);
+            let message = format!("`{tag_id}` is to be pulled from the cluster's own registry, and there is none");
+            Diagnostic::new(Code::NoLocalRegistry, place_of(&tag.origin), message)
+                .help("name one with `internalRegistry` in the config; until then it is pulled from upstream")
+        })
+        .collect();
+    out.findings.extend(findings.into_iter().filter_map(|finding| judge.judge(finding, &mut out.waived)));
 }
 
 /// Applies severities and waivers, and remembers which waivers were of use.

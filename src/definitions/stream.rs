@@ -7,7 +7,8 @@ use crate::api::{
     REPOSITORY_CHECK_ANNOTATION, ReferencePolicyType, TagImportPolicy, TagReference, TagReferencePolicy,
 };
 use crate::model::{
-    DesiredStream, DesiredTag, Digest, ImageReference, InvalidReference, StreamId, is_namespace, is_tag_name,
+    DesiredStream, DesiredTag, Digest, INTERVAL_ANNOTATION, ImageReference, InvalidReference, StreamId, interval,
+    is_namespace, is_tag_name,
 };
 use crate::text::{Code, Node, ScalarKind, Span, Value, hex, inert};
 
@@ -243,6 +244,12 @@ fn tag(reader: &mut Reader<'_>, node: &Node, seen: &mut BTreeMap<String, Span>) 
     let mut tag = TagReference { name, ..TagReference::default() };
     if let Some(annotations) = node.get("annotations").filter(|annotations| !annotations.is_null()) {
         tag.annotations = reader.text_map(annotations, "spec.tags[].annotations");
+        let text = tag.annotations.get(INTERVAL_ANNOTATION).filter(|text| !has_placeholder(text));
+        if let Some(Err(message)) = text.map(|text| interval(text)) {
+            let at = annotations.get(INTERVAL_ANNOTATION).unwrap_or(annotations);
+            let help = "write a length of time such as `5m`; until then `policy.scheduleInterval` counts";
+            reader.report(reader.finding(Code::ImportInterval, at, message).help(help));
+        }
     }
     if let Some(reference) = node.get("reference") {
         tag.reference = reader.boolean(reference, "reference").unwrap_or_default();

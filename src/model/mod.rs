@@ -27,7 +27,9 @@ pub use plan::{
     Action, Deferred, DeferredAction, ImportFailure, ImportItem, ImportResult, Move, Plan, Precondition, Reason, Roll,
     RollEffect, RollImage, Step, StepId, StreamHeader, Update, Wait,
 };
-pub use policy::{Drift, OnFailure, Policy, Refresh, RemovalLimit, Schedule, WorkloadPolicy};
+pub use policy::{
+    Drift, INTERVAL_ANNOTATION, OnFailure, Policy, Refresh, RemovalLimit, Schedule, WorkloadPolicy, interval,
+};
 pub use report::{Followed, Following, Outcome, Report};
 pub use revision::Revision;
 pub use tag_order::import_order;

@@ -6,8 +6,25 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use crate::api::TagReference;
+use crate::text::inert;
 
 use super::id::StreamId;
+
+/// Annotation on a tag: how often it is asked for upstream, such as `5m`.
+pub const INTERVAL_ANNOTATION: &str = "streamkeeper.io/import-interval";
+
+/// Reads a length of time above zero, as people write it: `15m`, `1h 30m`, `PT15M`.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn interval(text: &str) -> Result<SignedDuration, String> {
+    match text.parse::<SignedDuration>() {
+        Ok(duration) if duration > SignedDuration::ZERO => Ok(duration),
+        Ok(_) => Err(format!("`{}` is not longer than zero", inert(text, 60))),
+        Err(_) => Err(format!("`{}` is not a length of time such as `15m` or `1h`", inert(text, 60))),
+    }
+}
 
 /// Decisions of people that the planner keeps to.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,9 +158,10 @@ impl Policy {
         Cow::Owned(tag)
     }
 
-    /// How old the answer of a registry on a tag may grow.
+    /// How old the answer of a registry on a tag may grow: what the tag says itself, if it says so.
     pub fn interval(&self, tag: &TagReference) -> SignedDuration {
-        if tag.import_policy.scheduled { self.schedule_interval } else { self.check_interval }
+        let own = tag.annotations.get(INTERVAL_ANNOTATION).and_then(|text| interval(text).ok());
+        own.unwrap_or(if tag.import_policy.scheduled { self.schedule_interval } else { self.check_interval })
     }
 }
 
@@ -166,6 +184,26 @@ impl Refresh {
             Self::Some(asked) => {
                 asked.contains(&(stream.clone(), None)) || asked.contains(&(stream.clone(), Some(tag.to_owned())))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_says_itself_how_often_it_is_asked_for() {
+        let policy = Policy::default();
+        let mut tag = TagReference::default();
+        assert_eq!(policy.interval(&tag), policy.check_interval);
+        tag.import_policy.scheduled = true;
+        assert_eq!(policy.interval(&tag), policy.schedule_interval);
+        tag.annotations.insert(INTERVAL_ANNOTATION.to_owned(), "90s".to_owned());
+        assert_eq!(policy.interval(&tag), SignedDuration::from_secs(90));
+        for wrong in ["often", "0s", "-5m", ""] {
+            tag.annotations.insert(INTERVAL_ANNOTATION.to_owned(), wrong.to_owned());
+            assert_eq!(policy.interval(&tag), policy.schedule_interval, "{wrong}");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::ports::{BlobReader, Entry, Listing, Memory, Progress, Refused, Source
 use crate::text::{Code, Diagnostic, Place, SourceText, chain, hex, inert};
 
 /// Raised whenever reading the same bytes gives something else: what was remembered is then read anew.
-const READER_VERSION: u32 = 3;
+const READER_VERSION: u32 = 4;
 
 /// Which files of a source are looked at.
 #[derive(Clone, Debug, Default)]

@@ -109,6 +109,8 @@ codes! {
     InsecureStream: SK224, "insecure-stream", Warning, "the whole stream may be pulled insecurely";
     MovingTag: SK225, "moving-tag", Info, "an upstream tag that moves is neither followed nor pinned";
     FrozenTag: SK226, "frozen-tag", Info, "an upstream tag that never moves";
+    NoLocalRegistry: SK227, "no-local-registry", Warning, "`referencePolicy: Local` where there is no registry to be local";
+    ImportInterval: SK228, "import-interval", Warning, "an import interval that is not a length of time";
     AliasMissing: SK301, "alias-missing", Error, "an alias to a tag that the stream does not have";
     AliasCircle: SK302, "alias-circle", Error, "an alias to itself or in a circle";
     AliasAcross: SK303, "alias-across", Warning, "an alias to another stream's tag is resolved once";

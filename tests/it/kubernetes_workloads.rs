@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use streamkeeper::model::StreamId;
+use streamkeeper::text::Code;
 
 use crate::site::Site;
 use crate::workloads::workload;
@@ -139,13 +140,15 @@ fn a_storm_of_triggers_is_one_write_a_workload_and_one_list_a_kind() {
 #[test]
 fn local_pull_specs_name_the_registry_that_stands_in() {
     let site = Site::plain();
-    let path = site.root().join("source/streamkeeper.yaml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, format!("{text}internalRegistry: registry.corp.example:5000\n")).unwrap();
     site.define("app", &["1"]);
     let text = std::fs::read_to_string(site.root().join("source/app.yaml")).unwrap();
     std::fs::write(site.root().join("source/app.yaml"), text.replace("}}\n", "}, referencePolicy: {type: Local}}\n"))
         .unwrap();
+    let (code, out, err) = site.run(&["validate"]);
+    assert!(code == 0 && out.contains(Code::NoLocalRegistry.id()), "{out}{err}");
+    site.configure("internalRegistry: registry.corp.example:5000");
+    let (code, out, err) = site.run(&["validate"]);
+    assert!(code == 0 && !out.contains(Code::NoLocalRegistry.id()), "{out}{err}");
     site.deploy("deployments", &workload("Deployment", "web", "app:1"));
     site.apply();
     let image = &images(&site, "deployments", "web")[0];

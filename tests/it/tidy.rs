@@ -184,6 +184,7 @@ fn every_code_has_a_page_and_a_sample() {
         (Code::Submodule, "sources::links_submodules_and_unsafe_names_are_refused"),
         (Code::UnsafePath, "sources::links_submodules_and_unsafe_names_are_refused"),
         (Code::TooManyFiles, "sources::too_many_files_end_the_reading"),
+        (Code::NoLocalRegistry, "kubernetes_workloads::local_pull_specs_name_the_registry_that_stands_in"),
         (Code::WaiverUnused, "definitions::severities_and_waivers_are_the_configs"),
         (Code::WaiverExpired, "definitions::severities_and_waivers_are_the_configs"),
     ]
