@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::adapters::cluster::{Access, Api, Cluster, Connection};
-use crate::adapters::store::{Change, Reader};
-use crate::model::{LiveStream, StreamId};
+use crate::adapters::store::Reader;
+use crate::model::{Change, LiveStream, StreamId};
 use crate::ports::{LiveState, Observation, PortError, Which, Workloads};
 
 use super::args::{Args, Target};
@@ -127,6 +127,7 @@ pub(super) fn access(args: &Args) -> Access {
 pub(super) struct Shown {
     pub(super) live: Live,
     pub(super) streams: BTreeMap<StreamId, LiveStream>,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Shown {
@@ -138,23 +139,31 @@ impl Shown {
         for namespace in namespaces {
             streams.extend(runtime.block_on(live.streams(&namespace))?);
         }
-        Ok(Self { live, streams })
+        Ok(Self { live, streams, runtime })
     }
 
-    /// Changes of a stream, or of one tag of it, newest first. A cluster keeps images and their times, and nothing of what was
-    /// behind them.
+    /// Changes of a stream, or of one tag of it, newest first. A cluster keeps images and their times; what was behind them is
+    /// known of the newest, where we have written it down.
     pub(super) fn changes(&self, id: &StreamId, tag: Option<&str>, limit: usize) -> Result<Vec<Change>, Failure> {
-        if let Live::Store(reader) = &self.live {
-            return Ok(reader.changes(id, tag, limit)?);
-        }
+        let mut changes = match &self.live {
+            Live::Store(reader) => return Ok(reader.changes(id, tag, limit)?),
+            Live::Cluster(cluster) => self.runtime.block_on(cluster.changes(id))?,
+        };
+        changes.retain(|change| tag.is_none_or(|tag| change.tag == tag));
+        let known: BTreeSet<(String, String, Option<String>)> =
+            changes.iter().map(|change| (change.tag.clone(), change.at.clone(), change.after.clone())).collect();
         let lists = self.streams.get(id).into_iter().flat_map(|live| &live.stream.status.tags);
-        let mut changes = Vec::new();
         for list in lists.filter(|list| tag.is_none_or(|tag| list.tag == tag)) {
             for (at, item) in list.items.iter().enumerate() {
+                let created = item.created.map(|at| at.to_string()).unwrap_or_default();
+                let image = Some(item.docker_image_reference.clone());
+                if known.contains(&(list.tag.clone(), created.clone(), image)) {
+                    continue;
+                }
                 changes.push(Change {
                     stream: id.to_string(),
                     tag: list.tag.clone(),
-                    at: item.created.map(|at| at.to_string()).unwrap_or_default(),
+                    at: created,
                     run: 0,
                     revision: None,
                     dirty: false,

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::api::IMAGE_STREAM_TAG;
-use crate::model::{Container, FieldPath, StreamId, TagId, WorkloadTrigger};
+use crate::model::{Container, FieldPath, Quotes, StreamId, TagId, WorkloadTrigger};
 use crate::text::{Code, Node, inert};
 
 use super::reader::Reader;
@@ -162,7 +162,7 @@ pub(super) fn tag(reader: &mut Reader<'_>, node: &Node, name: &str, namespace: &
 }
 
 fn path(reader: &mut Reader<'_>, node: &Node, field: &str, pods: &Pods<'_>) -> Option<FieldPath> {
-    let Some(parsed) = parse_path(field, &pods.base) else {
+    let Some((parsed, quotes)) = FieldPath::parse(field, &pods.base) else {
         let message = format!("`{}` is not the image of a container", inert(field, 160));
         let help = format!(
             "write `{base}.containers[?(@.name==\"web\")].image` or `{base}.containers[0].image`",
@@ -171,7 +171,7 @@ fn path(reader: &mut Reader<'_>, node: &Node, field: &str, pods: &Pods<'_>) -> O
         reader.report(reader.finding(Code::TriggerPath, node, message).help(help));
         return None;
     };
-    if parsed.odd_quotes {
+    if quotes == Quotes::Odd {
         let message = "OpenShift's controller refuses this way to name a container, and stops every trigger here";
         let finding = reader.finding(Code::TriggerQuotes, node, message);
         reader.report(finding.help("use `[?(@.name==\"web\")]` with double quotes, or an index"));
@@ -193,69 +193,4 @@ fn path(reader: &mut Reader<'_>, node: &Node, field: &str, pods: &Pods<'_>) -> O
         return None;
     }
     Some(FieldPath { init, container: parsed.container })
-}
-
-struct ParsedPath {
-    init: bool,
-    container: Container,
-    /// Understood here, refused by OpenShift.
-    odd_quotes: bool,
-}
-
-/// `<base>.containers[0].image`, `<base>.initContainers[?(@.name=="x")].image`, and the spellings in circulation that
-/// OpenShift refuses: single quotes, one `=`, `[@name='x']`.
-fn parse_path(field: &str, base: &str) -> Option<ParsedPath> {
-    let rest = field.strip_prefix(base)?.strip_prefix('.')?;
-    let (init, rest) = match rest.strip_prefix("initContainers[") {
-        Some(rest) => (true, rest),
-        None => (false, rest.strip_prefix("containers[")?),
-    };
-    let inner = rest.strip_suffix("].image")?;
-    if !inner.is_empty() && inner.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(ParsedPath { init, container: Container::At(inner.parse().ok()?), odd_quotes: false });
-    }
-    let filter = inner.strip_prefix("?(").and_then(|inner| inner.strip_suffix(')'));
-    let condition = filter.unwrap_or(inner);
-    let after = condition.strip_prefix("@.name").or_else(|| condition.strip_prefix("@name"))?;
-    let value = after.trim_start().trim_start_matches('=').trim_start();
-    let name = [('"', '"'), ('\'', '\'')]
-        .iter()
-        .find_map(|(open, close)| value.strip_prefix(*open)?.strip_suffix(*close))
-        .filter(|name| !name.is_empty())?;
-    let strict = format!("?(@.name==\"{name}\")");
-    Some(ParsedPath { init, container: Container::Named(name.to_owned()), odd_quotes: inner != strict })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn field_paths_are_read_in_all_spellings_and_the_refused_ones_told() {
-        let base = "spec.template.spec";
-        let table = [
-            (
-                r#"spec.template.spec.containers[?(@.name=="web")].image"#,
-                Some((false, Container::Named("web".into()), false)),
-            ),
-            (
-                "spec.template.spec.containers[?(@.name=='web')].image",
-                Some((false, Container::Named("web".into()), true)),
-            ),
-            ("spec.template.spec.containers[@name='web'].image", Some((false, Container::Named("web".into()), true))),
-            (
-                "spec.template.spec.containers[?(@.name='web')].image",
-                Some((false, Container::Named("web".into()), true)),
-            ),
-            ("spec.template.spec.initContainers[0].image", Some((true, Container::At(0), false))),
-            ("spec.template.spec.containers[0].command", None),
-            ("spec.containers[0].image", None),
-            ("spec.template.spec.containers[].image", None),
-            ("", None),
-        ];
-        for (path, expected) in table {
-            let got = parse_path(path, base).map(|parsed| (parsed.init, parsed.container, parsed.odd_quotes));
-            assert_eq!(got, expected, "{path}");
-        }
-    }
 }

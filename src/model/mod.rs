@@ -3,6 +3,7 @@
 //! Plain data with its invariants, no decisions. Pure; may name `api` and `text`.
 //! Tests: beside the code; round trips and schemas in `tests/it/schemas.rs`.
 
+mod change;
 mod desired;
 mod equality;
 mod id;
@@ -17,6 +18,7 @@ mod tag_order;
 mod tally;
 mod workload;
 
+pub use change::Change;
 pub use desired::{Desired, DesiredStream, DesiredTag, Held, Origin};
 pub use equality::{EqualBy, Equality};
 pub use id::{StreamId, TagId, is_namespace};
@@ -34,7 +36,7 @@ pub use report::{Followed, Following, Outcome, Report};
 pub use revision::Revision;
 pub use tag_order::import_order;
 pub use tally::Tally;
-pub use workload::{Container, FieldPath, OTHER_NAMESPACES, Workload, WorkloadId, WorkloadTrigger};
+pub use workload::{Container, FieldPath, OTHER_NAMESPACES, Quotes, Workload, WorkloadId, WorkloadTrigger};
 
 /// Version of the formats of saved plans and reports.
 pub const FORMAT_VERSION: u32 = 1;

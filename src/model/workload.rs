@@ -62,8 +62,77 @@ pub enum Container {
     At(usize),
 }
 
+/// How a field path names a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quotes {
+    /// In double quotes, or by position: as OpenShift's controller reads it (semantics 5.2).
+    Strict,
+    /// In a spelling in circulation that it refuses: single quotes, one `=`, `[@name='x']` of the documentation.
+    Odd,
+}
+
+impl FieldPath {
+    /// Reads `<base>.containers[0].image`, `<base>.initContainers[?(@.name=="x")].image`, and odd spellings of it.
+    pub fn parse(field: &str, base: &str) -> Option<(Self, Quotes)> {
+        let rest = field.strip_prefix(base)?.strip_prefix('.')?;
+        let (init, rest) = match rest.strip_prefix("initContainers[") {
+            Some(rest) => (true, rest),
+            None => (false, rest.strip_prefix("containers[")?),
+        };
+        let inner = rest.strip_suffix("].image")?;
+        if !inner.is_empty() && inner.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some((Self { init, container: Container::At(inner.parse().ok()?) }, Quotes::Strict));
+        }
+        let filter = inner.strip_prefix("?(").and_then(|inner| inner.strip_suffix(')'));
+        let condition = filter.unwrap_or(inner);
+        let after = condition.strip_prefix("@.name").or_else(|| condition.strip_prefix("@name"))?;
+        let value = after.trim_start().trim_start_matches('=').trim_start();
+        let name = [('"', '"'), ('\'', '\'')]
+            .iter()
+            .find_map(|(open, close)| value.strip_prefix(*open)?.strip_suffix(*close))
+            .filter(|name| !name.is_empty())?;
+        let quotes = if inner == format!("?(@.name==\"{name}\")") { Quotes::Strict } else { Quotes::Odd };
+        Some((Self { init, container: Container::Named(name.to_owned()) }, quotes))
+    }
+}
+
 impl fmt::Display for WorkloadId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn field_paths_are_read_in_all_spellings_and_the_refused_ones_told() {
+        let base = "spec.template.spec";
+        let table = [
+            (
+                r#"spec.template.spec.containers[?(@.name=="web")].image"#,
+                Some((false, Container::Named("web".into()), false)),
+            ),
+            (
+                "spec.template.spec.containers[?(@.name=='web')].image",
+                Some((false, Container::Named("web".into()), true)),
+            ),
+            ("spec.template.spec.containers[@name='web'].image", Some((false, Container::Named("web".into()), true))),
+            (
+                "spec.template.spec.containers[?(@.name='web')].image",
+                Some((false, Container::Named("web".into()), true)),
+            ),
+            ("spec.template.spec.initContainers[0].image", Some((true, Container::At(0), false))),
+            ("spec.template.spec.containers[0].command", None),
+            ("spec.containers[0].image", None),
+            ("spec.template.spec.containers[].image", None),
+            ("", None),
+        ];
+        for (path, expected) in table {
+            let got =
+                FieldPath::parse(path, base).map(|(path, quotes)| (path.init, path.container, quotes == Quotes::Odd));
+            assert_eq!(got, expected, "{path}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! right (`tests/it/recorded.rs`). Pure; may name `api` and `model`. Rules cite `imagestream-semantics.md` as
 //! "semantics 1.7".
 
+mod changes;
 mod events;
 mod follow;
 mod import;
@@ -26,6 +27,7 @@ use jiff::Timestamp;
 use crate::api::{ImageStream, TagReference};
 use crate::model::{ImportItem, StreamId};
 
+pub use changes::changes;
 pub use follow::{AliasTarget, alias_target};
 pub use import::check_import;
 pub use moves::moves;

@@ -1,7 +1,7 @@
 //! What a change of a tag does to the workloads that follow it: OpenShift's trigger controller (semantics 5).
 
 use crate::api::{AnnotationTrigger, IMAGE_STREAM_TAG, pod_path};
-use crate::model::{Container, FieldPath, ImageReference, LiveWorkload, Manner, RollImage, StreamId, TagId, Triggers};
+use crate::model::{FieldPath, ImageReference, LiveWorkload, Manner, Quotes, RollImage, StreamId, TagId, Triggers};
 
 use super::{Streams, resolve};
 
@@ -72,7 +72,7 @@ pub fn runs(workload: &LiveWorkload, streams: &dyn Streams) -> Vec<TagId> {
 /// Per trigger: paused, of another base or without an image, it is passed over; a path that leads nowhere stops all of them
 /// (semantics 5.2).
 fn annotation(workload: &LiveWorkload, triggers: &[AnnotationTrigger], streams: &dyn Streams, manner: Manner) -> Fires {
-    let base = format!("{}.", pod_path(&workload.id.kind).join("."));
+    let base = pod_path(&workload.id.kind).join(".");
     let no_image = |tag: &TagId| format!("`{tag}` has no image");
     let mut tags = workload.tags();
     let mut images: Vec<String> = workload.images.iter().map(|image| image.image.clone()).collect();
@@ -83,10 +83,10 @@ fn annotation(workload: &LiveWorkload, triggers: &[AnnotationTrigger], streams: 
         if paused == &Some(true) {
             continue;
         }
-        let Some(path) = field_path.strip_prefix(&base) else {
-            passed_over = Some(format!("its field path `{field_path}` does not begin with `{base}`"));
+        if !field_path.strip_prefix(&base).is_some_and(|rest| rest.starts_with('.')) {
+            passed_over = Some(format!("its field path `{field_path}` does not begin with `{base}.`"));
             continue;
-        };
+        }
         if from.kind != IMAGE_STREAM_TAG || !from.api_version.is_empty() {
             passed_over = Some("its trigger names no ImageStreamTag, or has an `apiVersion`".to_owned());
             continue;
@@ -99,7 +99,9 @@ fn annotation(workload: &LiveWorkload, triggers: &[AnnotationTrigger], streams: 
             passed_over = Some(no_image(&tag));
             continue;
         };
-        let place = field(path, manner).and_then(|path| workload.container(&path));
+        let path = FieldPath::parse(field_path, &base);
+        let path = path.filter(|(_, quotes)| *quotes == Quotes::Strict || manner == Manner::Ours);
+        let place = path.and_then(|(path, _)| workload.container(&path));
         let Some(place) = place else {
             let why = format!(
                 "its field path `{field_path}` leads to no container (names stand in double quotes), so none of its triggers counts"
@@ -144,21 +146,4 @@ fn local_name(image: &str, namespace: &str) -> Option<TagId> {
     let is_local = !image.contains(['/', '@']);
     let tag = if reference.tag.is_empty() { "latest" } else { &reference.tag };
     is_local.then(|| StreamId::new(namespace, &reference.name).tag(tag))
-}
-
-/// `containers[0].image`, `containers[?(@.name=="web")].image`, the same of `initContainers`; nothing else.
-fn field(path: &str, manner: Manner) -> Option<FieldPath> {
-    let (init, rest) = match path.strip_prefix("initContainers[") {
-        Some(rest) => (true, rest),
-        None => (false, path.strip_prefix("containers[")?),
-    };
-    let inner = rest.strip_suffix("].image")?;
-    let named = inner.strip_prefix("?(@.name==\"").and_then(|rest| rest.strip_suffix("\")"));
-    let single = inner.strip_prefix("?(@.name=='").and_then(|rest| rest.strip_suffix("')"));
-    let named = named.or(single.filter(|_| manner == Manner::Ours));
-    let container = match named {
-        Some(name) => Container::Named(name.to_owned()),
-        None => Container::At(inner.parse().ok()?),
-    };
-    Some(FieldPath { init, container })
 }

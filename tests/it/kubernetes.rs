@@ -6,6 +6,7 @@ use streamkeeper::model::StreamId;
 
 use crate::openshift_roles::{Access, access, granted};
 use crate::site::Site;
+use crate::support::git;
 
 impl Site {
     /// A cluster that is not OpenShift, with the custom resource.
@@ -292,4 +293,83 @@ fn streams_come_to_the_same_as_on_the_store() {
         let theirs = String::from_utf8(output.stdout).unwrap();
         assert_eq!(observed(&ours), observed(&theirs), "{at}: left is the custom resource, right the store");
     }
+}
+
+#[test]
+fn who_changed_what_and_why_is_known_from_the_cluster_alone() {
+    let site = Site::plain();
+    let source = site.root().join("source");
+    git(&source, &["init", "-q"]);
+    site.define("app", &["1", "2"]);
+    site.deploy("deployments", &crate::workloads::workload("Deployment", "web", "app:1"));
+    let commit = |message: &str| {
+        git(&source, &["add", "-A"]);
+        git(&source, &["commit", "-qm", message]);
+        git(&source, &["rev-parse", "--short=12", "HEAD"])
+    };
+    let first = commit("first");
+    site.apply();
+    site.define("app", &["1"]);
+    let second = commit("second");
+    site.push("1", "moved");
+    let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
+    assert_eq!(code, 0, "{out}{err}");
+    // Nothing is remembered here: the answer is the cluster's.
+    std::fs::remove_dir_all(site.root().join("cache")).ok();
+    let (code, out, err) = site.run(&["history", "app", "--format", "json"]);
+    assert_eq!(code, 0, "{err}");
+    let changes: Vec<Value> = serde_json::from_str(&out).unwrap();
+    let of = |commit: &str| {
+        let is_its = |change: &&Value| change["revision"].as_str().is_some_and(|it| it.starts_with(commit));
+        let row = |change: &Value| (change["tag"].clone(), change["action"].clone(), change["reason"].clone());
+        changes.iter().filter(is_its).map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of(&second),
+        [
+            (json!("2"), json!("delete tag"), json!("no longer defined")),
+            (json!("1"), json!("import"), json!("asked for")),
+        ],
+        "{out}"
+    );
+    assert_eq!(of(&first).len(), 3, "the stream, and two images: {out}");
+    assert_eq!(changes.len(), 5, "each once: {out}");
+    assert_eq!(changes[1]["path"], "app.yaml");
+    let (_, out, _) = site.run(&["get", "is", "-o", "wide"]);
+    assert!(out.contains(&second), "{out}");
+    let (_, out, _) = site.run(&["history", "app:1"]);
+    assert!(out.contains(&first) && out.contains(&second) && out.contains("asked for"), "{out}");
+    // Told where others look, too.
+    let events = site.cluster.world.lock().unwrap().events.clone();
+    let about = |kind: &str| events.iter().filter(|event| event["regarding"]["kind"] == kind).collect::<Vec<_>>();
+    let note = about("ImageStream").last().unwrap()["note"].as_str().unwrap().to_owned();
+    assert!(note.contains(&second), "{note}");
+    let note = about("Deployment")[1]["note"].as_str().unwrap();
+    assert!(note.contains("web follows default/app:1: sha256:") && note.contains(&second), "{note}");
+    // Who may not write Events goes on without.
+    site.cluster.world.lock().unwrap().hidden.insert("events".to_owned());
+    site.push("1", "and on");
+    let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
+    assert!(code == 0 && err.contains("grant `create` on `events.events.k8s.io`"), "{out}{err}");
+}
+
+#[test]
+fn what_a_stream_keeps_of_its_changes_is_bounded() {
+    let site = Site::plain();
+    site.define("app", &["1"]);
+    site.apply();
+    for at in 0..50 {
+        site.push("1", &format!("moved {at}"));
+        let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
+        assert_eq!(code, 0, "{out}{err}");
+    }
+    let object = site.custom("app").unwrap();
+    let text = object["metadata"]["annotations"]["streamkeeper.io/changes.streamkeeper-tests"].as_str().unwrap();
+    let kept: Vec<Value> = serde_json::from_str(text).unwrap();
+    assert!(kept.len() == 40 && text.len() < 24 * 1024, "{} of {} bytes", kept.len(), text.len());
+    // The images are all there, the newest with what was behind them.
+    let (_, out, _) = site.run(&["history", "app:1", "--format", "json", "--limit", "100"]);
+    let changes: Vec<Value> = serde_json::from_str(&out).unwrap();
+    let images = changes.iter().filter(|change| change["after"].is_string()).count();
+    assert_eq!(images, 51, "{out}");
 }

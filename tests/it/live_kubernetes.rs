@@ -176,9 +176,10 @@ fn a_real_api_server_takes_the_custom_resource() {
     the_main_job(&plain);
     the_status_is_a_subresource(&plain);
     workloads_get_their_images(&plain);
+    bare_pods_and_replica_sets_get_their_images(&plain);
     managers_share_a_stream(&plain);
     killed_at_any_moment(&plain);
-    the_example_role_is_enough(&plain);
+    the_example_role_is_enough_and_no_more(&plain);
 }
 
 fn what_openshift_refuses_is_refused(plain: &Plain) {
@@ -388,7 +389,8 @@ fn killed_at_any_moment(plain: &Plain) {
     }
 }
 
-fn the_example_role_is_enough(plain: &Plain) {
+/// The example's role with one verb taken out, as `keeper` has it.
+fn give_role(plain: &Plain, without: Option<&(String, String, String)>) {
     let text = std::fs::read_to_string(manifest_folder().join("examples/kubernetes/rbac-namespaced.yaml")).unwrap();
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
     for mut object in documents {
@@ -396,22 +398,171 @@ fn the_example_role_is_enough(plain: &Plain) {
         if object["kind"] == "RoleBinding" {
             object["subjects"] = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "keeper"}]);
         }
-        let path = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/default/{resource}");
+        let mut rules = Vec::new();
+        for rule in object["rules"].as_array().into_iter().flatten() {
+            for resource in rule["resources"].as_array().unwrap() {
+                let is_it = |verb: &Value| {
+                    without.is_some_and(|(group, of, without)| {
+                        rule["apiGroups"][0] == **group && *resource == **of && *verb == **without
+                    })
+                };
+                let verbs: Vec<&Value> = rule["verbs"].as_array().unwrap().iter().filter(|verb| !is_it(verb)).collect();
+                if !verbs.is_empty() {
+                    rules.push(json!({"apiGroups": rule["apiGroups"], "resources": [resource], "verbs": verbs}));
+                }
+            }
+        }
+        if resource == "roles" {
+            object["rules"] = rules.into();
+        }
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let path = format!(
+            "/apis/rbac.authorization.k8s.io/v1/namespaces/default/{resource}/{name}?fieldManager=it&force=true"
+        );
+        let (status, body) = plain.call("PATCH", &path, Some(("application/apply-patch+yaml", object)));
+        assert!(matches!(status, 200 | 201), "{body}");
+    }
+    // The authorizer sees it a moment later.
+    std::thread::sleep(Duration::from_millis(300));
+}
+
+/// Everything that the role is for: whether it went well, and what was said.
+fn everything_as_keeper(plain: &Plain) -> (bool, String) {
+    for (kind, group, resource) in KINDS {
+        let triggers = |base: &str| {
+            format!(
+                "[{{\"from\":{{\"kind\":\"ImageStreamTag\",\"name\":\"app:2\"}},\"fieldPath\":\"{base}.containers[0].image\"}}]"
+            )
+        };
+        let template = |policy: &str| json!({"metadata": {"labels": {"app": "x"}}, "spec": {"restartPolicy": policy, "containers": [{"name": "web", "image": "placeholder"}]}});
+        let (base, spec) = match *kind {
+            "CronJob" => (
+                "spec.jobTemplate.spec.template.spec",
+                json!({"schedule": "0 0 * * *", "jobTemplate": {"spec": {"template": template("Never")}}}),
+            ),
+            "StatefulSet" => (
+                "spec.template.spec",
+                json!({"serviceName": "x", "selector": {"matchLabels": {"app": "x"}}, "template": template("Always")}),
+            ),
+            _ => (
+                "spec.template.spec",
+                json!({"selector": {"matchLabels": {"app": "x"}}, "template": template("Always")}),
+            ),
+        };
+        let object = json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": "role", "annotations": {"image.openshift.io/triggers": triggers(base)}}, "spec": spec});
+        let path = format!("/apis/{group}/v1/namespaces/default/{resource}");
         let (status, body) = plain.call("POST", &path, Some(("application/json", object)));
         assert_eq!(status, 201, "{body}");
     }
-    std::thread::sleep(Duration::from_secs(1));
-    for tags in [&["1", "2"][..], &["2", "3"]] {
-        plain.define("app", tags);
-        let (code, out, err) = plain.run(&["apply", "--yes", "--as", "keeper"]);
-        assert_eq!(code, 0, "{out}{err}");
+    let mut said = String::new();
+    let mut is_good = true;
+    for step in [Some(&["1", "2"][..]), Some(&["2", "3"]), None] {
+        match step {
+            Some(tags) => plain.define("app", tags),
+            None => plain.remove("app"),
+        }
+        let (code, out, err) = plain.run(&["apply", "--yes", "--as", "keeper", "--wait=1ms"]);
+        // Roll-outs do not end: nobody runs pods here.
+        let all = format!("{out}{err}");
+        // The role is for one namespace, and that is no lack of it.
+        let lacks = |line: &str| {
+            (line.contains("grant") || line.contains("forbidden")) && !line.contains("workloads of other namespaces")
+        };
+        is_good &= matches!(code, 0 | 5) && !all.lines().any(lacks);
+        said.push_str(&format!("{code} {all}"));
     }
-    plain.remove("app");
-    let (code, out, err) = plain.run(&["apply", "--yes", "--as", "keeper"]);
-    assert_eq!(code, 0, "{out}{err}");
-    let (code, out, err) = plain.run(&["apply", "--yes", "--as", "nobody"]);
+    for (_, group, resource) in KINDS {
+        let path = format!("/apis/{group}/v1/namespaces/default/{resource}/role");
+        let (_, object) = plain.call("GET", &path, None);
+        is_good &= object.to_string().contains("@sha256:");
+        plain.call("DELETE", &path, None);
+    }
+    is_good &= plain.stream("app").is_none();
+    plain.call("DELETE", &format!("{STREAMS}/namespaces/default/imagestreams/app"), None);
+    (is_good, said)
+}
+
+const KINDS: &[(&str, &str, &str)] = &[
+    ("Deployment", "apps", "deployments"),
+    ("StatefulSet", "apps", "statefulsets"),
+    ("DaemonSet", "apps", "daemonsets"),
+    ("CronJob", "batch", "cronjobs"),
+];
+
+fn the_example_role_is_enough_and_no_more(plain: &Plain) {
+    give_role(plain, None);
+    let (is_good, said) = everything_as_keeper(plain);
+    assert!(is_good, "{said}");
+    let (_, events) = plain.call("GET", "/apis/events.k8s.io/v1/namespaces/default/events", None);
+    let notes: Vec<&str> =
+        events["items"].as_array().unwrap().iter().filter_map(|event| event["note"].as_str()).collect();
+    assert!(notes.iter().any(|note| note.contains("web follows default/app:2: sha256:")), "{notes:?}");
+    for grant in crate::openshift_roles::granted("examples/kubernetes/rbac-namespaced.yaml") {
+        give_role(plain, Some(&grant));
+        let (is_good, said) = everything_as_keeper(plain);
+        assert!(!is_good, "{grant:?} is granted and not needed: {said}");
+    }
+    let (code, out, err) = plain.run(&["plan", "--as", "nobody"]);
     assert!(
-        code == 5 && err.contains("grant `list` on `imagestreams` in `image.streamkeeper.io`"),
+        code == 0 && out.contains("grant `list` on `imagestreams` in `image.streamkeeper.io`"),
         "{code} {out}{err}"
     );
+}
+
+fn bare_pods_and_replica_sets_get_their_images(plain: &Plain) {
+    let config = plain.folder.path().join("source/streamkeeper.yaml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        format!("{before}policy: {{workloads: {{kinds: [Pod, ReplicaSet, ReplicationController, Job]}}}}\n"),
+    )
+    .unwrap();
+    let trigger = |base: &str| {
+        let triggers = json!([{"from": {"kind": "ImageStreamTag", "name": "app:1"}, "fieldPath": format!("{base}.containers[0].image")}]);
+        json!({"name": "bare", "annotations": {"image.openshift.io/triggers": triggers.to_string()}})
+    };
+    let pod = json!({"restartPolicy": "Never", "containers": [{"name": "web", "image": "placeholder"}, {"name": "side", "image": "side:1"}]});
+    let template = |policy: &str| {
+        let mut pod = pod.clone();
+        pod["restartPolicy"] = policy.into();
+        json!({"metadata": {"labels": {"app": "bare"}}, "spec": pod})
+    };
+    for (path, object) in [
+        (
+            "/api/v1/namespaces/default/pods",
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": trigger("spec"), "spec": pod}),
+        ),
+        (
+            "/api/v1/namespaces/default/replicationcontrollers",
+            json!({"apiVersion": "v1", "kind": "ReplicationController", "metadata": trigger("spec.template.spec"), "spec": {"replicas": 0, "selector": {"app": "bare"}, "template": template("Always")}}),
+        ),
+        (
+            "/apis/apps/v1/namespaces/default/replicasets",
+            json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": trigger("spec.template.spec"), "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "bare"}}, "template": template("Always")}}),
+        ),
+        (
+            "/apis/batch/v1/namespaces/default/jobs",
+            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": trigger("spec.template.spec"), "spec": {"suspend": true, "template": template("Never")}}),
+        ),
+    ] {
+        let (status, body) = plain.call("POST", path, Some(("application/json", object)));
+        assert_eq!(status, 201, "{body}");
+    }
+    let (code, out, err) = plain.run(&["apply", "--yes"]);
+    assert!(code == 0 && err.contains("Job default/bare") && err.contains("use a CronJob"), "{code} {out}{err}");
+    let (code, out, err) = plain.run(&["plan", "--exit-code"]);
+    assert_eq!(code, 0, "{out}{err}");
+    for (path, place, is_given) in [
+        ("/api/v1/namespaces/default/pods/bare", "/spec", true),
+        ("/api/v1/namespaces/default/replicationcontrollers/bare", "/spec/template/spec", true),
+        ("/apis/apps/v1/namespaces/default/replicasets/bare", "/spec/template/spec", true),
+        ("/apis/batch/v1/namespaces/default/jobs/bare", "/spec/template/spec", false),
+    ] {
+        let (_, object) = plain.call("GET", path, None);
+        let containers = object.pointer(place).unwrap()["containers"].clone();
+        assert_eq!(containers[0]["image"].as_str().unwrap().contains("@sha256:"), is_given, "{path}: {containers}");
+        assert_eq!(containers[1]["image"], "side:1");
+        plain.call("DELETE", path, None);
+    }
+    std::fs::write(&config, before).unwrap();
 }

@@ -79,10 +79,17 @@ fn the_roles_grant_what_is_asked_and_no_more() {
 
 #[test]
 fn pull_secrets_are_read_where_they_are_wanted() {
+    read_pull_secrets(None, "openshift", "imagestreams/secrets", "grant `get` on `imagestreams/secrets`");
+    read_pull_secrets(Some(true), "kubernetes", "secrets", "grant `list` on `secrets`");
+}
+
+fn read_pull_secrets(plain: Option<bool>, target: &'static str, resource: &str, told: &str) {
     use base64::Engine;
     let pack = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
     let auth = pack("puller:hunter2canary-pull".to_owned());
-    let site = Site::with(Registry::with_login(Content::default(), &auth));
+    let mut site = Site::with(Registry::with_login(Content::default(), &auth));
+    site.target = target;
+    site.cluster.world.lock().unwrap().plain = plain;
     // A login of a helper's would start a program: a pull secret cannot.
     let config = json!({"auths": {(site.registry.server.host.clone()): {"auth": auth}}, "credsStore": "evil"});
     let secret = |name: &str, data: String| json!({"metadata": {"name": name}, "type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": data}});
@@ -100,22 +107,17 @@ fn pull_secrets_are_read_where_they_are_wanted() {
     assert_eq!(code, 0, "{out}{err}");
     assert!(err.contains("the pull secret `broken` is passed over"), "{err}");
     // The role for it is what was asked with.
-    let asked: Vec<Access> = site
-        .cluster
-        .server
-        .seen()
-        .iter()
-        .filter_map(access)
-        .filter(|(_, resource, _)| resource.contains('/'))
-        .collect();
-    let text = std::fs::read_to_string(manifest_folder().join("examples/openshift/rbac-pull-secrets.yaml")).unwrap();
+    let asked: Vec<Access> =
+        site.cluster.server.seen().iter().filter_map(access).filter(|(_, asked, _)| asked == resource).collect();
+    let text =
+        std::fs::read_to_string(manifest_folder().join(format!("examples/{target}/rbac-pull-secrets.yaml"))).unwrap();
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
     let rule = &documents[0]["rules"][0];
     let granted =
         [&rule["apiGroups"][0], &rule["resources"][0], &rule["verbs"][0]].map(|word| word.as_str().unwrap().to_owned());
     assert_eq!(asked[0], granted.into());
     // Who may not read them is told, and goes on without.
-    site.cluster.world.lock().unwrap().hidden.insert("imagestreams/secrets".to_owned());
+    site.cluster.world.lock().unwrap().hidden.insert(resource.to_owned());
     let (code, _, err) = site.run(&["plan"]);
-    assert!(code == 0 && err.contains("grant `get` on `imagestreams/secrets`"), "{err}");
+    assert!(code == 0 && err.contains(told), "{err}");
 }

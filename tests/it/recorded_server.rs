@@ -17,7 +17,7 @@ use crate::support::manifest_folder;
 /// Answers that were changed in the recorder's hands before they were written down.
 const OVERWRITTEN: &[(&str, usize)] = &[("conflicts", 1), ("tag_deletion", 1)];
 
-fn recorded(name: &str) -> Vec<Value> {
+pub fn recorded(name: &str) -> Vec<Value> {
     let path = manifest_folder().join("tests/recorded/openshift").join(format!("{name}.json"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let scenario: Value = serde_json::from_str(&text).unwrap();

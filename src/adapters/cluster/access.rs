@@ -113,6 +113,11 @@ impl Connection {
         Ok(Self { client, slots: Semaphore::new(AT_ONCE), warnings: Mutex::default(), server })
     }
 
+    /// Adds to what is to be shown with the server's warnings.
+    pub(super) fn warn(&self, warning: &str) {
+        lock(&self.warnings).insert(warning.to_owned());
+    }
+
     /// What the server has warned of so far.
     pub(super) fn warnings(&self) -> BTreeSet<String> {
         lock(&self.warnings).clone()

@@ -17,7 +17,7 @@ use super::access::Trouble;
 use super::owned::{Kept, Object};
 use super::wanted::Wanted;
 use super::write::conflict;
-use super::{Cluster, reply, request};
+use super::{Cluster, reply, request, told};
 
 impl Cluster {
     pub(super) async fn perform_by_rules(
@@ -69,8 +69,11 @@ impl Cluster {
             let request = request::status(id, object.version(), &status, &self.manager);
             object = reply::object(&self.connection.send(request).await?).map_err(Trouble::Lost)?;
         }
-        let wanted = self.wish(id, &object, command, before.as_ref(), &after);
+        let changes = told::changes(id, command, before.as_ref(), &after);
+        let mut wanted = self.wish(id, &object, command, before.as_ref(), &after);
+        told::annotate(&mut wanted, Some(&object), &self.manager, &changes);
         let (object, _) = self.send_apply(id, &wanted, true).await?;
+        self.tell(id, &object, command, &changes).await;
         Ok(self.applied(id, object))
     }
 
@@ -88,6 +91,8 @@ impl Cluster {
             wanted.generation(&tag.name, tag.generation.unwrap_or(1));
         }
         self.mark(id, None, &mut wanted, command.provenance.path);
+        let changes = told::changes(id, command, None, after);
+        told::annotate(&mut wanted, None, &self.manager, &changes);
         let (object, is_new) = self.send_apply(id, &wanted, self.force).await?;
         if !is_new {
             // Somebody else has made it at the same moment: the next run sees what there is.
@@ -102,6 +107,7 @@ impl Cluster {
         let status = status(after, &object, command.now);
         let request = request::status(id, object.version(), &status, &self.manager);
         let object = reply::object(&self.connection.send(request).await?).map_err(Trouble::Lost)?;
+        self.tell(id, &object, command, &changes).await;
         Ok(self.applied(id, object))
     }
 

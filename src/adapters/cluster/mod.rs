@@ -6,7 +6,7 @@
 //! place of registries (`resolve`) and writes. On OpenShift (`write`): server-side apply for streams and tags, ImageStreamImport
 //! for images, DELETE of the ImageStreamTag for what goes. What server-side apply would leave behind
 //! (`tests/recorded/openshift/owned_imports.json`) is why every field of a tag is applied in words, and why tags are removed by
-//! DELETE. Elsewhere (`install`, `by_rules`, `update`): the resource itself, its status, and the images of workloads.
+//! DELETE. Elsewhere (`install`, `by_rules`, `update`): the resource itself, its status, and the images of workloads; `told` says on the cluster what was done.
 //! May name `api`, `model`, `ports`, `rules` and `text`.
 //! Tests: beside the code; `tests/it/openshift.rs`, `tests/it/openshift_{faults,guards,roles,upstream}.rs`,
 //! `tests/it/workloads.rs`, `tests/it/kubernetes.rs`, `tests/it/kubernetes_workloads.rs`; against real servers `tests/it/live_openshift.rs`,
@@ -22,6 +22,7 @@ mod recorded;
 mod reply;
 mod request;
 mod resolve;
+mod told;
 mod update;
 mod wanted;
 mod workloads;
@@ -31,7 +32,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use crate::api::ANNOTATED_KINDS;
-use crate::model::{Cause, Ignorance, StreamId};
+use crate::model::{Cause, Change, Ignorance, Revision, StreamId};
+use crate::ports::PortError;
 
 pub use access::{Access, Connection};
 pub use request::Api;
@@ -63,6 +65,8 @@ pub struct Cluster {
 struct UnderWay {
     /// Which part of the source it was made from.
     scope: String,
+    /// The definitions behind it.
+    revision: Revision,
     /// Streams that it removes something from.
     removed_from: BTreeSet<StreamId>,
 }
@@ -75,14 +79,28 @@ impl Cluster {
     /// Why they cannot be read.
     pub async fn pull_secrets(&self, namespace: &str) -> Result<Vec<u8>, Ignorance> {
         let asked = format!("pull secrets of {namespace}");
-        self.connection.send(request::pull_secrets(namespace)).await.map_err(|trouble| match trouble {
+        self.connection.send(request::pull_secrets(self.api, namespace)).await.map_err(|trouble| match trouble {
             access::Trouble::Refused(refused) if refused.code == 403 => {
-                let why = "grant `get` on `imagestreams/secrets` in `image.openshift.io` there, or leave `pullSecrets` out of the config";
+                let right = match self.api {
+                    Api::OpenShift => "`get` on `imagestreams/secrets` in `image.openshift.io`",
+                    Api::Kubernetes => "`list` on `secrets`",
+                };
+                let why = format!("grant {right} there, or leave `pullSecrets` out of the config");
                 Ignorance::new(asked, Cause::Forbidden, why)
             }
             access::Trouble::Refused(refused) => Ignorance::new(asked, Cause::ServerError, refused.message),
             access::Trouble::Lost(detail) => Ignorance::new(asked, Cause::Unreachable, detail),
         })
+    }
+
+    /// What managers have written down of their changes of a stream, newest first.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub async fn changes(&self, stream: &StreamId) -> Result<Vec<Change>, PortError> {
+        let object = self.look(stream).await.map_err(|trouble| trouble.failed(format!("read `{stream}`")))?;
+        Ok(object.map(|object| told::recorded(stream, &object)).unwrap_or_default())
     }
 
     /// With a registry that tags with `referencePolicy: Local` are pulled from, where we write what streams resolve to.

@@ -20,20 +20,31 @@ pub(super) enum Kept {
     Created,
     /// The repository whose tags were imported.
     Imported,
+    /// What the manager has changed, as JSON, newest first.
+    Changes,
 }
 
 impl Kept {
-    const ALL: [(Self, &str); 4] = [
+    const ALL: [(Self, &str); 5] = [
         (Self::Definition, "streamkeeper.io/definition."),
         (Self::Scope, "streamkeeper.io/scope."),
         (Self::Created, "streamkeeper.io/created."),
         (Self::Imported, "streamkeeper.io/imported."),
+        (Self::Changes, "streamkeeper.io/changes."),
     ];
 
     /// The annotation's key.
     pub(super) fn key(self, manager: &str) -> String {
-        let prefix = Self::ALL.iter().find(|(kept, _)| *kept == self).map_or("", |(_, prefix)| prefix);
-        format!("{prefix}{manager}")
+        format!("{}{manager}", self.prefix())
+    }
+
+    fn prefix(self) -> &'static str {
+        Self::ALL.iter().find(|(kept, _)| *kept == self).map_or("", |(_, prefix)| prefix)
+    }
+
+    /// Whether that is its key, of whatever manager.
+    pub(super) fn is_for(self, key: &str) -> bool {
+        key.starts_with(self.prefix())
     }
 
     fn is(key: &str) -> bool {

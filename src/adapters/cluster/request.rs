@@ -2,6 +2,7 @@
 
 use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::api::{CUSTOM_API_VERSION, CUSTOM_GROUP, IMAGE_API_VERSION};
@@ -226,9 +227,46 @@ fn look(namespace: &str, spec: &Value) -> Request<Vec<u8>> {
     with("POST", &format!("{BASE}/namespaces/{}/imagestreamimports", segment(namespace)), "application/json", &body)
 }
 
-/// All pull secrets of a namespace; the stream that is named need not exist (semantics 6.6).
-pub(super) fn pull_secrets(namespace: &str) -> Request<Vec<u8>> {
-    bare("GET", &format!("{BASE}/namespaces/{}/imagestreams/streamkeeper/secrets", segment(namespace)))
+/// An Event (events.k8s.io/v1) about an object.
+pub(super) fn event(
+    regarding: &Value,
+    is_warning: bool,
+    reason: &str,
+    note: &str,
+    manager: &str,
+    now: Timestamp,
+) -> Request<Vec<u8>> {
+    let namespace = regarding["namespace"].as_str().unwrap_or_default();
+    let body = json!({
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"generateName": "streamkeeper-", "namespace": namespace},
+        "eventTime": format!("{now:.6}"),
+        "reportingController": "streamkeeper.io/streamkeeper",
+        "reportingInstance": manager,
+        "action": "Reconcile",
+        "reason": reason,
+        "type": if is_warning { "Warning" } else { "Normal" },
+        "regarding": regarding,
+        "note": note,
+    });
+    let path =
+        format!("/apis/events.k8s.io/v1/namespaces/{}/events?fieldManager={}", segment(namespace), segment(manager));
+    with("POST", &path, "application/json", &body)
+}
+
+/// All pull secrets of a namespace. On OpenShift the stream that is named need not exist (semantics 6.6).
+pub(super) fn pull_secrets(api: Api, namespace: &str) -> Request<Vec<u8>> {
+    let namespace = segment(namespace);
+    bare(
+        "GET",
+        &match api {
+            Api::OpenShift => format!("{BASE}/namespaces/{namespace}/imagestreams/streamkeeper/secrets"),
+            Api::Kubernetes => {
+                format!("/api/v1/namespaces/{namespace}/secrets?fieldSelector=type%3Dkubernetes.io%2Fdockerconfigjson")
+            }
+        },
+    )
 }
 
 /// Removal of a tag from spec and status (semantics 2.7).

@@ -44,13 +44,18 @@ impl Target for Cluster {
     }
 
     async fn update(&self, update: &Update) -> Result<Performed, PortError> {
-        self.update_workload(update).await
+        let result = self.update_workload(update).await;
+        if matches!(result, Ok(Performed::Applied { .. })) {
+            self.tell_update(update).await;
+        }
+        result
     }
 
     async fn begin(&self, plan: &Plan, now: Timestamp) -> Result<i64, PortError> {
         let removals = plan.steps.iter().filter(|step| step.action.is_removal());
         let mut under_way = lock(&self.under_way);
         under_way.scope.clone_from(&plan.scope);
+        under_way.revision.clone_from(&plan.revision);
         under_way.removed_from = removals.map(|step| step.action.stream().clone()).collect();
         // A cluster keeps no journal of ours: its own history and managed fields are what there is.
         Ok(now.as_second())

@@ -16,7 +16,7 @@ mod write;
 use std::path::{Path, PathBuf};
 
 pub use cache::Cache;
-pub use read::{Change, Reader};
+pub use read::Reader;
 pub use write::Writer;
 
 use crate::ports::PortError;

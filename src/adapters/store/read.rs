@@ -6,10 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row};
-use serde::Serialize;
 
 use crate::api::ImageStream;
-use crate::model::{LiveStream, Observed, Owned, StreamId};
+use crate::model::{Change, LiveStream, Observed, Owned, StreamId};
 use crate::ports::{LiveState, Observation, PortError, Which, Workloads};
 
 use super::{NEW_STORE, failed, schema};
@@ -20,34 +19,6 @@ pub struct Reader {
     /// None: there is no store yet, and nothing in it.
     connection: Option<Mutex<Connection>>,
     id: String,
-}
-
-/// A change of a stream or tag, with what was behind it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Change {
-    /// The stream, as `namespace/name`.
-    pub stream: String,
-    /// The tag; empty for the stream itself.
-    pub tag: String,
-    /// When.
-    pub at: String,
-    /// Run of the journal.
-    pub run: i64,
-    /// Commit of the definitions; none for a folder without Git.
-    pub revision: Option<String>,
-    /// The files differed from that commit.
-    pub dirty: bool,
-    /// File of the definition; empty where it was gone.
-    pub path: String,
-    /// What was done.
-    pub action: String,
-    /// Why.
-    pub reason: String,
-    /// Pull spec before.
-    pub before: Option<String>,
-    /// Pull spec after.
-    pub after: Option<String>,
 }
 
 impl Reader {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Savepoint, Transaction, Transactio
 use tokio::sync::oneshot;
 
 use crate::api::ImageStream;
-use crate::model::{Action, ImportResult, LiveStream, Move, Owned, Plan, Precondition, Report, StreamId};
+use crate::model::{Action, LiveStream, Move, Owned, Plan, Precondition, Report, StreamId};
 use crate::ports::{Command, Performed, PortError, Target};
 use crate::rules::{self, Server, State};
 
@@ -456,36 +456,11 @@ fn record(
     after: Option<&ImageStream>,
     request: &Request,
 ) -> rusqlite::Result<()> {
-    let mut rows = rules::moves(before, after);
-    let (action, subject) = match &request.action {
-        Action::CreateStream { .. } => ("create stream", Some(String::new())),
-        Action::UpdateStream { .. } => ("update stream", Some(String::new())),
-        Action::SetTag { after, before, .. } => {
-            (if before.is_some() { "change tag" } else { "add tag" }, Some(after.name.clone()))
-        }
-        Action::Follow { .. } => ("follow", None),
-        Action::Import { .. } => ("import", None),
-        Action::DeleteTag { tag, .. } => ("delete tag", Some(tag.clone())),
-        Action::DeleteStream { .. } => ("delete stream", Some(String::new())),
-    };
-    if let Some(tag) = subject.filter(|subject| rows.iter().all(|row| row.tag != *subject)) {
-        rows.insert(0, Move { tag, before: None, after: None });
-    }
-    let rows = rows.into_iter().map(|row| (action, row));
-    let failed = match &request.action {
-        Action::Import { images, .. } => {
-            images.iter().filter(|item| matches!(item.result, ImportResult::Failure(_))).collect()
-        }
-        _ => Vec::new(),
-    };
-    let failed =
-        failed.into_iter().map(|item| ("import failed", Move { tag: item.tag.clone(), before: None, after: None }));
-    let rows: Vec<(&str, Move)> = rows.chain(failed).collect();
     let mut insert = connection.prepare_cached(
         "INSERT INTO changes (namespace, name, tag, at, run, step, revision, dirty, path, action, reason, before, after)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?;
-    for (action, Move { tag, before, after }) in rows {
+    for (action, Move { tag, before, after }) in rules::changes(&request.action, before, after) {
         insert.execute(params![
             id.namespace,
             id.name,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::adapters::cluster::Api;
 use crate::api::{IMAGE_API_VERSION, ImageStream};
 use crate::cli::args::{Args, Get, Output, Resource};
 use crate::cli::console::Console;
@@ -32,8 +33,10 @@ pub(in crate::cli) fn run(args: &Args, command: &Get, console: &Console) -> Resu
         for id in streams.keys() {
             let commit = match &live {
                 Live::Store(reader) => reader.changes(id, None, 1)?.first().map(commit_of).unwrap_or_default(),
-                // A cluster does not know of commits.
-                Live::Cluster(_) => String::new(),
+                Live::Cluster(cluster) if cluster.api() == Api::OpenShift => String::new(),
+                Live::Cluster(cluster) => {
+                    runtime.block_on(cluster.changes(id))?.first().map(commit_of).unwrap_or_default()
+                }
             };
             commits.insert(id.clone(), commit);
         }
@@ -73,7 +76,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Get, console: &Console) -> Resu
 }
 
 /// The commit behind a change, cut, with a mark where the files differed from it.
-pub(super) fn commit_of(change: &crate::adapters::store::Change) -> String {
+pub(super) fn commit_of(change: &crate::model::Change) -> String {
     let commit = change.revision.as_deref().map_or("no commit", |commit| commit.get(..12).unwrap_or(commit));
     if change.dirty { format!("{commit} (dirty)") } else { commit.to_owned() }
 }

@@ -1,11 +1,11 @@
 //! `history`: who changed what, when, because of which commit.
 
-use crate::adapters::store::Change;
 use crate::cli::args::{Args, History, ReportFormat};
 use crate::cli::console::Console;
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::target::Shown;
+use crate::model::Change;
 use crate::render::{self, HistoryRow};
 
 use super::get::commit_of;

@@ -86,6 +86,8 @@ pub struct World {
     pub triggers: bool,
     /// So many looks at workloads show their roll-out unfinished.
     pub slow: usize,
+    /// Events that were written.
+    pub events: Vec<Value>,
     /// Roll-outs do not come to an end, and say so.
     pub failing: bool,
     /// So many more requests that write are answered; the one after them is done or not, as it says, and from then on nobody
@@ -125,6 +127,7 @@ impl Default for World {
             controller: false,
             triggers: false,
             slow: 0,
+            events: Vec::new(),
             failing: false,
             vanishes: None,
             faults: Vec::new(),
@@ -264,6 +267,28 @@ impl Streams for Held<'_> {
 type Query = BTreeMap<String, String>;
 
 impl World {
+    /// Takes an Event, with what a real server asks of one (events.k8s.io/v1, `ValidateEventCreate`).
+    fn event(&mut self, request: &Request, namespace: Option<&str>) -> Reply {
+        let event: Value = serde_json::from_str(&request.body).unwrap();
+        let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let is_micro = text("/eventTime").ends_with('Z')
+            && text("/eventTime").split_once('.').is_some_and(|(_, rest)| rest.len() == 7);
+        let is_right = request.method == "POST"
+            && is_micro
+            && text("/reportingController").contains('/')
+            && (1..=128).contains(&text("/reportingInstance").len())
+            && (1..=128).contains(&text("/action").len())
+            && (1..=128).contains(&text("/reason").len())
+            && matches!(text("/type"), "Normal" | "Warning")
+            && text("/note").len() <= 1024
+            && Some(text("/regarding/namespace")) == namespace;
+        if !is_right {
+            return status(422, "Invalid", "the event is invalid", &json!({}));
+        }
+        self.events.push(event.clone());
+        found("201 Created", &event)
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::from_second(1_795_000_000 + i64::try_from(self.version).unwrap()).unwrap()
     }
@@ -338,6 +363,15 @@ impl World {
                 self.plain = Some(true);
             }
             return found("200 OK", &json!({"status": {"conditions": [{"type": "Established", "status": "True"}]}}));
+        }
+        if group == "events.k8s.io" {
+            return self.event(request, namespace);
+        }
+        if group.is_empty() && resource == "secrets" {
+            let selected = query.get("fieldSelector").is_some_and(|it| it == "type=kubernetes.io/dockerconfigjson");
+            assert!(selected, "no other secret is anybody's business");
+            let items = self.secrets.get(namespace.unwrap()).cloned().unwrap_or_default();
+            return found("200 OK", &json!({"kind": "SecretList", "apiVersion": "v1", "metadata": {}, "items": items}));
         }
         if group == "image.streamkeeper.io" && self.plain == Some(true) {
             let id = StreamId::new(namespace.unwrap_or_default(), name);
