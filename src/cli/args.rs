@@ -246,6 +246,9 @@ pub struct Apply {
     /// whether they get their images.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "5m", require_equals = true)]
     pub wait: Option<Interval>,
+    /// On the store: write the images that tags have into the files of the workloads that follow them, to be committed.
+    #[arg(long, conflicts_with = "plan")]
+    pub write_workloads: bool,
     /// How to show the report.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
@@ -263,7 +266,7 @@ pub enum ReportFormat {
 /// `get`
 #[derive(Debug, ClapArgs)]
 pub struct Get {
-    /// `is` for streams, `istag` for tags.
+    /// `is` for streams, `istag` for tags, `workloads` for what follows them.
     #[arg(value_enum, default_value_t = Resource::Is)]
     pub resource: Resource,
     /// Names: `STREAM`, `NAMESPACE/STREAM`, for tags also `STREAM:TAG`.
@@ -282,6 +285,10 @@ pub enum Resource {
     /// Tags that have an image.
     #[value(aliases = ["imagestreamtag", "imagestreamtags", "tags"])]
     Istag,
+    /// Workloads that follow tags, with the images that they are meant to have: those of the source on the store, otherwise
+    /// those of the cluster.
+    #[value(alias = "workload")]
+    Workloads,
 }
 
 /// How objects are shown.

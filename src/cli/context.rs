@@ -247,7 +247,7 @@ impl Context {
 }
 
 /// The folder of a source that is a path to a folder and no bare repository.
-fn local_folder(source: &str) -> Option<PathBuf> {
+pub(super) fn local_folder(source: &str) -> Option<PathBuf> {
     let path = Path::new(source);
     let is_bare = !path.join(".git").exists() && path.join("HEAD").is_file() && path.join("objects").is_dir();
     (!source.contains("://") && path.is_dir() && !is_bare).then(|| path.to_owned())

@@ -1,7 +1,9 @@
 //! Workloads that follow tags: the annotation, DeploymentConfigs, BuildConfigs (semantics 5).
 
 use crate::api::{ANNOTATED_KINDS, IGNORED_KINDS, IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION, pod_path};
-use crate::model::{Container, FieldPath, StreamId, TagId, Workload, WorkloadId, WorkloadTrigger};
+use crate::model::{
+    Container, DefinedWorkload, FieldPath, LiveWorkload, Manner, StreamId, TagId, Workload, WorkloadId, WorkloadTrigger,
+};
 use crate::text::{Code, Node, inert};
 
 use super::file::{Context, Lowering};
@@ -59,7 +61,25 @@ pub(super) fn read(lowering: &mut Lowering<'_>, kind: &str, node: &Node, context
         return;
     }
     let id = WorkloadId { kind: kind.to_owned(), namespace, name };
-    lowering.out.workloads.push(Workload { id, triggers: found, origin });
+    let defined = defined(node, &id);
+    lowering.out.workloads.push(Workload { id, triggers: found, origin, defined });
+}
+
+/// The workload as controllers would see it, with the places of its images in the file.
+fn defined(node: &Node, id: &WorkloadId) -> Option<Box<DefinedWorkload>> {
+    let mut object = node.to_json();
+    object.get_mut("metadata")?.as_object_mut()?.insert("namespace".to_owned(), id.namespace.as_str().into());
+    let workload = LiveWorkload::read(&id.kind, &object, Manner::Ours)?;
+    let pod = node.at(pod_path(&id.kind));
+    let items =
+        ["initContainers", "containers"].map(|list| pod.and_then(|pod| pod.get(list)).map_or(&[][..], Node::items));
+    let place = |item: &Node| {
+        let image = item.get("image").filter(|image| image.text().is_some() && !image.is_null());
+        image.map(|image| image.span)
+    };
+    let places: Vec<_> = items.into_iter().flatten().map(place).collect();
+    (places.len() == workload.images.len() && !places.is_empty())
+        .then(|| Box::new(DefinedWorkload { workload, places }))
 }
 
 /// The tag that a build pushes to.

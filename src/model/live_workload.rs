@@ -21,7 +21,7 @@ pub enum Manner {
 }
 
 /// A workload with image triggers, as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveWorkload {
     /// Which one.
     pub id: WorkloadId,
@@ -40,7 +40,7 @@ pub struct LiveWorkload {
 }
 
 /// An image field of a pod template.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerImage {
     /// Of an init container.
     pub init: bool,
@@ -53,7 +53,7 @@ pub struct ContainerImage {
 }
 
 /// What a workload follows, in the form of its kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Triggers {
     /// The annotation `image.openshift.io/triggers` (semantics 5.2).
     Annotation(Vec<AnnotationTrigger>),
@@ -71,7 +71,7 @@ pub enum Triggers {
 }
 
 /// An image change trigger of a DeploymentConfig or BuildConfig.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigTrigger {
     /// The tag it follows.
     pub tag: TagId,

@@ -36,7 +36,9 @@ pub use report::{Followed, Following, Outcome, Report};
 pub use revision::Revision;
 pub use tag_order::import_order;
 pub use tally::Tally;
-pub use workload::{Container, FieldPath, OTHER_NAMESPACES, Quotes, Workload, WorkloadId, WorkloadTrigger};
+pub use workload::{
+    Container, DefinedWorkload, FieldPath, OTHER_NAMESPACES, Quotes, Workload, WorkloadId, WorkloadTrigger,
+};
 
 /// Version of the formats of saved plans and reports.
 pub const FORMAT_VERSION: u32 = 1;

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::desired::Origin;
 use super::id::TagId;
+use super::live_workload::LiveWorkload;
+use crate::text::Span;
 
 /// What an account that is bound to some namespaces cannot look at, as it is said: there it has nothing to do either.
 pub const OTHER_NAMESPACES: &str = "workloads of other namespaces";
@@ -31,6 +33,18 @@ pub struct Workload {
     pub triggers: Vec<WorkloadTrigger>,
     /// Where it is defined.
     pub origin: Origin,
+    /// As the controllers would see it, were it applied as it is defined. None where its definition is not whole: a patch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defined: Option<Box<DefinedWorkload>>,
+}
+
+/// A workload as its definition has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinedWorkload {
+    /// The workload; it has no identity and no status.
+    pub workload: LiveWorkload,
+    /// Where in the file each of its images stands, in the order of `workload.images`; none for one that is left out.
+    pub places: Vec<Option<Span>>,
 }
 
 /// One trigger of a workload.

@@ -18,6 +18,7 @@ mod streams;
 mod table;
 mod time;
 mod why;
+mod workloads;
 
 pub use describe::describe;
 pub use findings::{FindingsJson, SourceLines, findings_github, findings_json, findings_text, summary};
@@ -28,7 +29,9 @@ pub use names::{reason, tally, wait};
 pub use paint::Paint;
 pub use plan::{plan_line, plan_text};
 pub use report::{report_line, report_text};
+pub use rolls::image_line;
 pub use streams::{StreamRow, streams_table, tags_column, tags_table};
 pub use table::Table;
 pub use time::ago;
 pub use why::equalities_text;
+pub use workloads::{WorkloadRow, workloads_table};

@@ -63,7 +63,7 @@ fn class_of(effect: &RollEffect) -> u8 {
 }
 
 /// An image that a workload gets: where, from which tag, which replaces which.
-fn image_line(change: &crate::model::RollImage) -> String {
+pub fn image_line(change: &crate::model::RollImage) -> String {
     let container =
         if change.container.is_empty() { String::new() } else { format!("{}: ", inert(&change.container, 80)) };
     let before = change.before.as_deref().map_or("none".to_owned(), image);

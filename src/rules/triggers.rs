@@ -1,7 +1,10 @@
 //! What a change of a tag does to the workloads that follow it: OpenShift's trigger controller (semantics 5).
 
 use crate::api::{AnnotationTrigger, IMAGE_STREAM_TAG, pod_path};
-use crate::model::{FieldPath, ImageReference, LiveWorkload, Manner, Quotes, RollImage, StreamId, TagId, Triggers};
+use crate::model::{
+    ConfigTrigger, ContainerImage, FieldPath, ImageReference, LiveWorkload, Manner, Quotes, RollImage, StreamId, TagId,
+    Triggers,
+};
 
 use super::{Streams, resolve};
 
@@ -21,38 +24,61 @@ pub enum Fires {
     },
 }
 
+/// The images that a workload is meant to have, whether it has them or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follows {
+    /// Each image field, or for a build each trigger, that follows a tag with an image.
+    pub images: Vec<RollImage>,
+    /// Why some trigger gives no image, or all of them.
+    pub why: Option<String>,
+    /// Tags that the triggers name.
+    pub tags: Vec<TagId>,
+}
+
 /// What the controllers would do to a workload, were they to look at it now.
 pub fn fires(workload: &LiveWorkload, streams: &dyn Streams, manner: Manner) -> Fires {
+    let Follows { mut images, why, tags } = follows(workload, streams, manner);
+    images.retain(|image| image.before.as_ref() != Some(&image.after));
+    match why {
+        Some(why) if images.is_empty() => Fires::Never { why, tags },
+        _ if matches!(workload.triggers, Triggers::BuildConfig(_)) => Fires::Builds(images),
+        _ => Fires::Writes(images),
+    }
+}
+
+/// What a workload follows, and the images that come of it.
+pub fn follows(workload: &LiveWorkload, streams: &dyn Streams, manner: Manner) -> Follows {
     let spec = |tag: &TagId| image(tag, streams);
+    let never = |why: String| Follows { images: Vec::new(), why: Some(why), tags: workload.tags() };
+    let meant = |images: Vec<RollImage>| Follows { images, why: None, tags: workload.tags() };
     match &workload.triggers {
-        Triggers::Void { why, tags } => Fires::Never { why: why.clone(), tags: tags.clone() },
+        Triggers::Void { why, .. } => never(why.clone()),
         Triggers::Annotation(triggers) => annotation(workload, triggers, streams, manner),
         Triggers::DeploymentConfig(triggers) => {
             let active = || triggers.iter().filter(|trigger| trigger.active);
             // The first roll-out waits for all images.
             if let Some(missing) = active().find(|trigger| trigger.fired.is_empty() && spec(&trigger.tag).is_none()) {
-                let why = format!("it waits for `{}`, which has no image", missing.tag);
-                return Fires::Never { why, tags: workload.tags() };
+                return never(format!("it waits for `{}`, which has no image", missing.tag));
             }
-            let mut writes = Vec::new();
+            let mut images = Vec::new();
             for trigger in active() {
                 let after = spec(&trigger.tag).unwrap_or_else(|| trigger.fired.clone());
                 for name in &trigger.containers {
-                    for image in workload.images.iter().filter(|image| image.name == *name && image.image != after) {
+                    for image in workload.images.iter().filter(|image| image.name == *name) {
                         let (container, before) = (image.name.clone(), Some(image.image.clone()));
-                        writes.push(RollImage { container, tag: trigger.tag.clone(), before, after: after.clone() });
+                        images.push(RollImage { container, tag: trigger.tag.clone(), before, after: after.clone() });
                     }
                 }
             }
-            Fires::Writes(writes)
+            meant(images)
         }
         Triggers::BuildConfig(triggers) => {
-            let write = |trigger: &crate::model::ConfigTrigger| {
-                let after = spec(&trigger.tag).filter(|after| *after != trigger.fired)?;
+            let image = |trigger: &ConfigTrigger| {
+                let after = spec(&trigger.tag)?;
                 let before = Some(trigger.fired.clone()).filter(|fired| !fired.is_empty());
                 Some(RollImage { container: String::new(), tag: trigger.tag.clone(), before, after })
             };
-            Fires::Builds(triggers.iter().filter(|trigger| trigger.active).filter_map(write).collect())
+            meant(triggers.iter().filter(|trigger| trigger.active).filter_map(image).collect())
         }
     }
 }
@@ -71,7 +97,12 @@ pub fn runs(workload: &LiveWorkload, streams: &dyn Streams) -> Vec<TagId> {
 
 /// Per trigger: paused, of another base or without an image, it is passed over; a path that leads nowhere stops all of them
 /// (semantics 5.2).
-fn annotation(workload: &LiveWorkload, triggers: &[AnnotationTrigger], streams: &dyn Streams, manner: Manner) -> Fires {
+fn annotation(
+    workload: &LiveWorkload,
+    triggers: &[AnnotationTrigger],
+    streams: &dyn Streams,
+    manner: Manner,
+) -> Follows {
     let base = pod_path(&workload.id.kind).join(".");
     let no_image = |tag: &TagId| format!("`{tag}` has no image");
     let mut tags = workload.tags();
@@ -106,7 +137,7 @@ fn annotation(workload: &LiveWorkload, triggers: &[AnnotationTrigger], streams: 
             let why = format!(
                 "its field path `{field_path}` leads to no container (names stand in double quotes), so none of its triggers counts"
             );
-            return Fires::Never { why, tags };
+            return Follows { images: Vec::new(), why: Some(why), tags };
         };
         images[place] = image;
         by[place] = Some(tag);
@@ -127,17 +158,11 @@ fn annotation(workload: &LiveWorkload, triggers: &[AnnotationTrigger], streams: 
             None => {}
         }
     }
-    let changed = workload.images.iter().zip(images).zip(by);
-    let writes: Vec<RollImage> = changed
-        .filter_map(|((is, after), tag)| {
-            let tag = tag.filter(|_| is.image != after)?;
-            Some(RollImage { container: is.name.clone(), tag, before: Some(is.image.clone()), after })
-        })
-        .collect();
-    match passed_over {
-        Some(why) if writes.is_empty() => Fires::Never { why, tags },
-        _ => Fires::Writes(writes),
-    }
+    let all = workload.images.iter().zip(images).zip(by);
+    let image = |((is, after), tag): ((&ContainerImage, String), Option<TagId>)| {
+        Some(RollImage { container: is.name.clone(), tag: tag?, before: Some(is.image.clone()), after })
+    };
+    Follows { images: all.filter_map(image).collect(), why: passed_over, tags }
 }
 
 /// The tag that an image without registry and namespace names (semantics 1.11).

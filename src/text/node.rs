@@ -59,6 +59,25 @@ impl Node {
         }
     }
 
+    /// The value as readers of the file see it, without its places. Numbers are text: what they are exactly is another
+    /// reader's guess.
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Scalar(scalar) => match self.scalar_kind() {
+                Some(ScalarKind::Null) => serde_json::Value::Null,
+                Some(ScalarKind::Bool) => {
+                    matches!(scalar.text.to_ascii_lowercase().as_str(), "true" | "yes" | "on").into()
+                }
+                _ => scalar.text.as_str().into(),
+            },
+            Value::Sequence(items) => items.iter().map(Self::to_json).collect(),
+            Value::Mapping(entries) => {
+                let entry = |entry: &Entry| Some((entry.key.text()?.to_owned(), entry.value.to_json()));
+                serde_json::Value::Object(entries.iter().filter_map(entry).collect())
+            }
+        }
+    }
+
     /// Whether it is `null`, `~` or nothing at all.
     pub fn is_null(&self) -> bool {
         self.scalar_kind() == Some(ScalarKind::Null)

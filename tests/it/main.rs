@@ -38,6 +38,7 @@ mod registry;
 mod schemas;
 mod site;
 mod sources;
+mod store_workloads;
 mod support;
 mod tidy;
 mod workloads;

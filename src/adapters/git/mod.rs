@@ -1,15 +1,17 @@
-//! Definitions from Git repositories and plain folders.
+//! Definitions from Git repositories and plain folders; `edit` writes single values back into the files of a folder.
 //!
 //! Blobs are read from Git objects, never from a checkout of ours; a folder is read as it lies there, links refused. No
 //! process is started, except what Git's own transports start for `ssh://` (`ssh`) and for credentials that a helper
 //! keeps. `gix` breaks monthly and stays in this room. What it saves us: packs, refs, revisions, the wire protocol.
-//! Tests: `tests/it/sources.rs`.
+//! Tests: `tests/it/sources.rs`, `tests/it/store_workloads.rs`.
 
+mod edit;
 mod folder;
 mod mirror;
 mod objects;
 mod paths;
 
+pub use edit::{Edit, EditError, edit};
 pub use mirror::without_credentials;
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! `apply`: carry out a saved plan, or plan, ask and carry out.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use std::time::Duration;
 use crate::adapters::store::{Cache, NEW_STORE, Writer};
 use crate::cli::args::{Apply, Args, ReportFormat};
 use crate::cli::console::Console;
-use crate::cli::context::{Context, now};
+use crate::cli::context::{Context, local_folder, now};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::target::Live;
 use crate::executor::{self, Patience};
-use crate::model::{Cause, FORMAT_VERSION, OTHER_NAMESPACES, Outcome, Plan, Report};
+use crate::model::{Cause, Desired, FORMAT_VERSION, OTHER_NAMESPACES, Outcome, Plan, Report};
 use crate::ports::{LiveState, Target};
 use crate::reconcile;
 use crate::render;
@@ -33,12 +33,19 @@ pub(in crate::cli) fn run(args: &Args, command: &Apply, console: &Console) -> Re
 
 /// Plans, asks, carries out.
 fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failure> {
+    if command.write_workloads {
+        folder_to_write(args)?;
+    }
     let (context, source) = Context::open(args)?;
     // The definitions first: what is wrong with them is said even when the store is taken.
     let parts = context.reading(std::collections::BTreeSet::new())?;
     let list = reconcile::list(&*source, &parts.selection, context.limits())?;
     let runtime = runtime()?;
     let live = runtime.block_on(Live::open(&context, args, command.planning.force_conflicts))?;
+    if command.write_workloads && matches!(live, Live::Cluster(_)) {
+        let message = "`--write-workloads` is for the store: on a cluster workloads get their images there";
+        return Err(Failure::usage(message));
+    }
     let cache = Cache::new(&live.memory(&context.store));
     let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
     let writer = match live {
@@ -73,8 +80,36 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
         (None, Live::Store(_)) => Exit::Failed,
     };
     live.show_warnings(console);
+    let exit = match command.write_workloads {
+        true if !write_workloads(args, &context, &read.assembled.desired, &live, &runtime, console)? => {
+            if exit == Exit::Done { Exit::Partial } else { exit }
+        }
+        _ => exit,
+    };
     let held = stops(&read.assembled.findings, false);
     Ok(if exit == Exit::Done && held { Exit::Partial } else { exit })
+}
+
+/// The folder whose files may be written.
+fn folder_to_write(args: &Args) -> Result<PathBuf, Failure> {
+    local_folder(&args.source).filter(|_| args.revision.is_none()).ok_or_else(|| {
+        Failure::usage("`--write-workloads` writes files, and the source is no folder on disk")
+            .hint("give a work tree as `--source`, without `--revision`")
+    })
+}
+
+/// Writes the images that tags have now into the files of workloads. Gives whether all could be written.
+fn write_workloads(
+    args: &Args,
+    context: &Context,
+    desired: &Desired,
+    live: &Live,
+    runtime: &tokio::runtime::Runtime,
+    console: &Console,
+) -> Result<bool, Failure> {
+    let folder = folder_to_write(args)?;
+    let streams = runtime.block_on(live.streams(&context.namespace))?;
+    Ok(super::workloads::write(&folder, desired, &streams, &context.config.policy.workloads.policy(""), console))
 }
 
 /// Carries out what a file says, and nothing else.

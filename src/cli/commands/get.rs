@@ -17,6 +17,9 @@ use crate::render::{self, StreamRow};
 use super::pretty;
 
 pub(in crate::cli) fn run(args: &Args, command: &Get, console: &Console) -> Result<Exit, Failure> {
+    if command.resource == Resource::Workloads {
+        return super::workloads::get(args, command, console);
+    }
     let context = Context::load(args)?;
     let runtime = super::runtime()?;
     let live = runtime.block_on(Live::open(&context, args, false))?;
@@ -52,7 +55,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Get, console: &Console) -> Resu
         (Output::Table | Output::Wide, Resource::Is) => {
             console.out(&render::streams_table(&rows, namespaces, wide, now()))
         }
-        (Output::Table | Output::Wide, Resource::Istag) => {
+        (Output::Table | Output::Wide, Resource::Istag | Resource::Workloads) => {
             console.out(&render::tags_table(&rows, namespaces, wide, now()))
         }
         (Output::Name, _) => console.out(&names(&rows, command.resource)),
@@ -109,7 +112,7 @@ fn names(rows: &[StreamRow<'_>], resource: Resource) -> String {
     for StreamRow { id, stream, .. } in rows {
         match resource {
             Resource::Is => out.push_str(&format!("imagestream.image.openshift.io/{}\n", id.name)),
-            Resource::Istag => {
+            Resource::Istag | Resource::Workloads => {
                 for list in stream
                     .status
                     .tags
@@ -128,7 +131,7 @@ fn names(rows: &[StreamRow<'_>], resource: Resource) -> String {
 fn objects(rows: &[StreamRow<'_>], command: &Get) -> Value {
     let mut objects: Vec<Value> = match command.resource {
         Resource::Is => rows.iter().map(|row| json!(row.stream)).collect(),
-        Resource::Istag => rows.iter().flat_map(|row| tags(row.id, row.stream)).collect(),
+        Resource::Istag | Resource::Workloads => rows.iter().flat_map(|row| tags(row.id, row.stream)).collect(),
     };
     if command.names.len() == 1 && objects.len() == 1 {
         return objects.remove(0);
