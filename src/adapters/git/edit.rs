@@ -108,18 +108,22 @@ mod tests {
     use super::*;
 
     fn edited(text: &str, before: &str) -> Result<String, EditError> {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a folder of the test's own");
         let path = folder.path().join("a.yaml");
-        fs::write(&path, text).unwrap();
+        fs::write(&path, text).expect("a folder of the test's own");
         let start = text.find("VALUE").map_or(0, |at| at);
         let text = text.replacen("VALUE", before, 1);
-        fs::write(&path, &text).unwrap();
+        fs::write(&path, &text).expect("a folder of the test's own");
         let range = start..start + before.len();
         let inner = before.trim_matches(['"', '\'']).to_owned();
         let edits = [Edit { range, before: inner, after: "r/x@sha256:1".to_owned() }];
         edit(folder.path(), "a.yaml", &edits)?;
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
-        Ok(fs::read_to_string(path).unwrap())
+        assert_eq!(
+            fs::read_dir(folder.path()).expect("a folder of the test's own").count(),
+            1,
+            "nothing is left behind"
+        );
+        Ok(fs::read_to_string(path).expect("a folder of the test's own"))
     }
 
     #[test]
@@ -130,7 +134,7 @@ mod tests {
             ("{image: VALUE}", "'a:1'", "{image: 'r/x@sha256:1'}"),
             ("image: VALUE\n", "\" \"", "image: \"r/x@sha256:1\"\n"),
         ] {
-            assert_eq!(edited(text, before).unwrap(), after);
+            assert_eq!(edited(text, before).expect("a folder of the test's own"), after);
         }
         assert!(edited("image: &i VALUE\n", "a:1").is_err(), "others have the value of an anchor");
         assert!(edited("image: &iVALUE\n", "a:1").is_err());
@@ -138,13 +142,16 @@ mod tests {
 
     #[test]
     fn a_file_that_has_changed_and_one_behind_a_link_are_left() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("a.yaml"), "image: other:1\n").unwrap();
+        let folder = tempfile::tempdir().expect("a folder of the test's own");
+        fs::write(folder.path().join("a.yaml"), "image: other:1\n").expect("a folder of the test's own");
         let edits = [Edit { range: 7..10, before: "a:1".to_owned(), after: "b:1".to_owned() }];
         assert!(matches!(edit(folder.path(), "a.yaml", &edits), Err(EditError::NotThere(_))));
-        std::os::unix::fs::symlink("a.yaml", folder.path().join("l.yaml")).unwrap();
+        std::os::unix::fs::symlink("a.yaml", folder.path().join("l.yaml")).expect("a folder of the test's own");
         assert!(matches!(edit(folder.path(), "l.yaml", &edits), Err(EditError::Io(_))));
         assert!(edit(folder.path(), "../a.yaml", &edits).is_err());
-        assert_eq!(fs::read_to_string(folder.path().join("a.yaml")).unwrap(), "image: other:1\n");
+        assert_eq!(
+            fs::read_to_string(folder.path().join("a.yaml")).expect("a folder of the test's own"),
+            "image: other:1\n"
+        );
     }
 }
