@@ -31,6 +31,7 @@
 //! | [`observe`] | what must be known, and asking for it | `api`, `model`, `ports` |
 //! | [`executor`] | carry a plan out | `api`, `model`, `ports` |
 //! | [`reconcile`] | one pass | `definitions`, `executor`, `model`, `observe`, `planner`, `ports`, `rules`, `text` |
+//! | [`daemon`] | when to run a pass | `model`, `ports`, `reconcile`, `text` |
 //! | [`adapters`] | Git, registries, clusters, the store | `api`, `model`, `ports`, `rules`, `text` |
 //! | [`cli`] | who asked, how to show it | all |
 //!
@@ -45,7 +46,7 @@
 //! 4. A plan leaves no choice to its execution. It is never edited, only made again.
 //! 5. One step is one request to one system.
 //! 6. Reading and writing are two traits: what plans cannot write.
-//! 7. `plan`, `apply` and the tests run the same pass.
+//! 7. `plan`, `apply`, `run` and the tests run the same pass.
 //! 8. No process is started and no work tree is checked out to read definitions.
 //! 9. The same input gives the same bytes.
 
@@ -53,6 +54,7 @@ pub mod adapters;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod definitions;
 pub mod executor;
 pub mod model;

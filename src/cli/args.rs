@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::config::{Interval, TargetConfig};
 
 /// Keeps OpenShift image streams what Git says they are.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "streamkeeper", version, max_term_width = 100, arg_required_else_help = true)]
 pub struct Args {
     /// What to do.
@@ -115,7 +115,7 @@ impl From<TargetConfig> for Target {
 }
 
 /// The commands.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Check definitions: syntax, fields, rules, references. Needs no network.
     Validate(Validate),
@@ -123,6 +123,8 @@ pub enum Command {
     Plan(Plan),
     /// Change what differs: carry out a saved plan, or plan, ask and carry out.
     Apply(Apply),
+    /// Keep at it: follow the source, the target and the registries until told to stop.
+    Run(Run),
     /// List streams or tags.
     Get(Get),
     /// Show a stream, or the image of a tag, in full.
@@ -142,7 +144,7 @@ pub enum Command {
 }
 
 /// `validate`
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub struct Validate {
     /// Files and folders; by default the source.
     pub paths: Vec<PathBuf>,
@@ -166,7 +168,7 @@ pub enum FindingsFormat {
 }
 
 /// What planning takes, for `plan` and `apply`.
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub struct Planning {
     /// Import these again although they are not due: `STREAM` or `STREAM:TAG`; without a name, everything.
     #[arg(long, value_name = "STREAM[:TAG]", num_args = 0..)]
@@ -201,7 +203,7 @@ pub enum Resolve {
 }
 
 /// `plan`
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub struct Plan {
     /// What to look at and how far to go.
     #[command(flatten)]
@@ -232,7 +234,7 @@ pub enum PlanFormat {
 }
 
 /// `apply`
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub struct Apply {
     /// A plan saved by `plan --out`: exactly that is done.
     pub plan: Option<PathBuf>,
@@ -263,8 +265,34 @@ pub enum ReportFormat {
     Json,
 }
 
+/// `run`
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Run {
+    /// How far to go.
+    #[command(flatten)]
+    pub planning: Planning,
+    /// Between two looks at a source behind a URL; 1 minute when it is not given.
+    #[arg(long, value_name = "DURATION")]
+    pub poll: Option<Interval>,
+    /// Where to answer about health, metrics and status, and to take webhooks, such as `127.0.0.1:8080`.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// An object a line.
+    Json,
+}
+
 /// `get`
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub struct Get {
     /// `is` for streams, `istag` for tags, `workloads` for what follows them.
     #[arg(value_enum, default_value_t = Resource::Is)]
@@ -307,7 +335,7 @@ pub enum Output {
 }
 
 /// `describe`
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub struct Describe {
     /// `STREAM`, or `STREAM:TAG` for its image; either with `NAMESPACE/` before it.
     #[arg(required = true)]
@@ -315,7 +343,7 @@ pub struct Describe {
 }
 
 /// `history`
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub struct History {
     /// `STREAM` or `STREAM:TAG`, with or without a namespace.
     pub name: String,
@@ -328,14 +356,14 @@ pub struct History {
 }
 
 /// `explain`
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub struct Explain {
     /// A code such as `SK114`, or a tag such as `shop/ruby:3.3`; without it, all codes.
     pub what: Option<String>,
 }
 
 /// `install`
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub struct Install {
     /// `crd`: the custom resource for image streams.
     #[arg(value_enum)]
@@ -350,7 +378,7 @@ pub enum Installed {
 }
 
 /// `schema`
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub struct Schema {
     /// Which format.
     #[arg(value_enum)]
@@ -375,7 +403,7 @@ pub enum SchemaName {
 }
 
 /// `completion`
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub struct Completion {
     /// Which shell.
     #[arg(value_enum)]
@@ -383,7 +411,7 @@ pub struct Completion {
 }
 
 /// `man`
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub struct Man {
     /// Write the page of every command into this folder.
     #[arg(long, value_name = "DIR")]

@@ -24,6 +24,7 @@ use super::registries;
 use super::target::Live;
 
 /// Config and flags, brought together.
+#[derive(Clone)]
 pub(super) struct Context {
     pub(super) config: Config,
     /// The config file as it is shown in findings.
@@ -69,8 +70,12 @@ impl Context {
 
     /// Opens the source, and takes the config from the revision where it is read from Git objects.
     pub(super) fn open(args: &Args) -> Result<(Self, Box<dyn Source>), Failure> {
-        let cache = cache_folder();
-        let location = Location { given: args.source.clone(), revision: args.revision.clone(), cache };
+        Self::open_at(args, None)
+    }
+
+    /// Likewise, with a commit that the revision is known to be.
+    pub(super) fn open_at(args: &Args, commit: Option<String>) -> Result<(Self, Box<dyn Source>), Failure> {
+        let location = Location { commit, ..location(args) };
         let source = git::open(&location)?;
         let from_objects = args.config.is_none() && (args.revision.is_some() || local_folder(&args.source).is_none());
         if !from_objects {
@@ -244,6 +249,12 @@ impl Context {
     pub(super) fn reader(&self) -> Result<Reader, Failure> {
         Ok(Reader::open(&self.store)?)
     }
+}
+
+/// Where the source of these flags is.
+pub(super) fn location(args: &Args) -> Location {
+    let (given, revision) = (args.source.clone(), args.revision.clone());
+    Location { given, revision, cache: cache_folder(), commit: None }
 }
 
 /// The folder of a source that is a path to a folder and no bare repository.

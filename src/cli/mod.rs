@@ -8,6 +8,7 @@ mod commands;
 mod console;
 mod context;
 mod failure;
+mod lane;
 mod lines;
 mod registries;
 mod target;
@@ -36,6 +37,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         Command::Validate(ref command) => commands::validate::run(&args, command, &console),
         Command::Plan(ref command) => commands::plan::run(&args, command, &console),
         Command::Apply(ref command) => commands::apply::run(&args, command, &console),
+        Command::Run(ref command) => commands::run::run(&args, command, &console),
         Command::Get(ref command) => commands::get::run(&args, command, &console),
         Command::Describe(ref command) => commands::describe::run(&args, command, &console),
         Command::History(ref command) => commands::history::run(&args, command, &console),

@@ -27,6 +27,19 @@ impl Live {
         Self::open_as(context, args, force, context.config.field_manager.as_deref()).await
     }
 
+    /// What flags and config name.
+    fn named(context: &Context, args: &Args) -> Target {
+        // Whoever names a cluster means one, though the config names the store.
+        let named = args.context.is_some() || args.kubeconfig.is_some() || args.impersonate.is_some();
+        let configured = context.config.target.map(Target::from).filter(|target| !named || *target != Target::Store);
+        args.target.or(configured).or(named.then_some(Target::Auto)).unwrap_or(Target::Store)
+    }
+
+    /// Whether it is the store that they name.
+    pub(super) fn is_store(context: &Context, args: &Args) -> bool {
+        Self::named(context, args) == Target::Store
+    }
+
     /// Likewise, written as that field manager.
     pub(super) async fn open_as(
         context: &Context,
@@ -34,10 +47,7 @@ impl Live {
         force: bool,
         manager: Option<&str>,
     ) -> Result<Self, Failure> {
-        // Whoever names a cluster means one, though the config names the store.
-        let named = args.context.is_some() || args.kubeconfig.is_some() || args.impersonate.is_some();
-        let configured = context.config.target.map(Target::from).filter(|target| !named || *target != Target::Store);
-        let target = args.target.or(configured).or(named.then_some(Target::Auto)).unwrap_or(Target::Store);
+        let target = Self::named(context, args);
         if target == Target::Store {
             return Ok(Self::Store(context.reader()?));
         }

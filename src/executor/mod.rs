@@ -77,8 +77,8 @@ pub async fn execute(
     let behind = |update: &Update| {
         update.after.iter().find(|step| !outcomes.get(step).is_some_and(Outcome::is_success)).copied()
     };
-    let updates: Vec<(&Update, Option<StepId>)> = plan.updates.iter().map(|update| (update, behind(update))).collect();
-    let results: Vec<(StepId, Outcome)> = futures::stream::iter(updates)
+    let updates = plan.updates.iter().map(|update| (update, behind(update)));
+    let tries: Vec<_> = updates
         .map(|(update, behind)| async move {
             let outcome = match behind {
                 Some(behind) => Outcome::Skipped { behind: Some(behind) },
@@ -88,9 +88,9 @@ pub async fn execute(
             progress.advance(1);
             (update.id, outcome)
         })
-        .buffer_unordered(updates_at_once.max(1))
-        .collect()
-        .await;
+        .collect();
+    let results: Vec<(StepId, Outcome)> =
+        futures::stream::iter(tries).buffer_unordered(updates_at_once.max(1)).collect().await;
     outcomes.extend(results);
     progress.end();
     let report = Report {

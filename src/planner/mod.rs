@@ -16,7 +16,7 @@ mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::IMAGE_STREAM_IMAGE;
 use crate::model::{Desired, DesiredStream, DesiredTag, Live, Plan, Policy, StreamId};
@@ -65,6 +65,22 @@ pub fn due(stream: &DesiredStream, live: &Live, policy: &Policy) -> Option<Times
         checked.checked_add(policy.interval(&tag.reference)).ok()
     });
     moments.min()
+}
+
+/// When failed imports are to be tried again: the longer one has failed, the later, and later still where nothing but a
+/// person helps. (OpenShift tries none again that is not scheduled.)
+pub fn retry(desired: &Desired, live: &Live, now: Timestamp) -> Option<Timestamp> {
+    let lists = live.streams.iter().filter(|(id, _)| desired.streams.contains_key(id));
+    let conditions = lists.flat_map(|(_, live)| &live.stream.status.tags).flat_map(|list| &list.conditions);
+    let next = |condition: &crate::api::TagEventCondition| {
+        let failed = condition.last_transition_time.map_or(SignedDuration::ZERO, |since| now.duration_since(since));
+        let most = match condition.reason.as_str() {
+            "Unauthorized" | "Forbidden" | "Invalid" => SignedDuration::from_hours(6),
+            _ => SignedDuration::from_hours(1),
+        };
+        now.checked_add(failed.clamp(SignedDuration::from_mins(1), most)).ok()
+    };
+    conditions.filter_map(next).min()
 }
 
 /// The streams that each stream's tags copy from: what moves there concerns them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::Revision;
 
 /// A state of the definitions that can be read. Listing and reading are bound to one revision.
-pub trait Source: Sync {
+pub trait Source: Send + Sync {
     /// The files whose paths are `wanted`, sorted by path, at most `limit` of them, and what was refused on the way.
     ///
     /// # Errors

@@ -84,16 +84,16 @@ pub fn remember(memory: &impl Memory, key: [u8; 32], read: &ReadSource, planned:
 }
 
 /// The plan that was remembered, with the time of now.
-pub fn recall(memory: &impl Memory, key: [u8; 32], listing: &Listing, now: Timestamp) -> Option<crate::model::Plan> {
+pub fn recall(memory: &impl Memory, key: [u8; 32], listing: &Listing, now: Timestamp) -> Option<Quiet> {
     let bytes = memory.definitions(&[key]).remove(&key)?;
     let quiet: Quiet = serde_json::from_slice(&bytes).ok()?;
     if quiet.until.is_some_and(|until| now >= until) {
         return None;
     }
-    let mut plan = quiet.plan;
+    let Quiet { until, mut plan } = quiet;
     plan.observed_at = now;
     // The same files can be those of another commit.
     plan.revision.commit.clone_from(&listing.revision.commit);
     plan.revision.source.clone_from(&listing.revision.source);
-    Some(plan)
+    Some(Quiet { until, plan })
 }

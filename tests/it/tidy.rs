@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("observe", &["api", "model", "ports"]),
     ("executor", &["api", "model", "ports"]),
     ("reconcile", &["definitions", "executor", "model", "observe", "planner", "ports", "rules", "text"]),
+    ("daemon", &["model", "ports", "reconcile", "text"]),
     ("adapters", &["api", "model", "ports", "rules", "text"]),
     (
         "cli",
@@ -29,6 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "adapters",
             "api",
             "config",
+            "daemon",
             "definitions",
             "executor",
             "model",

@@ -30,8 +30,47 @@ pub fn without_credentials(url: &str) -> String {
     inert(&shown, 200)
 }
 
-/// Fetches what the URL has now and opens the revision; the remote's `HEAD` by default.
-pub(super) fn open(url: &str, revision: Option<&str>, cache: &Path) -> Result<Objects, SourceError> {
+/// Fetches what the URL has now and opens the revision; the remote's `HEAD` by default. A commit that the mirror has already
+/// is opened without asking.
+pub(super) fn open(
+    url: &str,
+    revision: Option<&str>,
+    commit: Option<&str>,
+    cache: &Path,
+) -> Result<Objects, SourceError> {
+    let shown = without_credentials(url);
+    let (mirror, _lock) = mirror(url, cache)?;
+    if let Some(commit) = commit.and_then(|commit| ObjectId::from_hex(commit.as_bytes()).ok()) {
+        let repository = objects::open_repository(&mirror)?;
+        if repository.find_commit(commit).is_ok() {
+            return objects::at_commit(repository, commit, &[], shown);
+        }
+    }
+    let commit = fetch(&mirror, url, revision, true).map_err(|error| explain(error, url, revision))?;
+    // Opened after the fetch: a handle does not see packs that came later.
+    objects::at_commit(objects::open_repository(&mirror)?, commit, &[], shown)
+}
+
+/// What the revision is now: the references are listed, and nothing is fetched. An annotated tag's own id.
+pub(super) fn ask(url: &str, revision: Option<&str>, cache: &Path) -> Result<String, SourceError> {
+    let (mirror, _lock) = mirror(url, cache)?;
+    let id = fetch(&mirror, url, revision, false).map_err(|error| explain(error, url, revision))?;
+    Ok(id.to_string())
+}
+
+fn explain(error: Fetch, url: &str, revision: Option<&str>) -> SourceError {
+    let shown = without_credentials(url);
+    match error {
+        Fetch::NoRevision(source) => {
+            let revision = inert(revision.unwrap_or("HEAD"), 120);
+            SourceError::NoRevision { repository: shown, revision, source }
+        }
+        Fetch::Failed(error) => SourceError::failed(format!("fetch `{shown}`"), redact(url, &shown, error)),
+    }
+}
+
+/// The mirror of a URL, made where there is none, and the lock on it.
+fn mirror(url: &str, cache: &Path) -> Result<(PathBuf, File), SourceError> {
     let shown = without_credentials(url);
     let failed = |action: &str, error: BoxError| SourceError::failed(format!("{action} `{shown}`"), error);
     let digest = ring::digest::digest(&ring::digest::SHA256, shown.as_bytes());
@@ -50,16 +89,7 @@ pub(super) fn open(url: &str, revision: Option<&str>, cache: &Path) -> Result<Ob
     if !mirror.exists() {
         gix::init_bare(&mirror).map_err(|error| failed("make the mirror of", error.into()))?;
     }
-    let commit = fetch(&mirror, url, revision).map_err(|error| match error {
-        Fetch::NoRevision(source) => SourceError::NoRevision {
-            repository: shown.clone(),
-            revision: inert(revision.unwrap_or("HEAD"), 120),
-            source,
-        },
-        Fetch::Failed(error) => failed("fetch", redact(url, &shown, error)),
-    })?;
-    // Opened after the fetch: a handle does not see packs that came later.
-    objects::at_commit(objects::open_repository(&mirror)?, commit, &[], shown.clone())
+    Ok((mirror, lock))
 }
 
 /// Errors of the transport may repeat the URL as it was given.
@@ -86,7 +116,9 @@ impl<E: Into<BoxError>> From<E> for Fetch {
     }
 }
 
-fn fetch(mirror: &Path, url: &str, revision: Option<&str>) -> Result<ObjectId, Fetch> {
+/// What the revision is at the remote: with `receive` its commit, which is fetched if it is not there; otherwise whatever the
+/// reference names.
+fn fetch(mirror: &Path, url: &str, revision: Option<&str>, receive: bool) -> Result<ObjectId, Fetch> {
     crate::adapters::use_ring();
     let repository = gix::open(mirror)?;
     let specs = match revision {
@@ -107,6 +139,9 @@ fn fetch(mirror: &Path, url: &str, revision: Option<&str>) -> Result<ObjectId, F
     // What the remote says now, not what the mirror kept: a ref that is gone upstream stays in a mirror.
     let target = prepared.ref_map().mappings.first().and_then(|mapping| mapping.remote.as_id().map(ToOwned::to_owned));
     let target = target.ok_or_else(|| Fetch::NoRevision("the remote has no such branch, tag or commit".into()))?;
+    if !receive {
+        return Ok(target);
+    }
     if repository.find_header(target).is_err() {
         let depth = std::num::NonZeroU32::MIN;
         prepared.with_shallow(fetch::Shallow::DepthAtRemote(depth)).receive(gix::progress::Discard, &interrupt)?;

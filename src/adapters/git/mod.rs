@@ -27,6 +27,36 @@ pub struct Location {
     pub revision: Option<String>,
     /// Where mirrors of URLs are kept.
     pub cache: PathBuf,
+    /// A commit that a URL's revision is known to be: if the mirror has it, nobody is asked.
+    pub commit: Option<String>,
+}
+
+/// What a URL's revision is now: references are listed, and nothing is fetched. None for a source that is no URL.
+///
+/// # Errors
+///
+/// When it cannot be reached, or has no such revision.
+pub fn ask(location: &Location) -> Result<Option<String>, SourceError> {
+    let Location { given, revision, cache, commit: _ } = location;
+    match given.split_once("://") {
+        Some(("https" | "ssh", _)) => mirror::ask(given, revision.as_deref(), cache).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The folders whose changes are changes of a source; none for a URL.
+pub fn watched(location: &Location) -> Vec<PathBuf> {
+    let path = match location.given.split_once("://") {
+        Some(("file", path)) => path,
+        Some(_) => return Vec::new(),
+        None => &location.given,
+    };
+    let path = Path::new(path);
+    if location.revision.is_none() && !objects::is_bare(path) && !location.given.contains("://") {
+        return vec![path.to_owned()];
+    }
+    let git = objects::discover(path).map(|repository| repository.common_dir().to_owned());
+    git.or_else(|| objects::is_bare(path).then(|| path.to_owned())).into_iter().collect()
 }
 
 /// Opens a source. A URL is fetched here.
@@ -35,14 +65,14 @@ pub struct Location {
 ///
 /// When there is no such source, or it cannot be reached or read.
 pub fn open(location: &Location) -> Result<Box<dyn Source>, SourceError> {
-    let Location { given, revision, cache } = location;
+    let Location { given, revision, cache, commit } = location;
     if given.starts_with('-') || given.contains(['\n', '\r', '\0']) {
         let why = "it begins with `-` or has a line break in it".to_owned();
         return Err(SourceError::NotUnderstood { given: without_credentials(given.trim()), why });
     }
     match given.split_once("://") {
         Some(("file", path)) => Ok(Box::new(objects::open(Path::new(path), revision.as_deref())?)),
-        Some(("https" | "ssh", _)) => Ok(Box::new(mirror::open(given, revision.as_deref(), cache)?)),
+        Some(("https" | "ssh", _)) => Ok(Box::new(mirror::open(given, revision.as_deref(), commit.as_deref(), cache)?)),
         Some((scheme, _)) => {
             let why = format!("a source is a path, or a URL with `https`, `ssh` or `file`, not `{scheme}`");
             Err(SourceError::NotUnderstood { given: without_credentials(given), why })

@@ -8,6 +8,7 @@ pub(super) mod get;
 pub(super) mod history;
 pub(super) mod install;
 pub(super) mod plan;
+pub(super) mod run;
 pub(super) mod schema;
 pub(super) mod validate;
 mod workloads;

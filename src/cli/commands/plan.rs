@@ -37,7 +37,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
     let key = inputs.key(&live);
     let quiet = key.filter(|_| !command.why).and_then(|key| reconcile::recall(&*cache, key, &list.listing, now()));
     let (plan, stopped, why) = match quiet {
-        Some(plan) => (plan, false, None),
+        Some(quiet) => (quiet.plan, false, None),
         None => {
             let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
             let planned =
@@ -139,6 +139,31 @@ pub(super) fn read(
     Ok(read)
 }
 
+/// Whoever is asked what upstream tags are.
+pub(in crate::cli) async fn upstreams<'a>(
+    context: &Context,
+    resolve: Resolve,
+    live: &'a Live,
+    cache: &Arc<Cache>,
+    desired: &model::Desired,
+    console: &Console,
+) -> Result<Upstreams<'a>, Failure> {
+    Ok(match (resolve, live) {
+        (Resolve::Registries, _) => {
+            let more = match live {
+                Live::Cluster(cluster) if context.config.pull_secrets => pull_secrets(cluster, desired, console).await,
+                Live::Cluster(_) | Live::Store(_) => Credentials::default(),
+            };
+            Upstreams::Registries(Box::new(context.registries(Arc::clone(cache), console.can_ask(), more)?))
+        }
+        (Resolve::Cluster, Live::Cluster(cluster)) => Upstreams::Cluster(cluster.resolver(wanted_by(desired))),
+        (Resolve::Cluster, Live::Store(_)) => {
+            return Err(Failure::usage("`--resolve cluster` without a cluster")
+                .hint("name one with `--target openshift` or `--context`"));
+        }
+    })
+}
+
 /// Observes and plans.
 pub(super) async fn make(
     context: &Context,
@@ -149,24 +174,8 @@ pub(super) async fn make(
     read: &ReadSource,
     console: &Console,
 ) -> Result<Planned, Failure> {
-    let registries = match (planning.resolve, live) {
-        (Resolve::Registries, _) => {
-            let more = match live {
-                Live::Cluster(cluster) if context.config.pull_secrets => {
-                    pull_secrets(cluster, &read.assembled.desired, console).await
-                }
-                Live::Cluster(_) | Live::Store(_) => Credentials::default(),
-            };
-            Upstreams::Registries(Box::new(context.registries(Arc::clone(cache), console.can_ask(), more)?))
-        }
-        (Resolve::Cluster, Live::Cluster(cluster)) => {
-            Upstreams::Cluster(cluster.resolver(wanted_by(&read.assembled.desired)))
-        }
-        (Resolve::Cluster, Live::Store(_)) => {
-            return Err(Failure::usage("`--resolve cluster` without a cluster")
-                .hint("name one with `--target openshift` or `--context`"));
-        }
-    };
+    let desired = &read.assembled.desired;
+    let registries = upstreams(context, planning.resolve, live, cache, desired, console).await?;
     let policy = context.policy(planning, live)?;
     let streams = &read.assembled.desired.streams;
     if let Refresh::Some(names) = &policy.refresh {

@@ -1,0 +1,330 @@
+//! What a lane of `run` does: the pass that `plan` and `apply` make, again and again, with what can be kept between them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{Mutex, watch};
+use tokio::task::block_in_place;
+
+use crate::adapters::git;
+use crate::adapters::store::{Cache, Writer};
+use crate::config::ConfigError;
+use crate::daemon::{Board, Ended, LINES, Look, Pass as Asked, PassStatus, Work};
+use crate::executor::{self, Patience};
+use crate::model::{Desired, Outcome, Plan, Report, Wait};
+use crate::planner;
+use crate::ports::{NoProgress, PortError};
+use crate::reconcile::{self, Inputs, Pass, Planned};
+use crate::render;
+use crate::text::{Severity, chain, inert};
+
+use super::args::{Args, Planning, Resolve};
+use super::commands::plan::upstreams;
+use super::console::Console;
+use super::context::{Context, Parts, TOOL, location, now};
+use super::failure::Failure;
+use super::registries::Upstreams;
+use super::target::Live;
+
+/// How long is looked whether workloads follow, before the next pass may begin.
+const FOLLOW: Duration = Duration::from_secs(3);
+
+/// One source and one target.
+pub(super) struct Lane {
+    name: String,
+    args: Args,
+    planning: Planning,
+    console: Console,
+    board: Arc<Board>,
+    kept: Mutex<Kept>,
+    /// Commit that the source's URL was last seen at.
+    seen: std::sync::Mutex<Option<String>>,
+    /// The store, once it is ours to write.
+    writer: Arc<Mutex<Option<Writer>>>,
+}
+
+/// What is kept between passes. All of it may vanish.
+#[derive(Default)]
+struct Kept {
+    context: Option<Context>,
+    cache: Option<Arc<Cache>>,
+    cluster: Option<(String, Live)>,
+    registries: Option<(String, Upstreams<'static>)>,
+}
+
+/// What a pass has found and done.
+struct Done {
+    desired: Desired,
+    plan: Plan,
+    report: Option<Report>,
+    errors: usize,
+    due: Option<Timestamp>,
+}
+
+impl Lane {
+    pub(super) fn new(name: &str, args: Args, planning: Planning, console: Console, board: Arc<Board>) -> Self {
+        board.lane(name, |lane| lane.source = git::without_credentials(&args.source));
+        Self {
+            name: name.to_owned(),
+            args,
+            planning,
+            console,
+            board,
+            kept: Mutex::default(),
+            seen: std::sync::Mutex::default(),
+            writer: Arc::default(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The folders whose changes are changes of the source; none if it has to be asked.
+    pub(super) fn watched(&self) -> Vec<PathBuf> {
+        git::watched(&location(&self.args))
+    }
+
+    /// Becomes the one that writes: the store's lock is taken and held, when whoever has it lets go. A cluster is written by
+    /// whoever is asked to.
+    pub(super) async fn lead(&self, leads: watch::Sender<bool>, patience: Duration) {
+        let store = Context::load(&self.args).ok().filter(|context| self.writes_store(context)).map(|it| it.store);
+        let Some(store) = store else {
+            let _ = leads.send(true);
+            return leads.closed().await;
+        };
+        let mut told = false;
+        loop {
+            match block_in_place(|| Writer::open(&store)) {
+                Ok(writer) => {
+                    *self.writer.lock().await = Some(writer);
+                    self.board.lane(&self.name, |lane| lane.leads = true);
+                    let _ = leads.send(true);
+                    return leads.closed().await;
+                }
+                Err(error) if !told => {
+                    told = true;
+                    tracing::info!(lane = self.name, error = error.chain(), "stands by");
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(patience).await;
+        }
+    }
+
+    fn writes_store(&self, context: &Context) -> bool {
+        Live::is_store(context, &self.args)
+    }
+
+    async fn try_pass(&self, asked: Asked, stop: &AtomicBool) -> Result<Done, Failure> {
+        let mut kept = self.kept.lock().await;
+        let Kept { context: last, cache, cluster, registries } = &mut *kept;
+        let commit = self.seen.lock().ok().and_then(|seen| seen.clone());
+        let (context, source) = match block_in_place(|| Context::open_at(&self.args, commit)) {
+            Ok(opened) => opened,
+            Err(failure) if failure.error.is::<ConfigError>() => {
+                let Some(context) = last.clone() else { return Err(failure) };
+                tracing::error!(lane = self.name, error = %failure.error, "the config is broken; the last one counts");
+                (context, block_in_place(|| git::open(&location(&self.args)))?)
+            }
+            Err(failure) => return Err(failure),
+        };
+        // Whatever was opened by another config is opened anew; so is everything once in a while.
+        let config = format!("{:?}", context.config);
+        if asked.full || registries.as_ref().is_some_and(|(by, _)| *by != config) {
+            *registries = None;
+        }
+        if cluster.as_ref().is_some_and(|(by, _)| *by != config) {
+            *cluster = None;
+        }
+        *last = Some(context.clone());
+        let opened;
+        let live = if self.writes_store(&context) {
+            opened = Live::Store(context.reader()?);
+            &opened
+        } else {
+            if cluster.is_none() {
+                *cluster =
+                    Some((config.clone(), Live::open(&context, &self.args, self.planning.force_conflicts).await?));
+            }
+            let Some((_, live)) = cluster.as_ref() else { return Err(Failure::usage("no target")) };
+            live
+        };
+        let cache = cache.get_or_insert_with(|| Arc::new(Cache::new(&live.memory(&context.store))));
+        let parts = context.reading(std::collections::BTreeSet::new())?;
+        let list = block_in_place(|| reconcile::list(&*source, &parts.selection, context.limits()))?;
+        let (policy, server) = (context.policy(&self.planning, live)?, context.server(live));
+        let Parts { selection, options, ruling } = &parts;
+        let inputs =
+            Inputs { listing: &list.listing, selection, options, ruling, policy: &policy, server: &server, tool: TOOL };
+        let key = inputs.key(live).filter(|_| !asked.full);
+        if let Some(quiet) = key.and_then(|key| reconcile::recall(&**cache, key, &list.listing, now())) {
+            let desired = Desired { revision: quiet.plan.revision.clone(), ..Desired::default() };
+            return Ok(Done { desired, plan: quiet.plan, report: None, errors: 0, due: quiet.until });
+        }
+        let read = block_in_place(|| context.read(&*source, &parts, list, cache, &self.console))?;
+        let desired = &read.assembled.desired;
+        let with_secrets = context.config.pull_secrets || self.planning.resolve == Resolve::Cluster;
+        let fresh;
+        let upstream = if with_secrets {
+            // Logins of the cluster are as old as this pass.
+            fresh = upstreams(&context, self.planning.resolve, live, cache, desired, &self.console).await?;
+            &fresh
+        } else {
+            if registries.is_none() {
+                let opened = context.registries(Arc::clone(cache), false, Default::default())?;
+                *registries = Some((config, Upstreams::Registries(Box::new(opened))));
+            }
+            let Some((_, upstream)) = registries.as_ref() else { return Err(Failure::usage("no registries")) };
+            upstream
+        };
+        let pass = Pass {
+            live,
+            registry: upstream,
+            memory: &**cache,
+            progress: &NoProgress,
+            policy: &policy,
+            server: &server,
+            tool: TOOL,
+            look_at_all: asked.full,
+        };
+        let planned = pass.plan(desired, now()).await?;
+        if let Some(key) = key {
+            reconcile::remember(&**cache, key, &read, &planned);
+        }
+        let Planned { plan, live: known, due } = planned;
+        let due = [due, planner::retry(desired, &known, now())].into_iter().flatten().min();
+        let report = if plan.is_empty() || stop.load(Ordering::Relaxed) {
+            None
+        } else {
+            Some(self.carry_out(&plan, live, &context, stop).await?)
+        };
+        let errors = read.assembled.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+        Ok(Done { desired: read.assembled.desired, plan, report, errors, due })
+    }
+
+    async fn carry_out(
+        &self,
+        plan: &Plan,
+        live: &Live,
+        context: &Context,
+        stop: &AtomicBool,
+    ) -> Result<Report, PortError> {
+        let at_once = context.config.policy.workloads.at_once.map_or(executor::UPDATES, std::num::NonZeroUsize::get);
+        let reason = |step: &crate::model::Step| render::reason(&step.reason);
+        let clock = Timestamp::now;
+        let mut report = match live {
+            Live::Cluster(cluster) => {
+                executor::execute(plan, &**cluster, reason, clock, at_once, stop, &NoProgress).await?
+            }
+            Live::Store(_) => {
+                let writer = self.writer.lock().await;
+                let Some(writer) = writer.as_ref() else {
+                    let why = "another process writes to it".to_owned();
+                    return Err(PortError::Unusable { what: "the store".to_owned(), why });
+                };
+                executor::execute(plan, writer, reason, clock, at_once, stop, &NoProgress).await?
+            }
+        };
+        let patience = Patience { limit: FOLLOW, to_the_end: false };
+        report.workloads = executor::follow(plan, &report, live, patience, clock, stop, &NoProgress).await;
+        Ok(report)
+    }
+
+    /// What is said of a pass, and how it goes on.
+    fn settle(&self, began: Timestamp, result: Result<Done, Failure>) -> (PassStatus, Ended) {
+        let mut status = PassStatus { began, ..PassStatus::default() };
+        let done = match result {
+            Ok(done) => done,
+            Err(failure) => {
+                status.error = Some(inert(&chain(&*failure.error), 600));
+                return (status, Ended { again: true, due: None });
+            }
+        };
+        let Done { desired, plan, report, errors, due } = done;
+        (status.deferred, status.errors) = (plan.deferred.iter().filter(|it| !it.wait.is_note()).count(), errors);
+        let waits = plan.deferred.iter().filter(|deferred| !deferred.wait.is_note()).take(LINES);
+        status.waits =
+            waits.map(|it| format!("{}: {}", inert(&it.stream.to_string(), 300), render::wait(&it.wait))).collect();
+        let unknown = plan.deferred.iter().any(|deferred| matches!(deferred.wait, Wait::Unknown(_)));
+        let mut again = unknown || !desired.incomplete.is_empty() && errors == 0;
+        let mut due = due;
+        if let Some(report) = &report {
+            for outcome in report.outcomes.values() {
+                *status.steps.entry(word(outcome).to_owned()).or_default() += 1;
+                again |= !outcome.is_success() && !matches!(outcome, Outcome::Failed { again: false, .. });
+            }
+            // Whether it is as it should be now, the next pass says.
+            due = Some(now());
+        }
+        self.board.lane(&self.name, |lane| {
+            lane.revision.clone_from(&plan.revision.commit);
+            lane.streams = plan.streams;
+            lane.target.clone_from(&plan.target);
+        });
+        (status, Ended { again, due })
+    }
+}
+
+/// What became of a step, in a word.
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Applied => "applied",
+        Outcome::AlreadySo => "alreadySo",
+        Outcome::Diverged { .. } => "diverged",
+        Outcome::Stale { .. } => "stale",
+        Outcome::Failed { .. } => "failed",
+        Outcome::Skipped { .. } => "skipped",
+    }
+}
+
+impl Work for Lane {
+    async fn look(&self) -> Look {
+        let asked = block_in_place(|| git::ask(&location(&self.args)));
+        let Ok(mut seen) = self.seen.lock() else { return Look::Failed };
+        match asked {
+            Ok(commit) => {
+                self.board.lane(&self.name, |lane| lane.source_error = None);
+                let look = if *seen == commit { Look::Same } else { Look::Moved };
+                *seen = commit;
+                look
+            }
+            Err(error) => {
+                let error = inert(&chain(&error), 600);
+                tracing::warn!(lane = self.name, error, "the source cannot be asked");
+                self.board.lane(&self.name, |lane| lane.source_error = Some(error));
+                Look::Failed
+            }
+        }
+    }
+
+    async fn pass(&self, asked: Asked, stop: &AtomicBool) -> Ended {
+        let (began, clock) = (now(), Instant::now());
+        self.board.lane(&self.name, |lane| lane.busy = true);
+        let (status, ended) = self.settle(began, self.try_pass(asked, stop).await);
+        let steps: BTreeMap<String, usize> = status.steps.clone();
+        let took = clock.elapsed();
+        self.board.ended(&self.name, asked, took, status.clone());
+        let milliseconds = took.as_millis();
+        let steps: Vec<String> = steps.iter().map(|(word, count)| format!("{count} {word}")).collect();
+        let (lane, cause) = (&self.name, asked.cause.to_string());
+        let status = &status;
+        match &status.error {
+            Some(error) => tracing::error!(lane, cause, milliseconds, error, "pass failed"),
+            None => {
+                let revision = self.board.status().lanes.get(lane).and_then(|lane| lane.revision.clone());
+                let (steps, deferred, errors) = (steps.join(", "), status.deferred, status.errors);
+                tracing::info!(lane, cause, revision, steps, deferred, errors, milliseconds, "pass");
+            }
+        }
+        ended
+    }
+
+    fn waits(&self, until: Option<Timestamp>) {
+        self.board.lane(&self.name, |lane| lane.next = until);
+    }
+}

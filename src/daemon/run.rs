@@ -1,0 +1,115 @@
+//! The one loop: waits for whatever comes first, asks the machine, does what it says.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use futures::future::{Fuse, FutureExt};
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+
+use super::machine::{Command, Ended, Event, Look, Machine, Pass, Poke};
+
+/// The longest sleep: a clock that was set is noticed after it.
+const NAP: Duration = Duration::from_secs(30);
+
+/// What a lane does when it is told to. Neither may panic or fail: what goes wrong is in what they give back.
+pub trait Work: Send + Sync {
+    /// Asks the source whether it is as the last pass found it.
+    fn look(&self) -> impl Future<Output = Look> + Send;
+
+    /// Runs a pass. When `stop` is set, steps under way end and no other begins.
+    fn pass(&self, pass: Pass, stop: &AtomicBool) -> impl Future<Output = Ended> + Send;
+
+    /// Told after every event: when something will happen next although nothing else does.
+    fn waits(&self, until: Option<Timestamp>);
+}
+
+/// Lets others tell a lane that there is something to look at. A thousand pokes are one.
+#[derive(Debug, Default)]
+pub struct Bell {
+    pokes: AtomicU8,
+    stop: AtomicBool,
+    rung: Notify,
+}
+
+const POKES: [Poke; 5] = [Poke::Source, Poke::Registry, Poke::Target, Poke::Asked, Poke::Config];
+
+impl Bell {
+    /// Tells the lane that there may be something.
+    pub fn poke(&self, poke: Poke) {
+        let bit = POKES.iter().position(|other| *other == poke).map_or(0, |at| 1_u8 << at);
+        self.pokes.fetch_or(bit, Ordering::AcqRel);
+        self.rung.notify_one();
+    }
+
+    /// Tells the lane to stop: steps under way end, no others begin.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.rung.notify_one();
+    }
+
+    fn take(&self) -> Vec<Event> {
+        let pokes = self.pokes.swap(0, Ordering::AcqRel);
+        let rung = POKES.iter().enumerate().filter(|(at, _)| pokes & (1 << at) != 0);
+        let mut events: Vec<Event> = rung.map(|(_, poke)| Event::Poke(*poke)).collect();
+        if self.stop.load(Ordering::Acquire) {
+            events.push(Event::Stop);
+        }
+        events
+    }
+}
+
+/// Runs a lane until it is told to stop. `leads` says whether this process may write.
+pub async fn run(
+    work: &impl Work,
+    mut machine: Machine,
+    bell: Arc<Bell>,
+    mut leads: watch::Receiver<bool>,
+    clock: impl Fn() -> Timestamp,
+) {
+    let halt = AtomicBool::new(false);
+    let mut pass = std::pin::pin!(Fuse::terminated());
+    let mut look = std::pin::pin!(Fuse::terminated());
+    let mut gone = false;
+    let mut events = vec![standing(*leads.borrow_and_update())];
+    loop {
+        let now = clock();
+        for event in events.drain(..) {
+            if matches!(event, Event::Stop | Event::Follows) {
+                halt.store(true, Ordering::Relaxed);
+            }
+            for command in machine.step(now, event) {
+                match command {
+                    Command::Look => look.set(work.look().fuse()),
+                    Command::Pass(wanted) => {
+                        halt.store(false, Ordering::Relaxed);
+                        pass.set(work.pass(wanted, &halt).fuse());
+                    }
+                    Command::Leave => return,
+                }
+            }
+        }
+        let wake = machine.wake_at();
+        work.waits(wake);
+        let nap = wake.map_or(NAP, |wake| {
+            let wait = wake.duration_since(clock());
+            if wait.is_negative() { Duration::ZERO } else { wait.unsigned_abs().min(NAP) }
+        });
+        tokio::select! {
+            ended = &mut pass => events.push(Event::Ended(ended)),
+            looked = &mut look => events.push(Event::Looked(looked)),
+            () = bell.rung.notified() => events = bell.take(),
+            changed = leads.changed(), if !gone => {
+                // Whoever knew may have gone: then nobody knows.
+                gone = changed.is_err();
+                events.push(standing(!gone && *leads.borrow_and_update()));
+            }
+            () = tokio::time::sleep(nap) => events.push(Event::Woke),
+        }
+    }
+}
+
+fn standing(leads: bool) -> Event {
+    if leads { Event::Leads } else { Event::Follows }
+}
