@@ -58,16 +58,22 @@ fn their_files_get_the_images_and_nothing_else_changes() {
     // Before there is any stream, nothing is to be had.
     let (code, out, err) = sk(folder, &["get", "workloads"]);
     assert!(code == 0 && out.contains("`default/app:1` has no image"), "{out}{err}");
+    let (code, out, err) = sk(folder, &["apply", "--yes"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let (code, _, err) = sk(folder, &["apply", "--write-workloads"]);
+    assert!(code == 64 && err.contains("web.yaml: web: web:1 -> sha256:"), "nobody was asked: {code} {err}");
+    assert_eq!(std::fs::read_to_string(file("web.yaml")).unwrap(), WEB);
     let (code, out, err) = sk(folder, &["apply", "--yes", "--write-workloads"]);
     assert!(code == 0 && err.contains("wrote web.yaml: web: web:1 -> sha256:"), "{code} {out}{err}");
     let (code, out, err) = sk(folder, &["get", "workloads", "-o", "json"]);
     assert_eq!(code, 0, "{err}");
     let rows: Vec<Value> = serde_json::from_str(&out).unwrap();
     assert_eq!(rows.len(), 4, "{out}");
-    assert!(rows.iter().all(|row| row["before"] == row["after"]), "{out}");
+    assert!(rows.iter().all(|row| row["image"]["before"] == row["image"]["after"]), "{out}");
     let image = |kind: &str, container: &str| {
-        let row = rows.iter().find(|row| row["workload"]["kind"] == kind && row["container"] == container).unwrap();
-        row["after"].as_str().unwrap().to_owned()
+        let row =
+            rows.iter().find(|row| row["workload"]["kind"] == kind && row["image"]["container"] == container).unwrap();
+        row["image"]["after"].as_str().unwrap().to_owned()
     };
     // The image alone: comments, quotes, layout are as they were.
     let expected = WEB
@@ -116,7 +122,7 @@ fn what_cannot_be_written_is_told_and_left() {
     assert_eq!(code, 5, "{out}{err}");
     for said in [
         "none.yaml: Deployment default/none: `web` has no `image` to write to",
-        "anchor.yaml: not written: `web:1` does not stand there",
+        "anchor.yaml: not written: something else has its value from there",
         "across.yaml: Deployment shop/across: `policy.workloads.shared` in the config does not name `default`",
     ] {
         assert!(err.contains(said), "{said} is not in:\n{err}");

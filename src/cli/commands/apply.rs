@@ -80,11 +80,11 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
         (None, Live::Store(_)) => Exit::Failed,
     };
     live.show_warnings(console);
-    let exit = match command.write_workloads {
-        true if !write_workloads(args, &context, &read.assembled.desired, &live, &runtime, console)? => {
-            if exit == Exit::Done { Exit::Partial } else { exit }
-        }
-        _ => exit,
+    let exit = if command.write_workloads {
+        let written = write_workloads(args, command, &context, &read.assembled.desired, &live, &runtime, console)?;
+        if exit == Exit::Done { written } else { exit }
+    } else {
+        exit
     };
     let held = stops(&read.assembled.findings, false);
     Ok(if exit == Exit::Done && held { Exit::Partial } else { exit })
@@ -98,18 +98,31 @@ fn folder_to_write(args: &Args) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Writes the images that tags have now into the files of workloads. Gives whether all could be written.
+/// Writes the images that tags have now into the files of workloads, if whoever is asked agrees.
 fn write_workloads(
     args: &Args,
+    command: &Apply,
     context: &Context,
     desired: &Desired,
     live: &Live,
     runtime: &tokio::runtime::Runtime,
     console: &Console,
-) -> Result<bool, Failure> {
+) -> Result<Exit, Failure> {
     let folder = folder_to_write(args)?;
     let streams = runtime.block_on(live.streams(&context.namespace))?;
-    Ok(super::workloads::write(&folder, desired, &streams, &context.config.policy.workloads.policy(""), console))
+    let policy = context.config.policy.workloads.policy("");
+    let edits = super::workloads::edits(desired, &streams, &policy, console);
+    if !command.yes && !edits.is_empty() {
+        edits.lines().iter().for_each(|line| console.say(line));
+        if !console.can_ask() {
+            return Err(Failure::usage("there is no terminal to ask on").hint("give `--yes` to write without asking"));
+        }
+        if !console.ask("Write it?") {
+            console.say("No file was changed.");
+            return Ok(Exit::Refused);
+        }
+    }
+    Ok(if edits.write(&folder, console) { Exit::Done } else { Exit::Partial })
 }
 
 /// Carries out what a file says, and nothing else.

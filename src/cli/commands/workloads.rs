@@ -18,6 +18,7 @@ use crate::ports::{LiveState, Which, Workloads};
 use crate::reconcile;
 use crate::render::{self, WorkloadRow};
 use crate::rules::{self, Follows, Streams};
+use crate::text::inert;
 
 use super::{pretty, runtime};
 
@@ -35,7 +36,7 @@ impl Streams for Seen<'_> {
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
     workload: &'a crate::model::WorkloadId,
-    #[serde(flatten)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<&'a RollImage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
@@ -47,7 +48,7 @@ pub(super) fn get(args: &Args, command: &Get, console: &Console) -> Result<Exit,
     let (context, source) = Context::open(args)?;
     let runtime = runtime()?;
     let live = runtime.block_on(Live::open(&context, args, false))?;
-    let streams = runtime.block_on(live.streams(&context.namespace))?;
+    let mut streams = runtime.block_on(live.streams(&context.namespace))?;
     let (mut workloads, manner): (Vec<LiveWorkload>, Manner) = match &live {
         Live::Store(_) => {
             let parts = context.reading(BTreeSet::new())?;
@@ -64,6 +65,16 @@ pub(super) fn get(args: &Args, command: &Get, console: &Console) -> Result<Exit,
             (seen, if live.updates_workloads() { Manner::Ours } else { Manner::OpenShift })
         }
     };
+    // Tags of namespaces that were not listed with it: unknown is not "no image".
+    let mut elsewhere: BTreeSet<String> =
+        workloads.iter().flat_map(LiveWorkload::tags).map(|tag| tag.stream.namespace).collect();
+    elsewhere.retain(|namespace| !streams.keys().any(|id| id.namespace == *namespace));
+    for namespace in elsewhere {
+        match runtime.block_on(live.streams(&namespace)) {
+            Ok(more) => streams.extend(more),
+            Err(failure) => console.say(&format!("not looked at: {}", failure.error)),
+        }
+    }
     workloads.retain(|workload| args.namespace.is_none() || workload.id.namespace == context.namespace);
     let wanted = |workload: &LiveWorkload| {
         let has = |name: &String| {
@@ -73,8 +84,21 @@ pub(super) fn get(args: &Args, command: &Get, console: &Console) -> Result<Exit,
     };
     workloads.retain(wanted);
     workloads.sort_by(|one, other| one.id.cmp(&other.id));
-    let follows: Vec<(&LiveWorkload, Follows)> =
-        workloads.iter().map(|workload| (workload, rules::follows(workload, &Seen(&streams), manner))).collect();
+    let policy = context.config.policy.workloads.policy("");
+    let meant = |workload| {
+        let mut follows = rules::follows(workload, &Seen(&streams), manner);
+        // On OpenShift every namespace's tags are everybody's.
+        if manner == Manner::Ours {
+            let strange = |image: &&RollImage| !policy.allows(&workload.id.namespace, &image.tag.stream.namespace);
+            follows.why = follows.images.iter().find(strange).map(not_shared).or(follows.why);
+            follows.images.retain(|image| !strange(&image));
+        }
+        if follows.images.is_empty() && follows.why.is_none() {
+            follows.why = Some("its triggers are paused".to_owned());
+        }
+        (workload, follows)
+    };
+    let follows: Vec<(&LiveWorkload, Follows)> = workloads.iter().map(meant).collect();
     match command.output {
         Output::Table | Output::Wide => {
             let rows: Vec<WorkloadRow<'_>> = follows
@@ -90,7 +114,8 @@ pub(super) fn get(args: &Args, command: &Get, console: &Console) -> Result<Exit,
             }
         }
         Output::Name => follows.iter().for_each(|(workload, _)| {
-            console.out(&format!("{}/{}\n", workload.id.kind.to_lowercase(), workload.id.name));
+            let name = format!("{}/{}", workload.id.kind.to_lowercase(), workload.id.name);
+            console.out(&(inert(&name, 300) + "\n"));
         }),
         Output::Json | Output::Yaml => {
             let items: Vec<Shown<'_>> =
@@ -115,20 +140,22 @@ fn shown<'a>(workload: &'a LiveWorkload, follows: &'a Follows) -> Vec<Shown<'a>>
     images.chain(follows.why.as_deref().map(|why| row(None, Some(why)))).collect()
 }
 
-/// Writes the images that tags have into the files that define the workloads. Gives whether all could be written.
-pub(super) fn write(
-    folder: &Path,
-    desired: &Desired,
+/// Edits of files, each with a line that says what it does.
+pub(super) struct Edits<'a> {
+    files: BTreeMap<&'a str, Vec<(Edit, String)>>,
+    /// Nothing that should be written was left out.
+    is_whole: bool,
+}
+
+/// What has to be written into the files that define workloads, for them to have the images that tags have. What cannot be is
+/// said.
+pub(super) fn edits<'a>(
+    desired: &'a Desired,
     streams: &BTreeMap<StreamId, LiveStream>,
     policy: &WorkloadPolicy,
     console: &Console,
-) -> bool {
-    let mut files: BTreeMap<&str, Vec<(Edit, String)>> = BTreeMap::new();
-    let mut is_whole = true;
-    let mut tell = |place: &str, why: &str| {
-        console.say(&format!("{}: {}", crate::text::inert(place, 300), crate::text::inert(why, 400)));
-        is_whole = false;
-    };
+) -> Edits<'a> {
+    let mut edits = Edits { files: BTreeMap::new(), is_whole: true };
     for workload in &desired.workloads {
         let Some(DefinedWorkload { workload: defined, places }) = workload.defined.as_deref() else { continue };
         // Its image counts only until OpenShift starts it; a build has none.
@@ -136,40 +163,71 @@ pub(super) fn write(
             continue;
         }
         let path = &*workload.origin.path;
+        let mut tell = |why: String| {
+            console.say(&format!(
+                "{}: {}: {}",
+                inert(path, 300),
+                inert(&workload.id.to_string(), 300),
+                inert(&why, 400)
+            ));
+            edits.is_whole = false;
+        };
         let Follows { images, why, tags: _ } = rules::follows(defined, &Seen(streams), Manner::Ours);
         if let Some(why) = why {
-            tell(path, &format!("{}: {why}", workload.id));
+            tell(why);
         }
         for image in images.iter().filter(|image| image.before.as_ref() != Some(&image.after)) {
             if !policy.allows(&workload.id.namespace, &image.tag.stream.namespace) {
-                let stream = &image.tag.stream.namespace;
-                tell(
-                    path,
-                    &format!("{}: `policy.workloads.shared` in the config does not name `{stream}`", workload.id),
-                );
+                tell(not_shared(image));
                 continue;
             }
-            let at = defined.images.iter().position(|is| is.name == image.container);
-            let Some(place) = at.and_then(|at| places.get(at).copied().flatten()) else {
-                tell(path, &format!("{}: `{}` has no `image` to write to", workload.id, image.container));
+            let of_name = || defined.images.iter().enumerate().filter(|(_, is)| is.name == image.container);
+            if image.container.is_empty() || of_name().count() != 1 {
+                tell(format!("which container is `{}` cannot be said", image.container));
+                continue;
+            }
+            let Some(place) = of_name().find_map(|(at, _)| places.get(at).copied().flatten()) else {
+                tell(format!("`{}` has no `image` to write to", image.container));
                 continue;
             };
-            let edit = Edit {
-                range: place.range(),
-                before: image.before.clone().unwrap_or_default(),
-                after: image.after.clone(),
-            };
-            files.entry(path).or_default().push((edit, render::image_line(image)));
+            let (before, after) = (image.before.clone().unwrap_or_default(), image.after.clone());
+            let edit = Edit { range: place.range(), before, after };
+            edits.files.entry(path).or_default().push((edit, render::image_line(image)));
         }
     }
-    for (path, edits) in files {
-        let changes: Vec<Edit> = edits.iter().map(|(edit, _)| edit.clone()).collect();
-        match edit(folder, path, &changes) {
-            Ok(()) => edits
-                .iter()
-                .for_each(|(_, line)| console.say(&format!("wrote {}: {line}", crate::text::inert(path, 300)))),
-            Err(error) => tell(path, &format!("not written: {error}")),
-        }
+    edits
+}
+
+fn not_shared(image: &RollImage) -> String {
+    format!("`policy.workloads.shared` in the config does not name `{}`", image.tag.stream.namespace)
+}
+
+impl Edits<'_> {
+    /// There is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
     }
-    is_whole
+
+    /// What would be written, a line each.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let lines = self.files.iter().flat_map(|(path, edits)| edits.iter().map(move |(_, line)| (path, line)));
+        lines.map(|(path, line)| format!("{}: {line}", inert(path, 300))).collect()
+    }
+
+    /// Writes. Gives whether all that should be written was.
+    pub(super) fn write(&self, folder: &Path, console: &Console) -> bool {
+        let mut is_whole = self.is_whole;
+        for (path, edits) in &self.files {
+            let changes: Vec<Edit> = edits.iter().map(|(edit, _)| edit.clone()).collect();
+            let shown = inert(path, 300);
+            match edit(folder, path, &changes) {
+                Ok(()) => edits.iter().for_each(|(_, line)| console.say(&format!("wrote {shown}: {line}"))),
+                Err(error) => {
+                    console.say(&format!("{shown}: not written: {error}"));
+                    is_whole = false;
+                }
+            }
+        }
+        is_whole
+    }
 }
