@@ -160,20 +160,23 @@ impl Shown {
             Live::Cluster(cluster) => self.runtime.block_on(cluster.changes(id))?,
         };
         changes.retain(|change| tag.is_none_or(|tag| change.tag == tag));
-        let known: BTreeSet<(String, String, Option<String>)> =
-            changes.iter().map(|change| (change.tag.clone(), change.at.clone(), change.after.clone())).collect();
+        // Each change that was written down accounts for one image, the newest first.
+        let mut known: BTreeMap<(String, Option<String>), usize> = BTreeMap::new();
+        for change in &changes {
+            *known.entry((change.tag.clone(), change.after.clone())).or_default() += 1;
+        }
         let lists = self.streams.get(id).into_iter().flat_map(|live| &live.stream.status.tags);
         for list in lists.filter(|list| tag.is_none_or(|tag| list.tag == tag)) {
             for (at, item) in list.items.iter().enumerate() {
-                let created = item.created.map(|at| at.to_string()).unwrap_or_default();
                 let image = Some(item.docker_image_reference.clone());
-                if known.contains(&(list.tag.clone(), created.clone(), image)) {
+                if let Some(left) = known.get_mut(&(list.tag.clone(), image)).filter(|left| **left > 0) {
+                    *left -= 1;
                     continue;
                 }
                 changes.push(Change {
                     stream: id.to_string(),
                     tag: list.tag.clone(),
-                    at: created,
+                    at: item.created.map(|at| at.to_string()).unwrap_or_default(),
                     run: 0,
                     revision: None,
                     dirty: false,

@@ -8,11 +8,12 @@ use serde::Deserialize;
 
 use crate::model::{Drift, OnFailure, WorkloadPolicy};
 
-/// How workloads follow tags. All but `onFailure` is for clusters that are not OpenShift, where Streamkeeper writes images.
+/// How workloads follow tags. All but `onFailure` is for clusters that are not OpenShift, where Streamkeeper writes images;
+/// `onFailure` is for tags that Streamkeeper imports, on OpenShift with `import: ours`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct WorkloadConfig {
-    /// Kinds that are looked at; Deployment, StatefulSet, DaemonSet and CronJob when it is not given, as OpenShift does.
+    /// Kinds that are looked at, which the account has to be allowed to `get`, `list` and `patch`; Deployment, StatefulSet, DaemonSet and CronJob when it is not given, as OpenShift does.
     pub kinds: Option<BTreeSet<WorkloadKind>>,
     /// How many workloads are given new images at once; 16 when it is not given.
     pub at_once: Option<NonZeroUsize>,
@@ -21,6 +22,7 @@ pub struct WorkloadConfig {
     /// What becomes of an image that somebody else has set; it is put back when it is not given.
     pub drift: Option<DriftConfig>,
     /// What becomes of a tag whose followers do not roll out with the image that it has; it goes on when it is not given.
+    /// Deployments and DeploymentConfigs say that they do not; StatefulSets and DaemonSets never do.
     pub on_failure: Option<OnFailureConfig>,
 }
 

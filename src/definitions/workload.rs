@@ -56,12 +56,12 @@ pub(super) fn read(lowering: &mut Lowering<'_>, kind: &str, node: &Node, context
         template::report_missing(reader, annotation, &context.missing);
         found.extend(triggers::annotation(reader, annotation, &Pods::of(node, pod_path(kind)), &namespace));
     }
-    if found.is_empty() {
+    let id = WorkloadId { kind: kind.to_owned(), namespace, name };
+    let defined = defined(node, &id);
+    if found.is_empty() && !defined.as_ref().is_some_and(|defined| defined.workload.looks_up) {
         lowering.out.counts.passed_over += 1;
         return;
     }
-    let id = WorkloadId { kind: kind.to_owned(), namespace, name };
-    let defined = defined(node, &id);
     lowering.out.workloads.push(Workload { id, triggers: found, origin, defined });
 }
 

@@ -125,6 +125,8 @@ pub struct Live {
     pub scope: Option<String>,
     /// Tags whose image does not run: the workload that has not rolled out with it, and why.
     pub failing: BTreeMap<TagId, (WorkloadId, String)>,
+    /// Workloads that might not run their images, and could not be looked at.
+    pub unseen_followers: Option<Ignorance>,
 }
 
 /// A stream as it is.

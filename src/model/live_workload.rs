@@ -31,8 +31,6 @@ pub struct LiveWorkload {
     pub images: Vec<ContainerImage>,
     /// Its images may name streams of its namespace, where that is ours to look up (semantics 1.11).
     pub looks_up: bool,
-    /// Nobody has changed it since it was made.
-    pub is_new: bool,
     /// How far its last change has come.
     pub rollout: Rollout,
     /// Its identity.
@@ -50,6 +48,8 @@ pub struct ContainerImage {
     pub image: String,
     /// Managers that apply it (server-side apply).
     pub appliers: Vec<String>,
+    /// Managers that have applied it, until somebody else changed it: they still apply the container, by its name alone.
+    pub lost_by: Vec<String>,
 }
 
 /// What a workload follows, in the form of its kind.
@@ -124,7 +124,8 @@ impl LiveWorkload {
             metadata["annotations"][RESOLVE_NAMES_ANNOTATION] == "*"
         };
         let is_marked = || metadata["annotations"][RESOLVE_NAMES_ANNOTATION] == "*" || is_template_marked();
-        let looks_up = manner == Manner::Ours && !is_controlled(metadata) && is_marked();
+        // A Job's image cannot be changed, whatever names it.
+        let looks_up = manner == Manner::Ours && kind != "Job" && !is_controlled(metadata) && is_marked();
         let triggers = match kind {
             "DeploymentConfig" => Triggers::DeploymentConfig(deployment_config(object, &id.namespace)),
             "BuildConfig" => Triggers::BuildConfig(build_config(object, &id.namespace)),
@@ -141,8 +142,7 @@ impl LiveWorkload {
         };
         let uid = text(&metadata["uid"]);
         let images = images(pod, &metadata["managedFields"], kind);
-        let is_new = metadata["generation"] == 1;
-        follows.then(|| Self { triggers, images, looks_up, is_new, rollout: rollout(kind, object), uid, id })
+        follows.then(|| Self { triggers, images, looks_up, rollout: rollout(kind, object), uid, id })
     }
 
     /// The tags that its triggers name.
@@ -158,7 +158,7 @@ impl LiveWorkload {
         }
     }
 
-    /// Whether [`Self::read`] may find something, by metadata alone.
+    /// Whether [`Self::read`] may find something, by metadata alone: a mark on the template of its pods is not seen.
     pub fn may_follow(object: &Value) -> bool {
         let metadata = &object["metadata"];
         let has = |name: &str| metadata["annotations"].get(name).is_some();
@@ -184,21 +184,26 @@ fn is_controlled(metadata: &Value) -> bool {
 }
 
 fn images(pod: &Value, managed: &Value, kind: &str) -> Vec<ContainerImage> {
-    let appliers = |list: &str, name: &str| -> Vec<String> {
+    // Who applies something of a container: with its image, and without.
+    let appliers = |list: &str, name: &str| -> (Vec<String>, Vec<String>) {
         let key = format!("k:{}", serde_json::json!({ "name": name }));
         let entries = managed.as_array().into_iter().flatten().filter(|entry| entry["operation"] == "Apply");
-        let applies = |entry: &&Value| {
+        let container = |entry: &Value| {
             let pod = pod_path(kind).iter().fold(&entry["fieldsV1"], |place, key| &place[format!("f:{key}")]);
-            pod[format!("f:{list}")][&key].get("f:image").is_some()
+            let fields = pod[format!("f:{list}")].get(&key)?;
+            Some((entry["manager"].as_str()?.to_owned(), fields.get("f:image").is_some()))
         };
-        entries.filter(applies).filter_map(|entry| entry["manager"].as_str().map(str::to_owned)).collect()
+        let (with, without): (Vec<_>, Vec<_>) = entries.filter_map(container).partition(|(_, with)| *with);
+        let names = |all: Vec<(String, bool)>| all.into_iter().map(|(name, _)| name).collect();
+        (names(with), names(without))
     };
     let of = |list: &str, init: bool| -> Vec<ContainerImage> {
         let items = pod[list].as_array().into_iter().flatten();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let one = |item: &Value| {
             let name = text(&item["name"]);
-            ContainerImage { init, appliers: appliers(list, &name), image: text(&item["image"]), name }
+            let (appliers, lost_by) = appliers(list, &name);
+            ContainerImage { init, appliers, lost_by, image: text(&item["image"]), name }
         };
         items.map(one).collect()
     };

@@ -10,7 +10,7 @@ use crate::rules::{AliasTarget, alias_target};
 
 use super::builder::Builder;
 use super::streams::Verdict;
-use super::{is_copied, streams};
+use super::{held, is_copied, streams};
 
 pub(super) fn plan(builder: &mut Builder<'_>) {
     let desired = builder.input.desired;
@@ -161,6 +161,12 @@ fn follow(builder: &mut Builder<'_>, id: &StreamId, tag: &DesiredTag) {
     let Some(theirs) = head(builder.predicted(&source.stream), &source.tag) else { return };
     if head(Some(mine), name).as_ref() == Some(&theirs) {
         return;
+    }
+    // Of a stream that is kept elsewhere nobody here holds back what it moves to.
+    let failing = builder.input.live.failing.get(&id.tag(name.as_str()));
+    if let Some((workload, why)) = failing.filter(|_| !builder.input.desired.streams.contains_key(&source.stream)) {
+        let wait = held(workload, why);
+        return builder.defer(id, Some(name), DeferredAction::Follow, Some(&tag.origin), wait);
     }
     let requires = at_head(builder, &source).into_iter().collect();
     let action = Action::Follow { stream: id.clone(), tag: name.clone(), source: source.clone() };

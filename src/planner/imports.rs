@@ -9,6 +9,7 @@ use crate::model::{
 use crate::rules::{choose_image, is_imported, platform};
 
 use super::builder::Builder;
+use super::held;
 
 /// Imports of one stream that have one reason.
 #[derive(Default)]
@@ -120,8 +121,10 @@ fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference) -> Verdi
                     Verdict::Wait(Wait::Scheduled { upstream: digest, current })
                 } else if tag.import_policy.scheduled {
                     if let Some((workload, why)) = builder.input.live.failing.get(&id.tag(&tag.name)) {
-                        let by = format!("{workload}, which does not roll out with the image that it has: {why}");
-                        return Verdict::Wait(Wait::Held { by });
+                        return Verdict::Wait(held(workload, why));
+                    }
+                    if let Some(ignorance) = &builder.input.live.unseen_followers {
+                        return Verdict::Wait(Wait::Unknown(ignorance.clone()));
                     }
                     let reason = moved(builder, tag, answer, &head.image);
                     Verdict::Import(reason, item(builder, tag, ImportResult::Image { digest }))

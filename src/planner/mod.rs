@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::IMAGE_STREAM_IMAGE;
-use crate::model::{Desired, DesiredStream, DesiredTag, Live, Plan, Policy, StreamId};
+use crate::model::{Desired, DesiredStream, DesiredTag, Live, Plan, Policy, StreamId, Wait, WorkloadId};
 use crate::rules::{AliasTarget, Server, alias_target};
 
 use builder::Builder;
@@ -81,6 +81,11 @@ pub fn retry(desired: &Desired, live: &Live, now: Timestamp) -> Option<Timestamp
         now.checked_add(failed.clamp(SignedDuration::from_mins(1), most)).ok()
     };
     conditions.filter_map(next).min()
+}
+
+/// A tag waits for a workload that does not run its image.
+fn held(workload: &WorkloadId, why: &str) -> Wait {
+    Wait::Held { by: format!("{workload}, which does not roll out with the image that it has: {why}") }
 }
 
 /// The streams that each stream's tags copy from: what moves there concerns them.

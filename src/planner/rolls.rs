@@ -6,7 +6,7 @@ use crate::api::ImageStream;
 use crate::model::{
     Live, LiveStream, LiveWorkload, Manner, Plan, Roll, RollEffect, Rollout, Step, StepId, StreamId, TagId, WorkloadId,
 };
-use crate::rules::{self, Fires, State, Streams};
+use crate::rules::{self, AliasTarget, Fires, State, Streams, alias_target};
 
 use super::PlanInput;
 
@@ -64,8 +64,18 @@ pub fn failing(workloads: &[LiveWorkload], live: &Live) -> BTreeMap<TagId, (Work
     let mut failing = BTreeMap::new();
     for workload in workloads {
         let Rollout::Failed(why) = &workload.rollout else { continue };
-        for tag in rules::runs(workload, &as_is) {
-            failing.entry(tag).or_insert_with(|| (workload.id.clone(), why.clone()));
+        for mut tag in rules::runs(workload, &as_is) {
+            // What it copies has the same image: moving that would move it.
+            while !failing.contains_key(&tag) {
+                let spec = live.streams.get(&tag.stream).and_then(|live| live.stream.spec_tag(&tag.tag));
+                let next = spec.and_then(|spec| match alias_target(&tag.stream, spec)? {
+                    AliasTarget::Own(name) => Some(tag.stream.tag(name)),
+                    AliasTarget::Other(source) => Some(source),
+                });
+                failing.insert(tag, (workload.id.clone(), why.clone()));
+                let Some(next) = next else { break };
+                tag = next;
+            }
         }
     }
     failing
@@ -74,6 +84,8 @@ pub fn failing(workloads: &[LiveWorkload], live: &Live) -> BTreeMap<TagId, (Work
 /// What a new image does to a workload.
 pub(super) fn effect(workload: &LiveWorkload) -> RollEffect {
     match &workload.rollout {
+        // Its container is started again, with the new one.
+        Rollout::None if workload.id.kind == "Pod" => RollEffect::RollsOut,
         Rollout::Paused => RollEffect::Waits { why: "it is paused".to_owned() },
         Rollout::None if workload.id.kind == "CronJob" => RollEffect::Waits { why: "its next run uses it".to_owned() },
         Rollout::None => RollEffect::Waits { why: "its pods are replaced when they are deleted".to_owned() },

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Drift, LiveWorkload, Manner, Plan, Reason, Roll, RollEffect, RollImage, StepId, StreamId, TagId, Update,
+    Drift, LiveWorkload, Manner, Observed, Plan, Reason, Roll, RollEffect, RollImage, StepId, StreamId, TagId, Update,
     WorkloadPolicy,
 };
-use crate::rules::{self, Fires};
+use crate::rules::{self, Fires, Streams};
 
 use super::PlanInput;
 use super::rolls::After;
@@ -34,9 +34,14 @@ pub fn updates(
             Fires::Writes(writes) => writes,
             Fires::Builds(_) => continue,
             Fires::Never { why, tags } => {
-                // Of a stream that this source keeps, also a tag that it does not have.
+                // Of a stream that this source keeps, also a tag that it does not have. What could not be looked at is told
+                // elsewhere: that it has no image is not known.
+                let known = |tag: &TagId| {
+                    let listed = input.live.listed.get(&tag.stream.namespace);
+                    after.stream(&tag.stream).is_some() || matches!(listed, Some(Observed::Known(())))
+                };
                 let ours = |tag: &TagId| is_ours(input, tag) || input.desired.streams.contains_key(&tag.stream);
-                if tags.iter().any(ours) {
+                if tags.iter().any(ours) && tags.iter().all(known) {
                     rolls.push(told(why));
                 }
                 continue;
@@ -62,19 +67,24 @@ pub fn updates(
         if let Some((write, applier)) = theirs.iter().find_map(|write| Some((write, applier(write)?))) {
             rolls.push(told(left_to(&write.container, &applier)));
         }
-        let steps: BTreeSet<StepId> = writes.iter().filter_map(|write| last.get(&write.tag.stream)).copied().collect();
-        let edited = |write: &&RollImage| steps.is_empty() && is_edit(input, workload, write);
-        let edits: Vec<&RollImage> = writes.iter().filter(edited).collect();
-        if let (Some(edit), Drift::Report) = (edits.first(), policy.drift) {
-            rolls.push(told(format!(
-                "somebody has set the image of `{}` to {}; `policy.workloads.drift` is `report`, so it stays",
-                edit.container,
-                edit.before.as_deref().unwrap_or("nothing")
-            )));
-            continue;
+        // Only what moves the tag is behind its image; what else a step does to the stream is not.
+        let moves = |tag: &TagId| live_image(input, tag) != rules::image(tag, &after);
+        let behind = |write: &RollImage| last.get(&write.tag.stream).copied().filter(|_| moves(&write.tag));
+        let edited = |write: &RollImage| behind(write).is_none() && is_edit(workload, write, manager);
+        let (edits, mut writes): (Vec<_>, Vec<_>) = writes.into_iter().partition(edited);
+        match policy.drift {
+            Drift::Heal => writes.extend(edits.iter().cloned()),
+            Drift::Report => rolls.extend(edits.iter().map(|edit| {
+                told(format!(
+                    "somebody has set the image of `{}` to {}; `policy.workloads.drift` is `report`, so it stays",
+                    edit.container,
+                    edit.before.as_deref().unwrap_or("nothing")
+                ))
+            })),
         }
+        let steps: BTreeSet<StepId> = writes.iter().filter_map(behind).collect();
         let Some(first) = writes.first() else { continue };
-        let reason = if edits.is_empty() {
+        let reason = if edits.is_empty() || policy.drift == Drift::Report {
             Reason::Follows { tag: first.tag.clone() }
         } else {
             let fields = edits.iter().map(|write| format!("image of {}", write.container)).collect();
@@ -90,16 +100,16 @@ pub fn updates(
     (updates, rolls)
 }
 
-/// Whether somebody has put an image there that is none of the tag's own: not one that it had before, and not what a new
-/// workload comes with.
-fn is_edit(input: &PlanInput<'_>, workload: &LiveWorkload, write: &RollImage) -> bool {
-    let before = write.before.as_deref().unwrap_or_default();
-    let lists = input.live.streams.get(&write.tag.stream).map_or(&[][..], |live| &live.stream.status.tags);
-    let of_tag = lists.iter().filter(|list| list.tag == write.tag.tag).flat_map(|list| &list.items);
-    let was_its = || of_tag.map(|item| &item.image).any(|image| !image.is_empty() && before.ends_with(image.as_str()));
-    // Its definition may leave the image out, in one of the ways in circulation, or name the tag.
-    let is_open = before.trim().is_empty() || (workload.looks_up && !before.contains(['/', '@']));
-    !workload.is_new && !is_open && !was_its()
+/// Whether we have given the image, and somebody else has put another one there: then server-side apply has taken the field
+/// from us, and left us the container.
+fn is_edit(workload: &LiveWorkload, write: &RollImage, manager: &String) -> bool {
+    let image = workload.images.iter().find(|image| image.name == write.container);
+    image.is_some_and(|image| image.lost_by.contains(manager))
+}
+
+/// What a tag resolves to now.
+fn live_image(input: &PlanInput<'_>, tag: &TagId) -> Option<String> {
+    rules::resolve(&input.live.streams.get(&tag.stream)?.stream, &tag.tag)
 }
 
 /// Whether a tag is one that this source keeps.

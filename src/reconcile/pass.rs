@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::model::{Desired, Live, Observed, OnFailure, Plan, Policy, StreamId, Upstream};
+use crate::model::{
+    Cause, Desired, Ignorance, Live, OTHER_NAMESPACES, Observed, OnFailure, Plan, Policy, StreamId, Upstream,
+};
 use crate::observe;
 use crate::planner::{self, PlanInput};
 use crate::ports::{LiveState, Memory, PortError, Progress, Registry, Settled, Which, Workloads};
@@ -62,7 +64,10 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
             let Workloads { seen, unseen } = self.live.workloads(Which::All(&namespaces)).await;
             if policy.on_failure == OnFailure::Hold {
                 live.failing = planner::failing(&seen, &live);
-                if !live.failing.is_empty() {
+                // Where this account has nothing to do, it need not look.
+                let is_elsewhere = |it: &&Ignorance| it.cause == Cause::Forbidden && it.asked == OTHER_NAMESPACES;
+                live.unseen_followers = unseen.iter().find(|unseen| !is_elsewhere(unseen)).cloned();
+                if !live.failing.is_empty() || live.unseen_followers.is_some() {
                     plan = self.plan_known(desired, &mut live, server, &target, now).await;
                 }
             }

@@ -36,12 +36,12 @@ pub fn history(rows: &[HistoryRow]) -> String {
             (Some(before), Some(after)) => format!("{} -> {}", image(before), image(after)),
         };
         table.row(vec![
-            at.clone(),
+            inert(at, 40),
             inert(tag, 128),
-            action.clone(),
+            inert(action, 40),
             shown,
             inert(reason, 120),
-            commit.clone(),
+            inert(commit, 40),
             inert(path, 200),
         ]);
     }

@@ -42,7 +42,7 @@ pub fn streams_table(rows: &[StreamRow<'_>], namespaces: bool, wide: bool, now: 
             cells.insert(0, inert(&id.namespace, 80));
         }
         if wide {
-            cells.push((*commit).to_owned());
+            cells.push(inert(commit, 40));
         }
         table.row(cells);
     }

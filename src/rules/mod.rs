@@ -36,7 +36,7 @@ pub use refusal::{Cause, Refusal, RefusalReason};
 pub use resolve::{choose_image, is_imported, platform, resolve, source_changed};
 pub use satisfied::{is_same, is_satisfied};
 pub use sources::sources;
-pub use triggers::{Fires, Follows, fires, follows, runs};
+pub use triggers::{Fires, Follows, fires, follows, image, runs};
 
 /// What a request is answered from.
 #[derive(Clone, Copy)]

@@ -84,7 +84,7 @@ pub fn follows(workload: &LiveWorkload, streams: &dyn Streams, manner: Manner) -
 }
 
 /// The pull spec that a tag resolves to.
-fn image(tag: &TagId, streams: &dyn Streams) -> Option<String> {
+pub fn image(tag: &TagId, streams: &dyn Streams) -> Option<String> {
     resolve(streams.stream(&tag.stream)?, &tag.tag)
 }
 

@@ -410,11 +410,46 @@ fn drift_is_told_and_left_where_the_config_says_so() {
     assert!(code == 0 && out.contains("somebody has set the image of `web` to byhand:1"), "{code} {out}{err}");
     site.apply();
     assert_eq!(images(&site, "deployments", "web")[0], "byhand:1");
+    // Another tag of the stream moves: that is no reason to touch it.
+    site.define("app", &["1", "2"]);
+    site.apply();
+    assert_eq!(images(&site, "deployments", "web")[0], "byhand:1");
+    // Another trigger is no drift, on a workload that has been changed since.
+    site.deploy("deployments", &workload("Deployment", "other", "app:1"));
+    site.apply();
+    let trigger = workload("Deployment", "other", "app:2")["metadata"]["annotations"].clone();
+    site.edit("deployments", "other", |object| object["metadata"]["annotations"] = trigger.clone());
+    site.apply();
+    assert!(images(&site, "deployments", "other")[0].ends_with(&site.heads("app")[1].1[0]));
     // The tag moves on: that is no drift.
     site.push("1", "moved");
     let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
     assert_eq!(code, 0, "{out}{err}");
     assert!(images(&site, "deployments", "web")[0].ends_with(&site.heads("app")[0].1[0]));
+}
+
+#[test]
+fn what_a_failing_workload_follows_over_an_alias_waits_too_and_so_does_what_cannot_be_looked_at() {
+    let site = Site::plain();
+    site.configure("policy: {scheduleInterval: 1s, workloads: {onFailure: hold}}");
+    site.define_scheduled("app", "1");
+    let path = site.root().join("source/app.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text + "  - {name: live, from: {kind: ImageStreamTag, name: '1'}}\n").unwrap();
+    site.deploy("deployments", &workload("Deployment", "web", "app:live"));
+    site.apply();
+    let first = site.heads("app");
+    site.cluster.world.lock().unwrap().failing = true;
+    site.push("1", "moved");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert!(code == 5 && err.contains("does not roll out with the image that it has"), "{code} {out}{err}");
+    assert_eq!(site.heads("app"), first);
+    // Nobody knows whether it rolls out.
+    site.cluster.world.lock().unwrap().hidden.insert("deployments".to_owned());
+    let (code, out, err) = site.run(&["apply", "--yes"]);
+    assert!(code == 5 && err.contains("deployments.apps"), "{code} {out}{err}");
+    assert_eq!(site.heads("app"), first);
 }
 
 #[test]

@@ -326,6 +326,8 @@ fn workloads_get_their_images(plain: &Plain) {
     let edit = json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "byhand:1"}]}}}});
     let strategic = "application/strategic-merge-patch+json";
     assert_eq!(plain.call("PATCH", &format!("{deployments}/web"), Some((strategic, edit))).0, 200);
+    let (code, out, err) = plain.run(&["plan", "--exit-code"]);
+    assert!(code == 2 && out.contains("image of web changed by somebody else"), "{code} {out}{err}");
     plain.apply();
     assert_eq!(images("web"), wanted);
     plain.call("DELETE", &format!("{deployments}/web"), None);

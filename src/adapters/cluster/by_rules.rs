@@ -55,7 +55,14 @@ impl Cluster {
             Err(refusal) => return Ok(Performed::Refused { message: refusal.to_string() }),
             Ok(effect) => effect.stream,
         };
-        let Some(after) = after else { return self.delete_stream(id, current).await };
+        let Some(after) = after else {
+            let changes = told::changes(id, command, before.as_ref(), None);
+            let deleted = self.delete_stream(id, current).await?;
+            if let (Performed::Applied { .. }, Some(object)) = (&deleted, current) {
+                self.tell(id, object, command, &changes).await;
+            }
+            return Ok(deleted);
+        };
         let Some(seen) = current else { return self.create_by_rules(id, command, &after).await };
         let conflicts = seen.conflicts(&self.manager, self.wish(id, seen, command, before.as_ref(), &after).object());
         if !conflicts.is_empty() && !self.force {
@@ -69,7 +76,7 @@ impl Cluster {
             let request = request::status(id, object.version(), &status, &self.manager);
             object = reply::object(&self.connection.send(request).await?).map_err(Trouble::Lost)?;
         }
-        let changes = told::changes(id, command, before.as_ref(), &after);
+        let changes = told::changes(id, command, before.as_ref(), Some(&after));
         let mut wanted = self.wish(id, &object, command, before.as_ref(), &after);
         told::annotate(&mut wanted, Some(&object), &self.manager, &changes);
         let (object, _) = self.send_apply(id, &wanted, true).await?;
@@ -91,7 +98,7 @@ impl Cluster {
             wanted.generation(&tag.name, tag.generation.unwrap_or(1));
         }
         self.mark(id, None, &mut wanted, command.provenance.path);
-        let changes = told::changes(id, command, None, after);
+        let changes = told::changes(id, command, None, Some(after));
         told::annotate(&mut wanted, None, &self.manager, &changes);
         let (object, is_new) = self.send_apply(id, &wanted, self.force).await?;
         if !is_new {

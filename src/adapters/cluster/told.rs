@@ -28,7 +28,7 @@ pub(super) fn changes(
     id: &StreamId,
     command: &Command<'_>,
     before: Option<&ImageStream>,
-    after: &ImageStream,
+    after: Option<&ImageStream>,
 ) -> Vec<Change> {
     let Command { action, provenance, now, requires: _ } = command;
     let change = |(done, Move { tag, before, after }): (&str, Move)| Change {
@@ -44,7 +44,7 @@ pub(super) fn changes(
         before,
         after,
     };
-    rules::changes(action, before, Some(after)).into_iter().map(change).collect()
+    rules::changes(action, before, after).into_iter().map(change).collect()
 }
 
 /// Writes changes down in front of those that are there; the oldest go when there are too many.

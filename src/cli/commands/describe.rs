@@ -8,7 +8,7 @@ use crate::cli::args::{Args, Describe};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, now};
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::target::{Live, Shown};
+use crate::cli::target::Shown;
 use crate::model::Digest;
 use crate::render;
 
@@ -46,8 +46,8 @@ pub(in crate::cli) fn run(args: &Args, command: &Describe, console: &Console) ->
         }
         let mut behind: BTreeMap<String, String> = BTreeMap::new();
         // Newest first: the first that names a tag is the one it is at.
-        let kept = if matches!(shown.live, Live::Store(_)) { usize::MAX } else { 0 };
-        for change in shown.changes(&id, None, kept)? {
+        let changes = shown.changes(&id, None, usize::MAX)?;
+        for change in changes.into_iter().filter(|change| change.run != 0) {
             let file = if change.path.is_empty() { String::new() } else { format!(", {}", change.path) };
             let line = format!("by commit {} ({}, {}{file})", commit_of(&change), change.action, change.reason);
             behind.entry(change.tag).or_insert(line);

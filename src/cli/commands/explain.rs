@@ -68,8 +68,8 @@ fn tag(args: &Args, what: &str, console: &Console) -> Result<Exit, Failure> {
     if let (Live::Cluster(_), Some(path)) = (&shown.live, live.owned.tags.get(&tag)) {
         let _ = writeln!(out, "defined in {}", inert(path, 300));
     }
-    let kept = usize::from(matches!(shown.live, Live::Store(_)));
-    for change in shown.changes(&id, Some(&tag), kept)? {
+    let changes = shown.changes(&id, Some(&tag), 1)?;
+    for change in changes.into_iter().filter(|change| change.run != 0) {
         let file =
             if change.path.is_empty() { "a definition that is gone".to_owned() } else { inert(&change.path, 300) };
         let _ = writeln!(

@@ -80,8 +80,8 @@ pub(in crate::cli) fn run(args: &Args, command: &Get, console: &Console) -> Resu
 
 /// The commit behind a change, cut, with a mark where the files differed from it.
 pub(super) fn commit_of(change: &crate::model::Change) -> String {
-    let commit = change.revision.as_deref().map_or("no commit", |commit| commit.get(..12).unwrap_or(commit));
-    if change.dirty { format!("{commit} (dirty)") } else { commit.to_owned() }
+    let commit = change.revision.as_deref().map_or("no commit".to_owned(), |commit| crate::text::inert(commit, 12));
+    if change.dirty { format!("{commit} (dirty)") } else { commit }
 }
 
 fn named(

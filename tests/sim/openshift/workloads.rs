@@ -81,7 +81,7 @@ impl World {
                 let generation = object["metadata"]["generation"].as_i64().unwrap_or(1);
                 object["metadata"]["generation"] = (generation + 1).into();
                 own(&mut object, &manager, &wanted["spec"]);
-                self.deploy(resource, &object);
+                self.keep_workload(resource, object.clone());
                 found("200 OK", &object)
             }
             ("PATCH", name) => {
@@ -113,12 +113,18 @@ impl World {
         object
     }
 
-    /// Puts a workload there.
+    /// Somebody puts a workload there, or in the place of the one that is there.
     pub fn deploy(&mut self, resource: &str, object: &Value) {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
-        let key = (resource.to_owned(), text("/metadata/namespace"), text("/metadata/name"));
-        self.version += 1;
         let mut object = object.clone();
+        if let Some(before) = self.workloads.get(&key_of(resource, &object)) {
+            take_away(&mut object, before);
+        }
+        self.keep_workload(resource, object);
+    }
+
+    fn keep_workload(&mut self, resource: &str, mut object: Value) {
+        let key = key_of(resource, &object);
+        self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         object["metadata"]["uid"] = format!("{key:?}").into();
         self.workloads.insert(key, object);
@@ -172,6 +178,43 @@ impl World {
                     object["status"]["imageChangeTriggers"] = builds.iter().map(entry).collect();
                     let last = object["status"]["lastVersion"].as_i64().unwrap_or_default();
                     object["status"]["lastVersion"] = (last + 1).into();
+                }
+            }
+        }
+    }
+}
+
+/// Resource, namespace and name.
+fn key_of(resource: &str, object: &Value) -> (String, String, String) {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
+    (resource.to_owned(), text("/metadata/namespace"), text("/metadata/name"))
+}
+
+/// Who applied an image that another one has taken the place of keeps the container, and loses the image (server-side apply).
+fn take_away(object: &mut Value, before: &Value) {
+    if object["metadata"]["managedFields"] != before["metadata"]["managedFields"] {
+        return;
+    }
+    let pod = |object: &Value| {
+        let spec = &object["spec"];
+        let spec = spec.get("jobTemplate").map_or(spec, |job| &job["spec"]);
+        spec.get("template").map_or(spec, |template| &template["spec"]).clone()
+    };
+    let (now, was) = (pod(object), pod(before));
+    for list in ["initContainers", "containers"] {
+        for item in now[list].as_array().into_iter().flatten() {
+            let same = was[list].as_array().into_iter().flatten().any(|other| other == item);
+            let key = format!("k:{}", json!({"name": item["name"]}));
+            for entry in object["metadata"]["managedFields"].as_array_mut().into_iter().flatten().filter(|_| !same) {
+                for way in [
+                    "/fieldsV1/f:spec/f:template/f:spec",
+                    "/fieldsV1/f:spec/f:jobTemplate/f:spec/f:template/f:spec",
+                    "/fieldsV1/f:spec",
+                ] {
+                    let fields = entry.pointer_mut(way).and_then(|pod| pod.get_mut(format!("f:{list}"))?.get_mut(&key));
+                    if let Some(fields) = fields.and_then(Value::as_object_mut) {
+                        fields.remove("f:image");
+                    }
                 }
             }
         }
