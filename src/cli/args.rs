@@ -400,6 +400,8 @@ pub enum SchemaName {
     Plan,
     /// Reports as JSON.
     Report,
+    /// What `run` answers at `/api/v1/status`.
+    Status,
 }
 
 /// `completion`

@@ -1,7 +1,7 @@
 //! What a lane of `run` does: the pass that `plan` and `apply` make, again and again, with what can be kept between them.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,14 +10,15 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tokio::task::block_in_place;
 
+use crate::adapters::cluster::{Access, Candidate, Connection};
 use crate::adapters::git;
 use crate::adapters::store::{Cache, Writer};
-use crate::config::ConfigError;
-use crate::daemon::{Board, Ended, LINES, Look, Pass as Asked, PassStatus, Work};
+use crate::config::{ConfigError, LeaseConfig};
+use crate::daemon::{self, Board, Ended, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Work};
 use crate::executor::{self, Patience};
-use crate::model::{Desired, Outcome, Plan, Report, Wait};
+use crate::model::{Action, Desired, ImportItem, ImportResult, Outcome, Plan, Policy, Refresh, Report, Wait};
 use crate::planner;
-use crate::ports::{NoProgress, PortError};
+use crate::ports::{NoProgress, PortError, Registry};
 use crate::reconcile::{self, Inputs, Pass, Planned};
 use crate::render;
 use crate::text::{Severity, chain, inert};
@@ -28,10 +29,23 @@ use super::console::Console;
 use super::context::{Context, Parts, TOOL, location, now};
 use super::failure::Failure;
 use super::registries::Upstreams;
-use super::target::Live;
+use super::target::{Live, access};
+
+/// How often another process that writes is asked whether it has let go.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// After so long without renewal a Lease may be taken: what Kubernetes' own controllers have.
+const LEASE: Duration = Duration::from_secs(15);
 
 /// How long is looked whether workloads follow, before the next pass may begin.
 const FOLLOW: Duration = Duration::from_secs(3);
+
+/// What all lanes share.
+pub(super) struct Shared {
+    pub(super) board: Arc<Board>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) hints: Arc<Hints>,
+}
 
 /// One source and one target.
 pub(super) struct Lane {
@@ -40,6 +54,9 @@ pub(super) struct Lane {
     planning: Planning,
     console: Console,
     board: Arc<Board>,
+    metrics: Arc<Metrics>,
+    hints: Arc<Hints>,
+    lease: LeaseConfig,
     kept: Mutex<Kept>,
     /// Commit that the source's URL was last seen at.
     seen: std::sync::Mutex<Option<String>>,
@@ -66,14 +83,19 @@ struct Done {
 }
 
 impl Lane {
-    pub(super) fn new(name: &str, args: Args, planning: Planning, console: Console, board: Arc<Board>) -> Self {
+    pub(super) fn new(name: &str, args: Args, planning: Planning, lease: LeaseConfig, shared: &Shared) -> Self {
+        let Shared { board, metrics, hints } = shared;
         board.lane(name, |lane| lane.source = git::without_credentials(&args.source));
+        metrics.leads(name, false);
         Self {
             name: name.to_owned(),
+            console: Console::new(args.color, true),
             args,
             planning,
-            console,
-            board,
+            board: Arc::clone(board),
+            metrics: Arc::clone(metrics),
+            hints: Arc::clone(hints),
+            lease,
             kept: Mutex::default(),
             seen: std::sync::Mutex::default(),
             writer: Arc::default(),
@@ -89,30 +111,63 @@ impl Lane {
         git::watched(&location(&self.args))
     }
 
-    /// Becomes the one that writes: the store's lock is taken and held, when whoever has it lets go. A cluster is written by
-    /// whoever is asked to.
-    pub(super) async fn lead(&self, leads: watch::Sender<bool>, patience: Duration) {
+    /// Becomes the one that writes, when whoever does lets go: of the store's lock, or of the cluster's Lease. `leads` says
+    /// whether it is; when nobody listens any more, what is held is given back.
+    pub(super) async fn lead(&self, leads: watch::Sender<bool>) {
         let store = Context::load(&self.args).ok().filter(|context| self.writes_store(context)).map(|it| it.store);
-        let Some(store) = store else {
-            let _ = leads.send(true);
-            return leads.closed().await;
-        };
-        let mut told = false;
+        match store {
+            Some(store) => self.lock_store(&store, &leads).await,
+            None => self.hold_lease(&leads).await,
+        }
+    }
+
+    async fn lock_store(&self, store: &Path, leads: &watch::Sender<bool>) {
+        let mut told = String::new();
         loop {
-            match block_in_place(|| Writer::open(&store)) {
+            match block_in_place(|| Writer::open(store)) {
                 Ok(writer) => {
                     *self.writer.lock().await = Some(writer);
-                    self.board.lane(&self.name, |lane| lane.leads = true);
                     let _ = leads.send(true);
                     return leads.closed().await;
                 }
-                Err(error) if !told => {
-                    told = true;
-                    tracing::info!(lane = self.name, error = error.chain(), "stands by");
+                Err(error) => {
+                    let error = error.chain();
+                    if told != error {
+                        tracing::info!(lane = self.name, error, "stands by");
+                        told = error;
+                    }
                 }
-                Err(_) => {}
             }
-            tokio::time::sleep(patience).await;
+            tokio::select! {
+                () = tokio::time::sleep(PATIENCE) => {}
+                () = leads.closed() => return,
+            }
+        }
+    }
+
+    async fn hold_lease(&self, leads: &watch::Sender<bool>) {
+        let access = Access { timeout: Some(PATIENCE * 5), ..access(&self.args) };
+        let manager = Context::load(&self.args).ok().and_then(|context| context.config.field_manager);
+        let duration = self.lease.duration.map_or(LEASE, |duration| duration.duration().unsigned_abs());
+        let candidate = Candidate {
+            namespace: self.lease.namespace.clone().unwrap_or_else(own_namespace),
+            name: self.lease.name.clone().unwrap_or_else(|| {
+                format!("streamkeeper-{}", manager.as_deref().unwrap_or("streamkeeper")).to_lowercase()
+            }),
+            identity: identity(),
+            duration,
+            pause: duration / 7,
+        };
+        let told = |why: &str| tracing::warn!(lane = self.name, error = inert(why, 400), "the Lease cannot be held");
+        loop {
+            match Connection::open(&access).await {
+                Ok(connection) => return connection.stand(&candidate, leads, told).await,
+                Err(error) => told(&error.chain()),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(candidate.pause) => {}
+                () = leads.closed() => return,
+            }
         }
     }
 
@@ -155,19 +210,22 @@ impl Lane {
             live
         };
         let cache = cache.get_or_insert_with(|| Arc::new(Cache::new(&live.memory(&context.store))));
-        let parts = context.reading(std::collections::BTreeSet::new())?;
+        let parts = context.reading(BTreeSet::new())?;
         let list = block_in_place(|| reconcile::list(&*source, &parts.selection, context.limits()))?;
-        let (policy, server) = (context.policy(&self.planning, live)?, context.server(live));
+        let (mut policy, server) = (context.policy(&self.planning, live)?, context.server(live));
+        policy.spread = true;
         let Parts { selection, options, ruling } = &parts;
         let inputs =
             Inputs { listing: &list.listing, selection, options, ruling, policy: &policy, server: &server, tool: TOOL };
-        let key = inputs.key(live).filter(|_| !asked.full);
+        let hints = self.hints.take(&self.name);
+        let key = inputs.key(live).filter(|_| !asked.full && hints.is_empty());
         if let Some(quiet) = key.and_then(|key| reconcile::recall(&**cache, key, &list.listing, now())) {
             let desired = Desired { revision: quiet.plan.revision.clone(), ..Desired::default() };
             return Ok(Done { desired, plan: quiet.plan, report: None, errors: 0, due: quiet.until });
         }
         let read = block_in_place(|| context.read(&*source, &parts, list, cache, &self.console))?;
         let desired = &read.assembled.desired;
+        pushed(&mut policy, desired, &hints);
         let with_secrets = context.config.pull_secrets || self.planning.resolve == Resolve::Cluster;
         let fresh;
         let upstream = if with_secrets {
@@ -192,7 +250,11 @@ impl Lane {
             tool: TOOL,
             look_at_all: asked.full,
         };
+        let before = upstream.tally();
         let planned = pass.plan(desired, now()).await?;
+        let tally = upstream.tally();
+        let (requests, pulls) = (tally.requests - before.requests, tally.charged - before.charged);
+        self.metrics.registries(&self.name, requests, pulls);
         if let Some(key) = key {
             reconcile::remember(&**cache, key, &read, &planned);
         }
@@ -253,6 +315,9 @@ impl Lane {
         let unknown = plan.deferred.iter().any(|deferred| matches!(deferred.wait, Wait::Unknown(_)));
         let mut again = unknown || !desired.incomplete.is_empty() && errors == 0;
         let mut due = due;
+        for reason in plan.steps.iter().flat_map(|step| refused(&step.action)) {
+            *status.failed_imports.entry(reason.to_owned()).or_default() += 1;
+        }
         if let Some(report) = &report {
             for outcome in report.outcomes.values() {
                 *status.steps.entry(word(outcome).to_owned()).or_default() += 1;
@@ -261,6 +326,7 @@ impl Lane {
             // Whether it is as it should be now, the next pass says.
             due = Some(now());
         }
+        self.metrics.streams(&self.name, plan.streams);
         self.board.lane(&self.name, |lane| {
             lane.revision.clone_from(&plan.revision.commit);
             lane.streams = plan.streams;
@@ -268,6 +334,55 @@ impl Lane {
         });
         (status, Ended { again, due })
     }
+}
+
+/// Tags that follow upstream, of repositories that something was pushed to, are asked for although they are not due.
+fn pushed(policy: &mut Policy, desired: &Desired, hints: &BTreeSet<String>) {
+    if hints.is_empty() {
+        return;
+    }
+    let mut asked = BTreeSet::new();
+    for (id, stream) in &desired.streams {
+        for tag in stream.tags.values().filter(|tag| tag.reference.import_policy.scheduled) {
+            let repository = tag.question().map(|question| question.reference.with_defaults().repository());
+            if repository.is_some_and(|repository| hints.iter().any(|hint| daemon::names(hint, &repository))) {
+                asked.insert((id.clone(), Some(tag.reference.name.clone())));
+            }
+        }
+    }
+    policy.refresh = Refresh::Some(asked);
+}
+
+/// The namespace of the pod that this runs in.
+fn own_namespace() -> String {
+    let path = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+    let namespace = std::fs::read_to_string(path).unwrap_or_default();
+    let namespace = namespace.trim();
+    if namespace.is_empty() { "default".to_owned() } else { namespace.to_owned() }
+}
+
+/// This process, told from all others.
+fn identity() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut random = [0_u8; 4];
+    let filled = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
+    let random = if filled.is_ok() { u32::from_le_bytes(random) } else { std::process::id() };
+    format!("{}_{}_{random:08x}", inert(&host, 120), std::process::id())
+}
+
+/// Why registries refuse the images of a step, in words of a closed list.
+fn refused(action: &Action) -> Vec<&'static str> {
+    let Action::Import { images, .. } = action else { return Vec::new() };
+    let reason = |item: &ImportItem| match &item.result {
+        ImportResult::Image { .. } => None,
+        ImportResult::Failure(failure) => Some(match failure.reason.as_str() {
+            "NotFound" => "NotFound",
+            "Unauthorized" => "Unauthorized",
+            "Forbidden" => "Forbidden",
+            _ => "Other",
+        }),
+    };
+    images.iter().filter_map(reason).collect()
 }
 
 /// What became of a step, in a word.
@@ -290,11 +405,13 @@ impl Work for Lane {
             Ok(commit) => {
                 self.board.lane(&self.name, |lane| lane.source_error = None);
                 let look = if *seen == commit { Look::Same } else { Look::Moved };
+                self.metrics.looked(&self.name, if look == Look::Same { "same" } else { "moved" });
                 *seen = commit;
                 look
             }
             Err(error) => {
                 let error = inert(&chain(&error), 600);
+                self.metrics.looked(&self.name, "failed");
                 tracing::warn!(lane = self.name, error, "the source cannot be asked");
                 self.board.lane(&self.name, |lane| lane.source_error = Some(error));
                 Look::Failed
@@ -308,8 +425,9 @@ impl Work for Lane {
         let (status, ended) = self.settle(began, self.try_pass(asked, stop).await);
         let steps: BTreeMap<String, usize> = status.steps.clone();
         let took = clock.elapsed();
+        self.metrics.ended(&self.name, asked, took, &status);
         self.board.ended(&self.name, asked, took, status.clone());
-        let milliseconds = took.as_millis();
+        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let steps: Vec<String> = steps.iter().map(|(word, count)| format!("{count} {word}")).collect();
         let (lane, cause) = (&self.name, asked.cause.to_string());
         let status = &status;
@@ -326,5 +444,15 @@ impl Work for Lane {
 
     fn waits(&self, until: Option<Timestamp>) {
         self.board.lane(&self.name, |lane| lane.next = until);
+    }
+
+    fn stands(&self, leads: bool) {
+        tracing::info!(lane = self.name, leads, "standing");
+        self.metrics.leads(&self.name, leads);
+        self.board.lane(&self.name, |lane| lane.leads = leads);
+    }
+
+    fn answered(&self, since: Timestamp) {
+        self.metrics.answered(&self.name, since, Timestamp::now());
     }
 }

@@ -181,6 +181,7 @@ pub(super) fn reaching(config: &Config) -> Option<&'static str> {
         ("store", config.store.is_some()),
         ("target", config.target.is_some()),
         ("pullSecrets", config.pull_secrets),
+        ("run", config.run.is_given()),
     ];
     fields.into_iter().find(|(_, reaches)| *reaches).map(|(field, _)| field)
 }

@@ -13,6 +13,7 @@ use crate::text::{Place, Severity, inert};
 
 use super::Interval;
 use super::registries::{AllowedRegistryConfig, MirrorConfig, RegistryConfig};
+use super::run::RunConfig;
 use super::workloads::WorkloadConfig;
 
 /// Configuration of Streamkeeper.
@@ -47,6 +48,8 @@ pub struct Config {
     pub findings: FindingRules,
     /// What a run may do, and how often tags are looked at.
     pub policy: PolicyConfig,
+    /// How `run` keeps at it.
+    pub run: RunConfig,
     /// How hosts are treated.
     pub registries: Vec<RegistryConfig>,
     /// Who answers in a registry's place.
@@ -199,6 +202,8 @@ impl Config {
         for path in config.mirror_files.iter_mut().chain(&mut config.credentials) {
             *path = folder.join(&*path);
         }
+        config.run.place(folder);
+        config.run.check().map_err(|message| wrong("", message))?;
         // It is a part of names of annotations as well.
         let plain = |name: &String| {
             let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');

@@ -7,6 +7,7 @@
 mod duration;
 mod file;
 mod registries;
+mod run;
 mod workloads;
 
 pub use duration::Interval;
@@ -15,6 +16,7 @@ pub use file::{
     TargetConfig, WaiverConfig,
 };
 pub use registries::{AllowedRegistryConfig, MirrorConfig, MirrorSourcePolicy, PullConfig, RegistryConfig};
+pub use run::{LeaseConfig, ListenConfig, RunConfig, RunSource, RunTarget, WebhookConfig, WebhookKind};
 pub use workloads::{DriftConfig, OnFailureConfig, WorkloadConfig, WorkloadKind};
 
 /// Name of the config file at the root of a source.

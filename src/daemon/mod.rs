@@ -2,13 +2,22 @@
 //!
 //! `machine` is pure: events in, commands out. `run` has the one loop, for one source and one target (a lane); many lanes run
 //! beside each other and know nothing of each other. What a lane does is a [`Work`]: `cli` gives it the adapters, the tests
-//! give it a simulated world. May name `model`, `ports`, `reconcile` and `text`.
-//! Tests: beside the code; `tests/it/daemon.rs`.
+//! give it a simulated world. `server` answers whoever asks, and takes webhooks, which only ever lead to a look (`webhook`).
+//! May name `model`, `ports`, `reconcile` and `text`.
+//! Tests: beside the code; `tests/it/daemon.rs`, `tests/it/daemon_cluster.rs`.
 
+mod hints;
 mod machine;
+mod metrics;
 mod run;
+mod server;
 mod status;
+mod webhook;
 
+pub use hints::{Hints, names};
 pub use machine::{Cause, Command, Ended, Event, Look, Machine, Pace, Pass, Poke};
+pub use metrics::Metrics;
 pub use run::{Bell, Work, run};
+pub use server::{Server, Site};
 pub use status::{Board, LINES, LaneStatus, PassStatus, Status};
+pub use webhook::{Sender, repositories};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use futures::future::{Fuse, FutureExt};
+use futures::future::{Fuse, FusedFuture, FutureExt};
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
@@ -23,6 +23,12 @@ pub trait Work: Send + Sync {
 
     /// Told after every event: when something will happen next although nothing else does.
     fn waits(&self, until: Option<Timestamp>);
+
+    /// Told whether this process may write.
+    fn stands(&self, leads: bool);
+
+    /// Told that the pass has ended that the first event of this time has led to.
+    fn answered(&self, since: Timestamp);
 }
 
 /// Lets others tell a lane that there is something to look at. A thousand pokes are one.
@@ -72,18 +78,30 @@ pub async fn run(
     let mut pass = std::pin::pin!(Fuse::terminated());
     let mut look = std::pin::pin!(Fuse::terminated());
     let mut gone = false;
+    // When the first event came that no pass has begun for, and that of the pass under way.
+    let (mut poked, mut answers): (Option<Timestamp>, Option<Timestamp>) = (None, None);
     let mut events = vec![standing(*leads.borrow_and_update())];
     loop {
         let now = clock();
         for event in events.drain(..) {
-            if matches!(event, Event::Stop | Event::Follows) {
-                halt.store(true, Ordering::Relaxed);
+            match &event {
+                Event::Stop => halt.store(true, Ordering::Relaxed),
+                Event::Follows => {
+                    halt.store(true, Ordering::Relaxed);
+                    work.stands(false);
+                }
+                Event::Leads => work.stands(true),
+                Event::Poke(_) => drop(poked.get_or_insert(now)),
+                Event::Ended(_) => answers.take().into_iter().for_each(|since| work.answered(since)),
+                Event::Looked(Look::Same) if pass.is_terminated() => poked = None,
+                Event::Looked(_) | Event::Woke => {}
             }
             for command in machine.step(now, event) {
                 match command {
                     Command::Look => look.set(work.look().fuse()),
                     Command::Pass(wanted) => {
                         halt.store(false, Ordering::Relaxed);
+                        answers = poked.take();
                         pass.set(work.pass(wanted, &halt).fuse());
                     }
                     Command::Leave => return,

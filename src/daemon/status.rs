@@ -71,6 +71,8 @@ pub struct PassStatus {
     pub full: bool,
     /// Steps by what became of them.
     pub steps: BTreeMap<String, usize>,
+    /// Imports that registries refused, by reason.
+    pub failed_imports: BTreeMap<String, usize>,
     /// What has to wait, each in a line; at most [`LINES`].
     pub waits: Vec<String>,
     /// How much has to wait.
@@ -88,7 +90,8 @@ impl PassStatus {
     /// Everything is as it should be.
     pub fn is_good(&self) -> bool {
         let good = |what: &String| matches!(what.as_str(), "applied" | "alreadySo");
-        self.error.is_none() && self.deferred == 0 && self.errors == 0 && self.steps.keys().all(good)
+        let done = self.error.is_none() && self.deferred == 0 && self.errors == 0;
+        done && self.failed_imports.is_empty() && self.steps.keys().all(good)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::TagReference;
 use crate::text::inert;
@@ -12,6 +12,14 @@ use super::id::StreamId;
 
 /// Annotation on a tag: how often it is asked for upstream, such as `5m`.
 pub const INTERVAL_ANNOTATION: &str = "streamkeeper.io/import-interval";
+
+/// FNV-1a: the same on every machine and in every version.
+fn hash(text: &str) -> i64 {
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    i64::from_ne_bytes((hash >> 1).to_ne_bytes())
+}
 
 /// Reads a length of time above zero, as people write it: `15m`, `1h 30m`, `PT15M`.
 ///
@@ -55,6 +63,8 @@ pub struct Policy {
     pub workloads: Option<WorkloadPolicy>,
     /// What becomes of a tag whose followers fail with the image that it has.
     pub on_failure: OnFailure,
+    /// Tags are due each at a moment of its own, spread over their interval, not all of them at once.
+    pub spread: bool,
 }
 
 /// How workloads get their images, where that is ours to do.
@@ -143,6 +153,7 @@ impl Default for Policy {
             schedule: Schedule::Ours,
             workloads: None,
             on_failure: OnFailure::Continue,
+            spread: false,
         }
     }
 }
@@ -156,6 +167,18 @@ impl Policy {
         let mut tag = tag.clone();
         tag.import_policy.scheduled = false;
         Cow::Owned(tag)
+    }
+
+    /// From when on an answer of that time on a tag is too old.
+    pub fn until(&self, stream: &StreamId, tag: &TagReference, checked: Timestamp) -> Option<Timestamp> {
+        let interval = self.interval(tag);
+        let latest = checked.checked_add(interval).ok()?;
+        let millis = i64::try_from(interval.as_millis()).ok().filter(|millis| self.spread && *millis > 0);
+        let Some(millis) = millis else { return Some(latest) };
+        // The next moment that is this tag's own: a hash of its name says where in the interval.
+        let own = hash(&format!("{stream}:{}", tag.name)).rem_euclid(millis);
+        let since = (checked.as_millisecond() - own).rem_euclid(millis);
+        checked.checked_add(SignedDuration::from_millis(millis - since)).ok()
     }
 
     /// How old the answer of a registry on a tag may grow: what the tag says itself, if it says so.
@@ -201,6 +224,22 @@ mod tests {
         assert_eq!(policy.interval(&tag), policy.schedule_interval);
         tag.annotations.insert(INTERVAL_ANNOTATION.to_owned(), "90s".to_owned());
         assert_eq!(policy.interval(&tag), SignedDuration::from_secs(90));
+        // Spread over the interval, each at its own moment, and never later than it.
+        let spread = Policy { spread: true, ..Policy::default() };
+        let checked = Timestamp::from_second(1_800_000_000).expect("a time");
+        let mut tag = TagReference { name: "1".to_owned(), ..TagReference::default() };
+        tag.import_policy.scheduled = true;
+        let mut minutes = BTreeSet::new();
+        for name in 0..200 {
+            let id = StreamId::new("n", format!("s{name}"));
+            let until = spread.until(&id, &tag, checked).expect("a time");
+            assert!(until > checked && until <= checked + spread.schedule_interval);
+            assert_eq!(spread.until(&id, &tag, until), Some(until + spread.schedule_interval), "then once an interval");
+            minutes.insert(until.duration_since(checked).as_mins());
+        }
+        assert_eq!(minutes.len(), 15, "in every minute some");
+        let mut tag = TagReference::default();
+        tag.import_policy.scheduled = true;
         for wrong in ["often", "0s", "-5m", ""] {
             tag.annotations.insert(INTERVAL_ANNOTATION.to_owned(), wrong.to_owned());
             assert_eq!(policy.interval(&tag), policy.schedule_interval, "{wrong}");

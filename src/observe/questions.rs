@@ -36,7 +36,7 @@ pub fn questions(
         for tag in stream.tags.values() {
             let Some(question) = tag.question() else { continue };
             let fresh = remembered.get(&question).is_some_and(|upstream| {
-                upstream.checked_at.checked_add(policy.interval(&tag.reference)).is_ok_and(|until| now < until)
+                policy.until(id, &tag.reference, upstream.checked_at).is_some_and(|until| now < until)
             });
             let asked = policy.refresh.asks(id, &tag.reference.name);
             if asked || needs_import(id, current, &tag.reference) || (!fresh && question.reference.digest.is_none()) {

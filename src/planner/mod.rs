@@ -58,11 +58,11 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
 
 /// From when on a stream that has nothing to do now may have something to do although nothing changed: when the answers on
 /// its upstream tags have grown old. None: never.
-pub fn due(stream: &DesiredStream, live: &Live, policy: &Policy) -> Option<Timestamp> {
+pub fn due(id: &StreamId, stream: &DesiredStream, live: &Live, policy: &Policy) -> Option<Timestamp> {
     let moments = stream.tags.values().filter_map(|tag| {
         let question = tag.question().filter(|question| question.reference.digest.is_none())?;
         let checked = live.upstream.get(&question).map_or(live.observed_at, |upstream| upstream.checked_at);
-        checked.checked_add(policy.interval(&tag.reference)).ok()
+        policy.until(id, &tag.reference, checked)
     });
     moments.min()
 }

@@ -165,7 +165,7 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
         {
             let Some(seen) = live.streams.get(id) else { continue };
             let Some(version) = seen.stream.metadata.resource_version.clone() else { continue };
-            let due = planner::due(stream, live, self.policy);
+            let due = planner::due(id, stream, live, self.policy);
             settled.insert(id.clone(), Settled { version, definition: stream.content.clone(), due });
         }
         if !settled.is_empty() {
@@ -178,6 +178,7 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
     fn rules(&self, target: &str) -> String {
         let Self { policy, server, tool, .. } = self;
         let intervals = (policy.schedule_interval, policy.check_interval);
-        format!("{target} {tool} {intervals:?} {server:?} {} {:?}", policy.repository_tags, policy.schedule)
+        let Policy { repository_tags, schedule, spread, .. } = policy;
+        format!("{target} {tool} {intervals:?} {server:?} {repository_tags} {schedule:?} {spread}")
     }
 }

@@ -11,15 +11,15 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::{git, outcome, program};
 
-struct GitServer {
-    port: u16,
-    certificate: PathBuf,
-    seen: Arc<Mutex<Vec<String>>>,
+pub struct GitServer {
+    pub port: u16,
+    pub certificate: PathBuf,
+    pub seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl GitServer {
     /// Serves the repositories in a folder; with `login`, only to who has it.
-    fn start(folder: &Path, login: Option<&'static str>) -> Self {
+    pub fn start(folder: &Path, login: Option<&'static str>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let certificate = folder.join("ca.pem");
@@ -142,7 +142,7 @@ fn stream(name: &str) -> String {
 }
 
 /// A bare repository to serve, and a work tree to push from.
-fn repository(folder: &Path) -> PathBuf {
+pub fn repository(folder: &Path) -> PathBuf {
     git(folder, &["init", "-q", "--bare", "repo.git"]);
     git(folder, &["clone", "-q", "repo.git", "work"]);
     let work = folder.join("work");
@@ -150,7 +150,7 @@ fn repository(folder: &Path) -> PathBuf {
     work
 }
 
-fn push(work: &Path, name: &str) {
+pub fn push(work: &Path, name: &str) {
     std::fs::write(work.join(format!("{name}.yaml")), stream(name)).unwrap();
     git(work, &["add", "-A"]);
     git(work, &["commit", "-qm", name]);

@@ -179,6 +179,7 @@ fn a_real_api_server_takes_the_custom_resource() {
     bare_pods_and_replica_sets_get_their_images(&plain);
     managers_share_a_stream(&plain);
     killed_at_any_moment(&plain);
+    one_of_two_holds_the_lease(&plain);
     the_example_role_is_enough_and_no_more(&plain);
 }
 
@@ -567,4 +568,38 @@ fn bare_pods_and_replica_sets_get_their_images(plain: &Plain) {
         plain.call("DELETE", path, None);
     }
     std::fs::write(&config, before).unwrap();
+}
+
+fn one_of_two_holds_the_lease(plain: &Plain) {
+    let config = plain.folder.path().join("source/streamkeeper.yaml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    let lease = "run: {lease: {namespace: default, name: keeper, duration: 3s}}\n";
+    std::fs::write(&config, format!("{before}{lease}")).unwrap();
+    plain.define("app", &["1"]);
+    let start = || {
+        let mut command = program(plain.folder.path());
+        command.args(["run", "--log", "json", "-s", "source", "--target", "kubernetes", "--kubeconfig", "kubeconfig"]);
+        crate::daemon::Daemon::spawn(command)
+    };
+    let holder = || {
+        let (_, lease) = plain.call("GET", "/apis/coordination.k8s.io/v1/namespaces/default/leases/keeper", None);
+        lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
+    };
+    let mut first = start();
+    first.wait("pass", 1);
+    let was = holder();
+    assert!(!was.is_empty());
+    let second = start();
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(second.lines().iter().all(|line| line["message"] != "pass") && holder() == was, "it is renewed");
+    first.signal("TERM");
+    assert_eq!(first.ended(), Some(0));
+    second.wait("pass", 1);
+    assert_ne!(holder(), was);
+    plain.define("app", &["1", "2"]);
+    second.wait("pass", 2);
+    drop(second);
+    plain.remove("app");
+    std::fs::write(&config, before).unwrap();
+    plain.apply();
 }

@@ -13,6 +13,8 @@ mod api_client;
 mod cli;
 mod corpus;
 mod crash;
+mod daemon;
+mod daemon_cluster;
 mod definitions;
 mod example;
 mod hostile_registry;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{check_file, copy_folder, manifest_folder, run};
 
-const NAMES: &[&str] = &["config", "crd", "definitions", "findings", "plan", "report"];
+const NAMES: &[&str] = &["config", "crd", "definitions", "findings", "plan", "report", "status"];
 
 fn schema(name: &str) -> Value {
     let (code, out, _) = run(&manifest_folder(), &["schema", name]);

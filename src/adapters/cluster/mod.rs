@@ -6,7 +6,8 @@
 //! place of registries (`resolve`) and writes. On OpenShift (`write`): server-side apply for streams and tags, ImageStreamImport
 //! for images, DELETE of the ImageStreamTag for what goes. What server-side apply would leave behind
 //! (`tests/recorded/openshift/owned_imports.json`) is why every field of a tag is applied in words, and why tags are removed by
-//! DELETE. Elsewhere (`install`, `by_rules`, `update`): the resource itself, its status, and the images of workloads; `told` says on the cluster what was done.
+//! DELETE. Elsewhere (`install`, `by_rules`, `update`): the resource itself, its status, and the images of workloads; `told` says on the cluster what was done,
+//! `lease` who of several processes may.
 //! May name `api`, `model`, `ports`, `rules` and `text`.
 //! Tests: beside the code; `tests/it/openshift.rs`, `tests/it/openshift_{faults,guards,roles,upstream}.rs`,
 //! `tests/it/workloads.rs`, `tests/it/kubernetes.rs`, `tests/it/kubernetes_workloads.rs`; against real servers `tests/it/live_openshift.rs`,
@@ -15,6 +16,7 @@
 mod access;
 mod by_rules;
 mod install;
+mod lease;
 mod live;
 mod owned;
 #[cfg(test)]
@@ -36,6 +38,7 @@ use crate::model::{Cause, Change, Ignorance, Revision, StreamId};
 use crate::ports::PortError;
 
 pub use access::{Access, Connection};
+pub use lease::Candidate;
 pub use request::Api;
 pub use resolve::Resolver;
 

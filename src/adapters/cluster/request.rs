@@ -227,6 +227,29 @@ fn look(namespace: &str, spec: &Value) -> Request<Vec<u8>> {
     with("POST", &format!("{BASE}/namespaces/{}/imagestreamimports", segment(namespace)), "application/json", &body)
 }
 
+/// A Lease (coordination.k8s.io/v1).
+pub(super) fn lease(namespace: &str, name: &str) -> Request<Vec<u8>> {
+    bare("GET", &lease_path(namespace, name))
+}
+
+/// A Lease that is not there yet.
+pub(super) fn make_lease(namespace: &str, name: &str, spec: &Value) -> Request<Vec<u8>> {
+    let body = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": name, "namespace": namespace}, "spec": spec,
+    });
+    with("POST", lease_path(namespace, "").trim_end_matches('/'), "application/json", &body)
+}
+
+/// A Lease in the place of the one that was read, at its version.
+pub(super) fn write_lease(namespace: &str, name: &str, lease: &Value) -> Request<Vec<u8>> {
+    with("PUT", &lease_path(namespace, name), "application/json", lease)
+}
+
+fn lease_path(namespace: &str, name: &str) -> String {
+    format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/{}", segment(namespace), segment(name))
+}
+
 /// An Event (events.k8s.io/v1) about an object.
 pub(super) fn event(
     regarding: &Value,

@@ -1,80 +1,217 @@
 //! `run`: keeps at it.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use notify::{RecursiveMode, Watcher};
+use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::cli::args::{Args, LogFormat, Run};
+use crate::cli::args::{Args, LogFormat, Run, Target};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, TOOL};
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::lane::Lane;
-use crate::daemon::{self, Bell, Board, Machine, Pace, Poke};
+use crate::cli::lane::{Lane, Shared};
+use crate::config::{ListenConfig, RunConfig, WebhookKind};
+use crate::daemon::{self, Bell, Board, Hints, Machine, Pace, Poke, Sender, Server, Site};
 
 use super::runtime;
-
-/// How often another process that writes is asked whether it has let go.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(in crate::cli) fn run(args: &Args, command: &Run, console: &Console) -> Result<Exit, Failure> {
     log(command.log, console);
     // What is wrong with the config is said before anything begins.
-    Context::load(args)?;
-    let board = Arc::new(Board::new(TOOL, Timestamp::now()));
-    let console = Console::new(args.color, true);
-    let lane = Arc::new(Lane::new("main", args.clone(), command.planning.clone(), console, Arc::clone(&board)));
-    let runtime = runtime()?;
-    runtime.block_on(serve(command, vec![lane]))
+    let config = Context::load(args)?.config.run;
+    let flags = lanes(args, &config);
+    let shared = Shared {
+        board: Arc::new(Board::new(TOOL, Timestamp::now())),
+        metrics: Arc::default(),
+        hints: Arc::new(Hints::new(flags.iter().map(|(name, _)| &**name))),
+    };
+    let lane = |(name, args): (String, Args)| {
+        Arc::new(Lane::new(&name, args, command.planning.clone(), config.lease.clone(), &shared))
+    };
+    let lanes: Vec<Arc<Lane>> = flags.into_iter().map(lane).collect();
+    let listen = match command.listen {
+        Some(address) if !address.ip().is_loopback() => {
+            return Err(Failure::usage(format!("`--listen {address}` is no loopback address"))
+                .hint("say so in the config, in `run.listen`, with `tokenFile` and a certificate"));
+        }
+        Some(address) => {
+            Some(ListenConfig { address, token_file: None, certificate: None, key: None, plain_text: true })
+        }
+        None => config.listen.clone(),
+    };
+    runtime()?.block_on(serve(command, &config, listen.as_ref(), &shared, lanes))
+}
+
+/// Every source on every target, as the flags that would name them.
+fn lanes(args: &Args, config: &RunConfig) -> Vec<(String, Args)> {
+    let mut sources = Vec::new();
+    for source in &config.sources {
+        let args = Args {
+            source: source.source.clone(),
+            revision: source.revision.clone(),
+            config: source.config.clone().or_else(|| args.config.clone().filter(|_| source.source.contains("://"))),
+            namespace: source.namespace.clone().or_else(|| args.namespace.clone()),
+            ..args.clone()
+        };
+        sources.push((source.name.clone(), args));
+    }
+    if sources.is_empty() {
+        sources.push((String::new(), args.clone()));
+    }
+    let mut lanes = Vec::new();
+    for (source, args) in sources {
+        for target in &config.targets {
+            let flags = Args {
+                target: Some(Target::from(target.target)),
+                context: target.context.clone(),
+                kubeconfig: target.kubeconfig.clone().or_else(|| args.kubeconfig.clone()),
+                store: target.store.as_ref().map(|store| store.join(&source)).or_else(|| args.store.clone()),
+                ..args.clone()
+            };
+            lanes.push((format!("{source}@{}", target.name).trim_start_matches('@').to_owned(), flags));
+        }
+        if config.targets.is_empty() {
+            lanes.push((if source.is_empty() { "main".to_owned() } else { source }, args));
+        }
+    }
+    lanes
 }
 
 /// Runs all lanes until a signal says to stop.
-async fn serve(command: &Run, lanes: Vec<Arc<Lane>>) -> Result<Exit, Failure> {
+async fn serve(
+    command: &Run,
+    config: &RunConfig,
+    listen: Option<&ListenConfig>,
+    shared: &Shared,
+    lanes: Vec<Arc<Lane>>,
+) -> Result<Exit, Failure> {
+    let bells: BTreeMap<String, Arc<Bell>> =
+        lanes.iter().map(|lane| (lane.name().to_owned(), Arc::default())).collect();
+    let server = match listen {
+        None => None,
+        Some(listen) => Some(bind(config, listen, shared, &bells).await?),
+    };
+    let signals = tokio::spawn(on_signals(bells.values().cloned().collect()));
     let mut tasks = JoinSet::new();
-    let mut bells = Vec::new();
     let mut watchers = Vec::new();
     for lane in lanes {
-        let bell = Arc::new(Bell::default());
-        bells.push(Arc::clone(&bell));
-        let watched = lane.watched();
+        let bell = bells.get(lane.name()).cloned().unwrap_or_default();
         let mut pace = Pace { seed: seed(lane.name()), ..Pace::default() };
-        if let Some(poll) = command.poll {
-            pace.poll = Some(poll.duration().unsigned_abs());
-        }
+        let poll = command.poll.or(config.poll);
+        pace.poll = poll.map(|poll| poll.duration().unsigned_abs()).or(pace.poll);
+        pace.full = config.full.map_or(pace.full, |full| full.duration().unsigned_abs());
+        let watched = lane.watched();
         if !watched.is_empty() {
             pace.poll = None;
             watchers.push(watch_files(&watched, Arc::clone(&bell))?);
         }
         let (leads, standing) = watch::channel(false);
-        let elector = Arc::clone(&lane);
         tasks.spawn(async move {
-            let led = elector.lead(leads, PATIENCE);
-            let ran = daemon::run(&*elector, Machine::new(pace), bell, standing, Timestamp::now);
-            tokio::select! {
-                () = ran => {}
-                () = async { led.await; std::future::pending::<()>().await } => {}
-            }
+            // Whoever stands for election does so until the lane has ended, and then gives back what it holds.
+            let ran = daemon::run(&*lane, Machine::new(pace), bell, standing, Timestamp::now);
+            tokio::join!(ran, lane.lead(leads));
         });
     }
-    let signals = tokio::spawn(on_signals(bells));
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            signals.abort();
-            return Err(Failure::new(Exit::Failed, error));
+    let lanes = async {
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(|error| Failure::new(Exit::Failed, error))?;
         }
-    }
+        Ok(Exit::Done)
+    };
+    let answer = async {
+        match server {
+            Some(server) => server.serve().await,
+            None => std::future::pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        ended = lanes => ended,
+        () = answer => Err(Failure::new(Exit::Failed, "the HTTP server has ended")),
+    };
     signals.abort();
     drop(watchers);
-    Ok(Exit::Done)
+    ended
+}
+
+/// Opens the server, with its secrets.
+async fn bind(
+    config: &RunConfig,
+    listen: &ListenConfig,
+    shared: &Shared,
+    bells: &BTreeMap<String, Arc<Bell>>,
+) -> Result<Server, Failure> {
+    let token = listen.token_file.as_deref().map(secret).transpose()?;
+    let mut webhooks = BTreeMap::new();
+    for webhook in &config.webhooks {
+        let sender = match webhook.kind {
+            WebhookKind::Github => Sender::Github,
+            WebhookKind::Gitlab => Sender::Gitlab,
+            WebhookKind::Gitea => Sender::Gitea,
+            WebhookKind::Forgejo => Sender::Forgejo,
+            WebhookKind::Bitbucket => Sender::Bitbucket,
+            WebhookKind::Generic => Sender::Generic,
+            WebhookKind::Registry => Sender::Registry,
+        };
+        webhooks.insert(sender, secret(&webhook.secret_file)?);
+    }
+    let site = Site {
+        board: Arc::clone(&shared.board),
+        metrics: Arc::clone(&shared.metrics),
+        bells: bells.clone(),
+        hints: Arc::clone(&shared.hints),
+        token,
+        webhooks,
+    };
+    let tls = match (&listen.certificate, &listen.key) {
+        (Some(certificate), Some(key)) => Some(tls(certificate, key)?),
+        _ => None,
+    };
+    let failed = |error| Failure::new(Exit::Failed, format!("failed to listen at {}: {error}", listen.address));
+    let server = Server::bind(site, listen.address, tls).await.map_err(failed)?;
+    if let Some(address) = server.address() {
+        tracing::info!(%address, "listens");
+    }
+    Ok(server)
+}
+
+/// The one line of a file that nobody else is to see.
+fn secret(path: &Path) -> Result<SecretString, Failure> {
+    let failed =
+        |why: String| Failure::new(Exit::Failed, format!("failed to read the secret in `{}`: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let secret = text.trim_end_matches(['\n', '\r']);
+    if secret.len() < 16 {
+        return Err(failed("it has less than 16 characters".to_owned()));
+    }
+    Ok(SecretString::from(secret))
+}
+
+fn tls(certificate: &Path, key: &Path) -> Result<ServerConfig, Failure> {
+    let failed = |path: &Path, why: String| {
+        Failure::new(Exit::Failed, format!("failed to read the certificate or key in `{}`: {why}", path.display()))
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+    let chain = chain.map_err(|error| failed(certificate, error.to_string()))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, error.to_string()))?;
+    let provider = Arc::new(default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = builder.and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private));
+    config.map_err(|error| failed(certificate, error.to_string()))
 }
 
 /// Tells of changes of files. What an event says is not believed: everything is read again.
-fn watch_files(folders: &[std::path::PathBuf], bell: Arc<Bell>) -> Result<notify::RecommendedWatcher, Failure> {
+fn watch_files(folders: &[PathBuf], bell: Arc<Bell>) -> Result<notify::RecommendedWatcher, Failure> {
     let failed = |error: notify::Error| Failure::new(Exit::Failed, format!("failed to watch the source: {error}"));
-    let ours = |path: &std::path::PathBuf| path.components().any(|part| part.as_os_str() == ".streamkeeper");
+    let ours = |path: &PathBuf| path.components().any(|part| part.as_os_str() == ".streamkeeper");
     let on_event = move |event: Result<notify::Event, notify::Error>| {
         // Reading is no change, and what we write ourselves is no definition. An overflow is an event without paths.
         let is_change = event

@@ -8,6 +8,7 @@ use crate::cli::args::{self, SchemaName};
 use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
 use crate::config::Config;
+use crate::daemon::Status;
 use crate::model::{Plan, Report};
 use crate::render::FindingsJson;
 
@@ -26,6 +27,7 @@ fn schema(name: SchemaName) -> Value {
         SchemaName::Findings => schema_for!(FindingsJson),
         SchemaName::Plan => schema_for!(Plan),
         SchemaName::Report => schema_for!(Report),
+        SchemaName::Status => schema_for!(Status),
     };
     schema.to_value()
 }

@@ -88,6 +88,8 @@ pub struct World {
     pub slow: usize,
     /// Events that were written.
     pub events: Vec<Value>,
+    /// Leases by `namespace/name`.
+    pub leases: BTreeMap<String, Value>,
     /// Roll-outs do not come to an end, and say so.
     pub failing: bool,
     /// So many more requests that write are answered; the one after them is done or not, as it says, and from then on nobody
@@ -128,6 +130,7 @@ impl Default for World {
             triggers: false,
             slow: 0,
             events: Vec::new(),
+            leases: BTreeMap::new(),
             failing: false,
             vanishes: None,
             faults: Vec::new(),
@@ -267,6 +270,34 @@ impl Streams for Held<'_> {
 type Query = BTreeMap<String, String>;
 
 impl World {
+    /// A Lease, written only at the version that was read.
+    fn lease(&mut self, request: &Request, name: &str) -> Reply {
+        let asked: Value = serde_json::from_str(&request.body).unwrap_or_default();
+        let key = match asked["metadata"]["name"].as_str() {
+            Some(given) if name.ends_with('/') => format!("{name}{given}"),
+            _ => name.to_owned(),
+        };
+        let is = self.leases.get(&key).cloned();
+        match (&*request.method, is) {
+            ("GET", Some(lease)) => return found("200 OK", &lease),
+            ("POST", Some(_)) => return status(409, "AlreadyExists", "it exists", &json!({})),
+            ("POST", None) => {}
+            ("PUT", Some(lease)) if lease["metadata"]["resourceVersion"] == asked["metadata"]["resourceVersion"] => {}
+            ("PUT", Some(_)) => return stale(name),
+            _ => return not_found("coordination.k8s.io", "leases", name),
+        }
+        let time = asked["spec"]["renewTime"].as_str().unwrap_or_default();
+        let is_micro = time.ends_with('Z') && time.split_once('.').is_some_and(|(_, rest)| rest.len() == 7);
+        if !is_micro || asked["spec"]["leaseDurationSeconds"].as_u64().is_none_or(|seconds| seconds == 0) {
+            return status(422, "Invalid", "the lease is invalid", &json!({}));
+        }
+        self.version += 1;
+        let mut lease = asked;
+        lease["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.leases.insert(key, lease.clone());
+        found("200 OK", &lease)
+    }
+
     /// Takes an Event, with what a real server asks of one (events.k8s.io/v1, `ValidateEventCreate`).
     fn event(&mut self, request: &Request, namespace: Option<&str>) -> Reply {
         let event: Value = serde_json::from_str(&request.body).unwrap();
@@ -366,6 +397,9 @@ impl World {
         }
         if group == "events.k8s.io" {
             return self.event(request, namespace);
+        }
+        if group == "coordination.k8s.io" {
+            return self.lease(request, &format!("{}/{name}", namespace.unwrap()));
         }
         if group.is_empty() && resource == "secrets" {
             let selected = query.get("fieldSelector").is_some_and(|it| it == "type=kubernetes.io/dockerconfigjson");

@@ -1,0 +1,209 @@
+//! How `run` keeps at it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Interval, TargetConfig};
+
+/// How `run` keeps at it. Counts in a config on disk only, read when it starts.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RunConfig {
+    /// Between two looks at a source behind a URL; 1 minute when it is not given.
+    pub poll: Option<Interval>,
+    /// At least so often everything is looked at; 1 hour when it is not given.
+    pub full: Option<Interval>,
+    /// Where definitions come from; the source of the command line when it is not given.
+    pub sources: Vec<RunSource>,
+    /// What is kept what they say, each source on each target; the target of the command line when it is not given.
+    pub targets: Vec<RunTarget>,
+    /// Who of several processes writes to a cluster.
+    pub lease: LeaseConfig,
+    /// Where it answers about health, metrics and status.
+    pub listen: Option<ListenConfig>,
+    /// Who may say that there is something to look at.
+    pub webhooks: Vec<WebhookConfig>,
+}
+
+/// A source.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RunSource {
+    /// What it is called in logs and metrics.
+    pub name: String,
+    /// A folder, relative to this file, or a URL.
+    pub source: String,
+    /// Branch, tag or commit.
+    #[serde(default)]
+    pub revision: Option<String>,
+    /// Its config, relative to this file; `streamkeeper.yaml` in the source when it is not given.
+    #[serde(default)]
+    pub config: Option<PathBuf>,
+    /// Namespace of definitions that name none.
+    #[serde(default)]
+    pub namespace: Option<String>,
+}
+
+/// A target.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RunTarget {
+    /// What it is called in logs and metrics.
+    pub name: String,
+    /// What it is.
+    pub target: TargetConfig,
+    /// Context of the kubeconfig.
+    #[serde(default)]
+    pub context: Option<String>,
+    /// Kubeconfig, relative to this file.
+    #[serde(default)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Folder of the embedded store, relative to this file; one for each source.
+    #[serde(default)]
+    pub store: Option<PathBuf>,
+}
+
+/// Who of several processes writes to a cluster: whoever holds this Lease on it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LeaseConfig {
+    /// Its namespace; that of the pod, or `default`.
+    pub namespace: Option<String>,
+    /// Its name; `streamkeeper-` and the field manager when it is not given.
+    pub name: Option<String>,
+    /// After so long without renewal another process takes it; 15 seconds when it is not given.
+    pub duration: Option<Interval>,
+}
+
+/// Where it answers about health, metrics and status.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListenConfig {
+    /// Such as `127.0.0.1:8080`. Another address than loopback needs `tokenFile`, and a certificate or `plainText`.
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+    /// File with the bearer token that everything but health asks for, relative to this file.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// Certificate chain in PEM, relative to this file.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    /// Its key.
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+    /// Without TLS although it is no loopback address: somebody else encrypts.
+    #[serde(default)]
+    pub plain_text: bool,
+}
+
+/// Somebody who may say that there is something to look at.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebhookConfig {
+    /// Who: it says how the sender proves to be it. Taken at `/webhooks/KIND`.
+    pub kind: WebhookKind,
+    /// File with the secret, relative to this file.
+    pub secret_file: PathBuf,
+}
+
+/// Who sends a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WebhookKind {
+    /// GitHub: `X-Hub-Signature-256`.
+    Github,
+    /// GitLab: `X-Gitlab-Token`.
+    Gitlab,
+    /// Gitea: `X-Gitea-Signature`.
+    Gitea,
+    /// Forgejo: `X-Forgejo-Signature`.
+    Forgejo,
+    /// Bitbucket: `X-Hub-Signature`.
+    Bitbucket,
+    /// Anybody else: `X-Streamkeeper-Signature: t=UNIX TIME,v1=HMAC-SHA256 of "TIME.BODY" in hex`.
+    Generic,
+    /// A registry (Docker Hub, Quay, Harbor, distribution): the secret as bearer token, or behind `/webhooks/registry/`.
+    Registry,
+}
+
+impl RunConfig {
+    /// Whether it says anything.
+    pub fn is_given(&self) -> bool {
+        let lease = &self.lease;
+        self.poll.is_some()
+            || self.full.is_some()
+            || self.listen.is_some()
+            || !(self.sources.is_empty() && self.targets.is_empty() && self.webhooks.is_empty())
+            || lease.name.is_some()
+            || lease.namespace.is_some()
+            || lease.duration.is_some()
+    }
+
+    /// Paths are relative to the config's folder.
+    pub(super) fn place(&mut self, folder: &Path) {
+        let at = |path: &mut Option<PathBuf>| {
+            if let Some(path) = path {
+                *path = folder.join(&*path);
+            }
+        };
+        for source in &mut self.sources {
+            at(&mut source.config);
+            if !source.source.contains("://") {
+                source.source = folder.join(&source.source).display().to_string();
+            }
+        }
+        for target in &mut self.targets {
+            at(&mut target.kubeconfig);
+            at(&mut target.store);
+        }
+        if let Some(listen) = &mut self.listen {
+            [&mut listen.token_file, &mut listen.certificate, &mut listen.key].into_iter().for_each(at);
+        }
+        for webhook in &mut self.webhooks {
+            webhook.secret_file = folder.join(&webhook.secret_file);
+        }
+    }
+
+    /// What is wrong with it.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let names = |all: Vec<&String>| {
+            let mut seen = std::collections::BTreeSet::new();
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            all.into_iter().find_map(|name| {
+                let is_plain = (1..=63).contains(&name.len()) && name.bytes().all(plain);
+                let name = crate::text::inert(name, 80);
+                match (is_plain, seen.insert(name.clone())) {
+                    (false, _) => Some(format!("`{name}` is not a name of letters, digits, `-`, `_` and `.`")),
+                    (_, false) => Some(format!("two are called `{name}`")),
+                    _ => None,
+                }
+            })
+        };
+        let sources = names(self.sources.iter().map(|source| &source.name).collect());
+        let targets = names(self.targets.iter().map(|target| &target.name).collect());
+        if let Some(why) = sources.or(targets) {
+            return Err(format!("`run`: {why}"));
+        }
+        let Some(listen) = &self.listen else {
+            return match self.webhooks.is_empty() {
+                true => Ok(()),
+                false => Err("`run.webhooks` needs `run.listen`, where they are taken".to_owned()),
+            };
+        };
+        let tls = listen.certificate.is_some();
+        if tls != listen.key.is_some() {
+            return Err("`run.listen` needs `certificate` and `key`, or neither".to_owned());
+        }
+        if !listen.address.ip().is_loopback() && listen.token_file.is_none() {
+            return Err("`run.listen.address` is no loopback address: give `tokenFile` as well".to_owned());
+        }
+        if !listen.address.ip().is_loopback() && !tls && !listen.plain_text {
+            let why = "`run.listen.address` is no loopback address: give `certificate` and `key`, or `plainText: true` if somebody else encrypts";
+            return Err(why.to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! `run` on a cluster: who of several processes writes, and what becomes of it when that one is gone.
+
+use std::time::{Duration, Instant};
+
+use crate::daemon::Daemon;
+use crate::site::Site;
+use crate::support::program;
+
+impl Site {
+    fn start(&self) -> Daemon {
+        let mut command = program(self.root());
+        command.args(["run", "--log", "json", "-s", "source", "--target", self.target, "--kubeconfig", "kubeconfig"]);
+        Daemon::spawn(command)
+    }
+
+    fn configure_run(&self, text: &str) {
+        let path = self.root().join("source/streamkeeper.yaml");
+        let before = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, format!("{before}{text}\n")).unwrap();
+    }
+
+    fn until(&self, daemon: &Daemon, what: impl Fn() -> bool) -> Duration {
+        let since = Instant::now();
+        while !what() {
+            assert!(since.elapsed() < Duration::from_secs(30), "{:#?}", daemon.lines());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        since.elapsed()
+    }
+}
+
+#[test]
+fn the_one_that_holds_the_lease_writes_and_the_next_takes_it_over() {
+    let site = Site::plain();
+    site.configure_run("run: {lease: {namespace: default, name: keeper, duration: 2s}}");
+    site.define("app", &["1"]);
+    let mut first = site.start();
+    first.wait("pass", 1);
+    let mut second = site.start();
+    std::thread::sleep(Duration::from_millis(500));
+    site.define("app", &["1", "2"]);
+    site.until(&first, || site.heads("app").len() == 2);
+    assert!(second.lines().iter().all(|line| line["message"] != "pass"), "{:#?}", second.lines());
+    // Killed: nobody gives anything back, and it runs out.
+    first.signal("KILL");
+    let since = Instant::now();
+    second.wait("pass", 1);
+    let took = since.elapsed();
+    assert!(took > Duration::from_millis(1200) && took < Duration::from_secs(8), "{took:?}");
+    site.define("app", &["1", "2", "3"]);
+    site.until(&second, || site.heads("app").len() == 3);
+    // Stopped in good order: it is given back, and nobody waits.
+    let third = site.start();
+    std::thread::sleep(Duration::from_millis(500));
+    second.signal("TERM");
+    assert_eq!(second.ended(), Some(0));
+    assert_eq!(first.ended(), None);
+    let since = Instant::now();
+    third.wait("pass", 1);
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    let world = site.cluster.world.lock().unwrap();
+    assert_eq!(world.leases["default/keeper"]["spec"]["leaseTransitions"], 2, "{:?}", world.leases);
+}
+
+#[test]
+fn whoever_cannot_renew_stops_writing_before_another_may() {
+    let site = Site::plain();
+    site.configure_run("run: {lease: {namespace: default, name: keeper, duration: 3s}}");
+    site.define("app", &["1"]);
+    let first = site.start();
+    first.wait("pass", 1);
+    // The server takes nothing from it any more.
+    site.cluster.world.lock().unwrap().hidden.insert("leases".to_owned());
+    let since = Instant::now();
+    let stood = || {
+        first
+            .lines()
+            .iter()
+            .filter(|line| line["message"] == "standing")
+            .map(|line| line["leads"] == true)
+            .collect::<Vec<_>>()
+    };
+    site.until(&first, || stood() == [false, true, false]);
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(3), "two thirds of the time at most: {took:?}");
+    first.wait("the Lease cannot be held", 1);
+    site.define("app", &["1", "2"]);
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(site.heads("app").len(), 1, "it does not write");
+    // It may again.
+    site.cluster.world.lock().unwrap().hidden.clear();
+    site.until(&first, || site.heads("app").len() == 2);
+}
