@@ -14,7 +14,7 @@ use crate::adapters::cluster::{Access, Candidate, Connection};
 use crate::adapters::git;
 use crate::adapters::store::{Cache, Writer};
 use crate::config::{ConfigError, LeaseConfig};
-use crate::daemon::{self, Board, Ended, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Work};
+use crate::daemon::{self, Bell, Board, Ended, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Poke, Work};
 use crate::executor::{self, Patience};
 use crate::model::{Action, Desired, ImportItem, ImportResult, Outcome, Plan, Policy, Refresh, Report, Wait};
 use crate::planner;
@@ -167,6 +167,20 @@ impl Lane {
             tokio::select! {
                 () = tokio::time::sleep(candidate.pause) => {}
                 () = leads.closed() => return,
+            }
+        }
+    }
+
+    /// Hears of what others change on the target, and rings. Never ends.
+    pub(super) async fn watch(&self, bell: &Bell) {
+        let context = Context::load(&self.args).ok().filter(|context| !self.writes_store(context));
+        let Some(context) = context else { return std::future::pending().await };
+        loop {
+            match Live::open(&context, &self.args, false).await {
+                Ok(Live::Cluster(cluster)) => return cluster.watch(|| bell.poke(Poke::Target)).await,
+                Ok(Live::Store(_)) => return std::future::pending().await,
+                // The passes say what is wrong.
+                Err(_) => tokio::time::sleep(PATIENCE * 30).await,
             }
         }
     }

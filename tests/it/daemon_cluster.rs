@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::daemon::Daemon;
+use crate::kubernetes_workloads::images;
 use crate::site::Site;
 use crate::support::program;
+use crate::workloads::workload;
 
 impl Site {
     fn start(&self) -> Daemon {
@@ -90,4 +92,50 @@ fn whoever_cannot_renew_stops_writing_before_another_may() {
     // It may again.
     site.cluster.world.lock().unwrap().hidden.clear();
     site.until(&first, || site.heads("app").len() == 2);
+}
+
+#[test]
+fn what_others_change_is_put_back_at_once() {
+    let site = Site::plain();
+    site.define("app", &["1", "2"]);
+    site.deploy("deployments", &workload("Deployment", "web", "app:1"));
+    let daemon = site.start();
+    daemon.wait("pass", 1);
+    let image = site.heads("app")[0].1[0].clone();
+    let has_it = || images(&site, "deployments", "web")[0].ends_with(&image);
+    site.until(&daemon, has_it);
+    // What it has written itself, it does not hear of.
+    std::thread::sleep(Duration::from_secs(6));
+    let passes = daemon.wait("pass", 1).len();
+    assert!(passes <= 2, "the second sees that all is done: {:#?}", daemon.lines());
+    let by_hand = || {
+        site.edit("deployments", "web", |object| {
+            object["spec"]["template"]["spec"]["containers"][0]["image"] = "byhand:1".into();
+        });
+    };
+    by_hand();
+    let took = site.until(&daemon, has_it);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    // A stream of ours, too.
+    let change = |lookup: bool| {
+        let mut world = site.cluster.world.lock().unwrap();
+        let version = world.version + 1;
+        world.version = version;
+        let custom = world.custom.values_mut().next().unwrap();
+        custom.object["spec"]["lookupPolicy"]["local"] = lookup.into();
+        custom.object["metadata"]["resourceVersion"] = version.to_string().into();
+        custom.object["metadata"]["generation"] = 99.into();
+    };
+    change(true);
+    let is_back = || site.custom("app").unwrap()["spec"]["lookupPolicy"]["local"] == false;
+    site.until(&daemon, is_back);
+    // The server forgets: everything is looked at, and then heard of again.
+    {
+        let mut world = site.cluster.world.lock().unwrap();
+        world.version += 1;
+        world.oldest = world.version;
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    by_hand();
+    site.until(&daemon, has_it);
 }

@@ -17,7 +17,7 @@ impl Site {
         site
     }
 
-    fn custom(&self, name: &str) -> Option<Value> {
+    pub fn custom(&self, name: &str) -> Option<Value> {
         let world = self.cluster.world.lock().unwrap();
         world.custom.get(&StreamId::new("default", name)).map(|custom| custom.object.clone())
     }

@@ -9,7 +9,7 @@ use crate::site::Site;
 use crate::workloads::workload;
 
 /// The images of a workload's containers.
-fn images(site: &Site, resource: &str, name: &str) -> Vec<String> {
+pub fn images(site: &Site, resource: &str, name: &str) -> Vec<String> {
     let world = site.cluster.world.lock().unwrap();
     let object = &world.workloads[&(resource.to_owned(), "default".to_owned(), name.to_owned())];
     let spec = if object["spec"].get("jobTemplate").is_some() {
@@ -285,7 +285,7 @@ impl Site {
         std::fs::write(self.root().join(format!("source/{name}.yaml")), text).unwrap();
     }
 
-    fn edit(&self, resource: &str, name: &str, change: impl Fn(&mut Value)) {
+    pub fn edit(&self, resource: &str, name: &str, change: impl Fn(&mut Value)) {
         let key = (resource.to_owned(), "default".to_owned(), name.to_owned());
         let mut object = self.cluster.world.lock().unwrap().workloads[&key].clone();
         change(&mut object);

@@ -592,6 +592,20 @@ fn one_of_two_holds_the_lease(plain: &Plain) {
     let second = start();
     std::thread::sleep(Duration::from_secs(4));
     assert!(second.lines().iter().all(|line| line["message"] != "pass") && holder() == was, "it is renewed");
+    // What it has written itself, it does not hear of; what others write, it does.
+    std::thread::sleep(Duration::from_secs(3));
+    let causes =
+        || first.wait("pass", 1).iter().map(|line| line["cause"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(causes(), ["start", "due"]);
+    let path = format!("{STREAMS}/namespaces/default/imagestreams/app");
+    let patch = json!([{"op": "replace", "path": "/spec/lookupPolicy/local", "value": true}]);
+    assert_eq!(plain.call("PATCH", &path, Some(("application/json-patch+json", patch))).0, 200);
+    let since = std::time::Instant::now();
+    while plain.stream("app").unwrap()["spec"]["lookupPolicy"]["local"] != false {
+        assert!(since.elapsed() < Duration::from_secs(5), "{:#?}", first.lines());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(causes()[2], "target");
     first.signal("TERM");
     assert_eq!(first.ended(), Some(0));
     second.wait("pass", 1);

@@ -145,6 +145,19 @@ impl Connection {
         self.exchange(request).await.map(|(_, body)| body)
     }
 
+    /// Sends a request and gives its answer to be read piece by piece. It takes no slot: it may last.
+    pub(super) async fn stream(&self, request: Request<Vec<u8>>) -> Result<Body, Trouble> {
+        let lost = |detail: String| Trouble::Lost(inert(&detail, 300));
+        let response =
+            self.client.send(request.map(Body::from)).await.map_err(|error| lost(crate::text::chain(&error)))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response.into_body());
+        }
+        let bytes = response.into_body().collect_bytes().await.map_err(|error| lost(crate::text::chain(&error)))?;
+        Err(Trouble::Refused(reply::refused(status, &bytes)))
+    }
+
     /// As [`Self::send`], with the status: of an apply, it says whether the object is new.
     pub(super) async fn exchange(&self, request: Request<Vec<u8>>) -> Result<(StatusCode, Vec<u8>), Trouble> {
         let lost = |detail: String| Trouble::Lost(inert(&detail, 300));

@@ -7,7 +7,7 @@
 //! for images, DELETE of the ImageStreamTag for what goes. What server-side apply would leave behind
 //! (`tests/recorded/openshift/owned_imports.json`) is why every field of a tag is applied in words, and why tags are removed by
 //! DELETE. Elsewhere (`install`, `by_rules`, `update`): the resource itself, its status, and the images of workloads; `told` says on the cluster what was done,
-//! `lease` who of several processes may.
+//! `lease` who of several processes may; `watch` hears of what others change.
 //! May name `api`, `model`, `ports`, `rules` and `text`.
 //! Tests: beside the code; `tests/it/openshift.rs`, `tests/it/openshift_{faults,guards,roles,upstream}.rs`,
 //! `tests/it/workloads.rs`, `tests/it/kubernetes.rs`, `tests/it/kubernetes_workloads.rs`; against real servers `tests/it/live_openshift.rs`,
@@ -27,6 +27,7 @@ mod resolve;
 mod told;
 mod update;
 mod wanted;
+mod watch;
 mod workloads;
 mod write;
 

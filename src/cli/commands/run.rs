@@ -117,8 +117,14 @@ async fn serve(
         let (leads, standing) = watch::channel(false);
         tasks.spawn(async move {
             // Whoever stands for election does so until the lane has ended, and then gives back what it holds.
-            let ran = daemon::run(&*lane, Machine::new(pace), bell, standing, Timestamp::now);
-            tokio::join!(ran, lane.lead(leads));
+            let ran = daemon::run(&*lane, Machine::new(pace), Arc::clone(&bell), standing, Timestamp::now);
+            let heard = async {
+                tokio::select! {
+                    () = ran => {}
+                    () = lane.watch(&bell) => {}
+                }
+            };
+            tokio::join!(heard, lane.lead(leads));
         });
     }
     let lanes = async {

@@ -25,7 +25,7 @@ impl World {
                 let items: Vec<Value> = mine.map(|(_, custom)| Self::custom_object(custom)).collect();
                 found(
                     "200 OK",
-                    &json!({"kind": "ImageStreamList", "apiVersion": "image.streamkeeper.io/v1", "metadata": {}, "items": items}),
+                    &json!({"kind": "ImageStreamList", "apiVersion": "image.streamkeeper.io/v1", "metadata": {"resourceVersion": self.version.to_string()}, "items": items}),
                 )
             }
             ("GET", _) => match self.custom.get(id) {

@@ -8,6 +8,7 @@ mod imports;
 mod machinery;
 mod streams;
 mod views;
+mod watches;
 pub mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,6 +89,10 @@ pub struct World {
     pub slow: usize,
     /// Events that were written.
     pub events: Vec<Value>,
+    /// Looks that watches have taken.
+    pub watches: usize,
+    /// Versions before this one are forgotten.
+    pub oldest: u64,
     /// Leases by `namespace/name`.
     pub leases: BTreeMap<String, Value>,
     /// Roll-outs do not come to an end, and say so.
@@ -130,6 +135,8 @@ impl Default for World {
             triggers: false,
             slow: 0,
             events: Vec::new(),
+            watches: 0,
+            oldest: 0,
             leases: BTreeMap::new(),
             failing: false,
             vanishes: None,
@@ -156,6 +163,9 @@ impl OpenShift {
         let world: Arc<Mutex<World>> = Arc::default();
         let held = Arc::clone(&world);
         let server = Server::start(move |request| {
+            if let Some(reply) = watches::watch(&held, request) {
+                return reply;
+            }
             let mut world = held.lock().unwrap();
             let writes = request.method != "GET";
             match world.vanishes {

@@ -50,7 +50,10 @@ impl World {
                 let next =
                     if after + items.len() < all.len() { (after + items.len()).to_string() } else { String::new() };
                 self.slow = self.slow.saturating_sub(1);
-                found("200 OK", &json!({"kind": format!("{kind}List"), "metadata": {"continue": next}, "items": items}))
+                found(
+                    "200 OK",
+                    &json!({"kind": format!("{kind}List"), "metadata": {"continue": next, "resourceVersion": self.version.to_string()}, "items": items}),
+                )
             }
             ("GET", name) => match self.workloads.get(&key(name)).cloned() {
                 Some(object) => {

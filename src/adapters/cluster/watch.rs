@@ -1,0 +1,195 @@
+//! Watching a cluster: somebody else has changed a stream, or a workload that follows one. An event is only a reason to look.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::StreamExt;
+use http::Request;
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+use crate::model::{LiveWorkload, Manner};
+
+use super::access::{Connection, Trouble};
+use super::request::{Api, KINDS, Kind};
+use super::{Cluster, request};
+
+/// After a watch has broken off; doubled each time that nothing came of it.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MOST: Duration = Duration::from_secs(60);
+/// Bytes of one event: an object of etcd has at most 1.5 MiB, and JSON may need more.
+const EVENT: usize = 8 * 1024 * 1024;
+
+/// What is watched.
+#[derive(Clone, Copy, Debug)]
+enum Watched {
+    Streams(Api),
+    Workloads(Kind),
+}
+
+/// How a watch has ended.
+enum Ended {
+    /// The server ends every watch after a while: from this version it goes on.
+    At(String),
+    /// The version is too old: what has happened since is not known.
+    TooOld,
+    /// It may not be watched.
+    Forbidden,
+}
+
+impl Cluster {
+    /// Calls `changed` when somebody else has changed a stream, or an image or trigger of a workload whose images are ours to
+    /// give. Never ends.
+    pub async fn watch(&self, changed: impl Fn() + Sync) {
+        let mut all = vec![Watched::Streams(self.api)];
+        // On OpenShift its own controllers see to workloads.
+        if self.api == Api::Kubernetes {
+            let kinds = KINDS.iter().filter(|kind| self.kinds.contains(kind.name) && !kind.is_rare);
+            all.extend(kinds.map(|kind| Watched::Workloads(*kind)));
+        }
+        let mut watches = futures::stream::FuturesUnordered::new();
+        for watched in &all {
+            if self.namespaces.is_empty() {
+                watches.push(self.watch_one(*watched, None, &changed));
+            }
+            for namespace in &self.namespaces {
+                watches.push(self.watch_one(*watched, Some(namespace), &changed));
+            }
+        }
+        while watches.next().await.is_some() {}
+        std::future::pending().await
+    }
+
+    /// Ends only where it may not be watched: what happens there is then seen by the passes that look at everything.
+    async fn watch_one(&self, watched: Watched, namespace: Option<&str>, changed: &(impl Fn() + Sync)) {
+        let mut version: Option<String> = None;
+        let mut known: BTreeMap<String, LiveWorkload> = BTreeMap::new();
+        let mut pause = PAUSE;
+        loop {
+            let result = match &version {
+                // Where to begin; what was before, a pass has seen or will see.
+                None => self.begin(watched, namespace).await.map(Ended::At),
+                Some(version) => {
+                    let request = request::watch(&self.listed(watched, namespace), version);
+                    let on_event = |event: &Value| self.is_change(watched, event, &mut known).then(changed).is_some();
+                    self.connection.follow(request, version, on_event).await
+                }
+            };
+            match result {
+                Ok(Ended::At(at)) => {
+                    if version.as_ref() != Some(&at) {
+                        pause = PAUSE;
+                    }
+                    version = Some(at);
+                    // A server that ends watches at once is not asked again at once.
+                    tokio::time::sleep(pause / 10).await;
+                    continue;
+                }
+                Ok(Ended::TooOld) => {
+                    version = None;
+                    changed();
+                }
+                Ok(Ended::Forbidden) => return,
+                Err(Trouble::Refused(refused)) if matches!(refused.code, 401 | 403 | 404) => return,
+                Err(Trouble::Refused(_) | Trouble::Lost(_)) => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MOST);
+        }
+    }
+
+    fn listed(&self, watched: Watched, namespace: Option<&str>) -> Request<Vec<u8>> {
+        match watched {
+            Watched::Streams(api) => request::list(api, namespace, None),
+            Watched::Workloads(kind) => request::workloads(kind, namespace, None),
+        }
+    }
+
+    async fn begin(&self, watched: Watched, namespace: Option<&str>) -> Result<String, Trouble> {
+        let body = self.connection.send(request::first(&self.listed(watched, namespace))).await?;
+        let list: Value = serde_json::from_slice(&body).map_err(|error| Trouble::Lost(error.to_string()))?;
+        let version = list["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty());
+        version.map(str::to_owned).ok_or_else(|| Trouble::Lost("the list has no version".to_owned()))
+    }
+
+    /// Whether an event is of something that somebody else has changed, and that matters here.
+    fn is_change(&self, watched: Watched, event: &Value, known: &mut BTreeMap<String, LiveWorkload>) -> bool {
+        let object = &event["object"];
+        let is_ours = event["type"] != "DELETED" && is_last_written_by(object, &self.manager);
+        let Watched::Workloads(kind) = watched else { return !is_ours };
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        if event["type"] == "DELETED" {
+            known.remove(&uid);
+            return false;
+        }
+        // Its status changes all the time, and how far a roll-out has come matters only where it ends.
+        let read = LiveWorkload::read(kind.name, object, Manner::Ours);
+        let Some(now) = read.map(|workload| LiveWorkload { rollout: settled(workload.rollout), ..workload }) else {
+            return known.remove(&uid).is_some();
+        };
+        let before = known.insert(uid, now.clone());
+        before.as_ref() != Some(&now) && !is_ours
+    }
+}
+
+/// Words of a roll-out that change with every pod are one.
+fn settled(rollout: crate::model::Rollout) -> crate::model::Rollout {
+    use crate::model::Rollout;
+    match rollout {
+        Rollout::Progressing(_) | Rollout::Complete => Rollout::Complete,
+        Rollout::Failed(_) => Rollout::Failed(String::new()),
+        Rollout::Paused => Rollout::Paused,
+        Rollout::None => Rollout::None,
+    }
+}
+
+/// Whether the last manager that wrote an object is that one, and no other in the same second (the times of managed fields
+/// have no more).
+fn is_last_written_by(object: &Value, manager: &str) -> bool {
+    let entries = object["metadata"]["managedFields"].as_array().map_or(&[][..], Vec::as_slice);
+    let last = entries.iter().filter_map(|entry| entry["time"].as_str()).max();
+    let mut writers = entries.iter().filter(|entry| entry["time"].as_str() == last).peekable();
+    last.is_some() && writers.peek().is_some() && writers.all(|entry| entry["manager"] == manager)
+}
+
+impl Connection {
+    /// Reads a watch until it ends. `on_event` hears of every event but bookmarks.
+    async fn follow(
+        &self,
+        request: Request<Vec<u8>>,
+        from: &str,
+        mut on_event: impl FnMut(&Value) -> bool,
+    ) -> Result<Ended, Trouble> {
+        let mut body = match self.stream(request).await {
+            Ok(body) => body,
+            Err(Trouble::Refused(refused)) if refused.code == 410 => return Ok(Ended::TooOld),
+            Err(Trouble::Refused(refused)) if matches!(refused.code, 401 | 403) => return Ok(Ended::Forbidden),
+            Err(trouble) => return Err(trouble),
+        };
+        let mut version = from.to_owned();
+        let mut buffer: Vec<u8> = Vec::new();
+        loop {
+            // However it breaks off, what was heard was heard.
+            let Some(Ok(frame)) = body.frame().await else { return Ok(Ended::At(version)) };
+            let Ok(data) = frame.into_data() else { continue };
+            buffer.extend_from_slice(&data);
+            while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = buffer.drain(..=end).collect();
+                let Ok(event) = serde_json::from_slice::<Value>(&line) else { return Ok(Ended::TooOld) };
+                // Whatever else may be wrong: from where it would go on is not known.
+                if event["type"] == "ERROR" {
+                    return Ok(Ended::TooOld);
+                }
+                if let Some(at) = event["object"]["metadata"]["resourceVersion"].as_str() {
+                    version = at.to_owned();
+                }
+                if event["type"] != "BOOKMARK" {
+                    on_event(&event);
+                }
+            }
+            if buffer.len() > EVENT {
+                return Ok(Ended::TooOld);
+            }
+        }
+    }
+}
