@@ -52,6 +52,8 @@ impl Target for Cluster {
     }
 
     async fn begin(&self, plan: &Plan, now: Timestamp) -> Result<i64, PortError> {
+        // How earlier plans left streams is long ago.
+        lock(&self.left).clear();
         let removals = plan.steps.iter().filter(|step| step.action.is_removal());
         let mut under_way = lock(&self.under_way);
         under_way.scope.clone_from(&plan.scope);

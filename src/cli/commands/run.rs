@@ -13,6 +13,11 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tracing::Level;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::args::{Args, LogFormat, Run, Target};
 use crate::cli::console::Console;
@@ -270,11 +275,13 @@ fn seed(name: &str) -> u64 {
 
 /// Where log lines go, and how.
 fn log(format: LogFormat, console: &Console) {
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
-    let ansi = console.err_paint().color;
-    // A second one in the same process, as in tests, is not needed.
-    let _ = match format {
-        LogFormat::Text => builder.with_ansi(ansi).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    // What libraries say on their way is theirs.
+    let ours = Targets::new().with_target("streamkeeper", Level::INFO).with_default(Level::ERROR);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines: Box<dyn Layer<_> + Send + Sync> = match format {
+        LogFormat::Text => lines.with_ansi(console.err_paint().color).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    // A second one in the same process is not needed.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(ours)).try_init();
 }
