@@ -125,6 +125,8 @@ pub enum Command {
     Apply(Apply),
     /// Keep at it: follow the source, the target and the registries until told to stop.
     Run(Run),
+    /// Show what a `run` somewhere does.
+    Status(Status),
     /// List streams or tags.
     Get(Get),
     /// Show a stream, or the image of a tag, in full.
@@ -280,6 +282,20 @@ pub struct Run {
     /// How log lines are written.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log: LogFormat,
+}
+
+/// `status`
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Status {
+    /// Where it listens.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", env = "STREAMKEEPER_URL")]
+    pub url: String,
+    /// File with the bearer token that it wants.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// How to show it.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
 }
 
 /// How log lines are written.

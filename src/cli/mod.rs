@@ -38,6 +38,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         Command::Plan(ref command) => commands::plan::run(&args, command, &console),
         Command::Apply(ref command) => commands::apply::run(&args, command, &console),
         Command::Run(ref command) => commands::run::run(&args, command, &console),
+        Command::Status(ref command) => commands::status::run(command, &console),
         Command::Get(ref command) => commands::get::run(&args, command, &console),
         Command::Describe(ref command) => commands::describe::run(&args, command, &console),
         Command::History(ref command) => commands::history::run(&args, command, &console),

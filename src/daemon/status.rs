@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::machine::Pass;
 
@@ -14,7 +14,7 @@ use super::machine::Pass;
 const FORMAT_VERSION: u32 = 1;
 
 /// All that `run` says of itself.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// Version of this format.
@@ -28,7 +28,7 @@ pub struct Status {
 }
 
 /// One source and one target.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LaneStatus {
     /// Where definitions come from, without credentials.
@@ -58,7 +58,7 @@ pub struct LaneStatus {
 }
 
 /// A pass that has ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PassStatus {
     /// When it began.

@@ -278,6 +278,18 @@ fn whoever_asks_is_told() {
     ] {
         assert!(metrics.contains(line), "{line} is not in:\n{metrics}");
     }
+    let url = format!("http://{address}");
+    let (code, _, err) = run(folder, &["status", "--url", &url]);
+    assert!(code == 1 && err.contains("--token-file"), "{code} {err}");
+    let (code, out, err) = run(folder, &["status", "--url", &url, "--token-file", "source/token"]);
+    assert!(
+        code == 5 && out.contains("not as it should be") && out.contains("imports refused: 1 NotFound"),
+        "{out}{err}"
+    );
+    let (_, out, _) = run(folder, &["status", "--url", &url, "--token-file", "source/token", "--format", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["lanes"]["main"]["streams"], 1);
+    let (code, _, err) = run(folder, &["status", "--url", "http://127.0.0.1:1"]);
+    assert!(code == 1 && err.contains("streamkeeper run --listen"), "{err}");
     // Asked for by whoever has the token, and by a signal.
     let passes = daemon.wait("pass", 1).len();
     assert_eq!(ask(&address, "POST", "/api/v1/reconcile", "", b"").0, 401);

@@ -16,6 +16,7 @@ mod crash;
 mod daemon;
 mod daemon_cluster;
 mod definitions;
+mod deploy;
 mod example;
 mod hostile_registry;
 mod https;

@@ -10,6 +10,7 @@ pub(super) mod install;
 pub(super) mod plan;
 pub(super) mod run;
 pub(super) mod schema;
+pub(super) mod status;
 pub(super) mod validate;
 mod workloads;
 
