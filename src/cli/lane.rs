@@ -16,7 +16,7 @@ use crate::adapters::store::{Cache, Writer};
 use crate::config::{ConfigError, LeaseConfig};
 use crate::daemon::{self, Bell, Board, Ended, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Poke, Work};
 use crate::executor::{self, Patience};
-use crate::model::{Action, Desired, ImportItem, ImportResult, Outcome, Plan, Policy, Refresh, Report, Wait};
+use crate::model::{Action, Desired, ImportItem, ImportResult, Outcome, Plan, Policy, Refresh, Report};
 use crate::planner;
 use crate::ports::{NoProgress, PortError, Registry};
 use crate::reconcile::{self, Inputs, Pass, Planned};
@@ -326,19 +326,15 @@ impl Lane {
         let waits = plan.deferred.iter().filter(|deferred| !deferred.wait.is_note()).take(LINES);
         status.waits =
             waits.map(|it| format!("{}: {}", inert(&it.stream.to_string(), 300), render::wait(&it.wait))).collect();
-        let unknown = plan.deferred.iter().any(|deferred| matches!(deferred.wait, Wait::Unknown(_)));
-        let mut again = unknown || !desired.incomplete.is_empty() && errors == 0;
-        let mut due = due;
+        let unread = !desired.incomplete.is_empty() && errors == 0;
+        let ended = Ended::of(&plan, report.as_ref(), unread, due, now());
         for reason in plan.steps.iter().flat_map(|step| refused(&step.action)) {
             *status.failed_imports.entry(reason.to_owned()).or_default() += 1;
         }
         if let Some(report) = &report {
             for outcome in report.outcomes.values() {
                 *status.steps.entry(word(outcome).to_owned()).or_default() += 1;
-                again |= !outcome.is_success() && !matches!(outcome, Outcome::Failed { again: false, .. });
             }
-            // Whether it is as it should be now, the next pass says.
-            due = Some(now());
         }
         self.metrics.streams(&self.name, plan.streams);
         self.board.lane(&self.name, |lane| {
@@ -346,7 +342,7 @@ impl Lane {
             lane.streams = plan.streams;
             lane.target.clone_from(&plan.target);
         });
-        (status, Ended { again, due })
+        (status, ended)
     }
 }
 

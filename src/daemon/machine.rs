@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::{Outcome, Plan, Report, Wait};
+
 /// Times that a lane keeps to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -95,6 +97,20 @@ pub struct Ended {
     pub again: bool,
     /// From then on there may be something to do although nothing changes.
     pub due: Option<Timestamp>,
+}
+
+impl Ended {
+    /// What a pass leaves to be done again, or soon. `unread`: a part of the source could not be read, and not because of what
+    /// is written in it.
+    pub fn of(plan: &Plan, report: Option<&Report>, unread: bool, due: Option<Timestamp>, now: Timestamp) -> Self {
+        let unknown = plan.deferred.iter().any(|deferred| matches!(deferred.wait, Wait::Unknown(_)));
+        let may_go =
+            |outcome: &Outcome| !outcome.is_success() && !matches!(outcome, Outcome::Failed { again: false, .. });
+        let outcomes = report.into_iter().flat_map(|report| report.outcomes.values());
+        // Whether it is as it should be after steps, only another pass can say.
+        let due = if report.is_some() { Some(now) } else { due };
+        Self { again: unknown || unread || outcomes.into_iter().any(may_go), due }
+    }
 }
 
 /// What to do.

@@ -160,18 +160,22 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
             .chain(plan.deferred.iter().map(|deferred| &deferred.stream))
             .collect();
         let mut settled = BTreeMap::new();
-        for (id, stream) in
-            desired.streams.iter().filter(|(id, stream)| !busy.contains(id) && !stream.content.is_empty())
-        {
+        // What has to wait for something else is due like everything else.
+        let mut first = before;
+        for (id, stream) in &desired.streams {
             let Some(seen) = live.streams.get(id) else { continue };
-            let Some(version) = seen.stream.metadata.resource_version.clone() else { continue };
             let due = planner::due(id, stream, live, self.policy);
+            first = [first, due].into_iter().flatten().min();
+            if busy.contains(id) || stream.content.is_empty() {
+                continue;
+            }
+            let Some(version) = seen.stream.metadata.resource_version.clone() else { continue };
             settled.insert(id.clone(), Settled { version, definition: stream.content.clone(), due });
         }
         if !settled.is_empty() {
             self.memory.keep_settled(rules, &settled);
         }
-        settled.values().filter_map(|settled| settled.due).chain(before).min()
+        first
     }
 
     /// Identifies the policy that definitions were judged by: what was settled under another one is not settled.
