@@ -184,6 +184,9 @@ pub struct Planning {
     /// Let removals follow from reading another part of the source than last time.
     #[arg(long)]
     pub change_scope: bool,
+    /// Change things although the config has a freeze now.
+    #[arg(long)]
+    pub ignore_freeze: bool,
     /// Stop at any finding that is a warning or an error.
     #[arg(long)]
     pub strict: bool,

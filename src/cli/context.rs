@@ -172,6 +172,8 @@ impl Context {
     pub(super) fn policy(&self, planning: &Planning, live: &Live) -> Result<Policy, Failure> {
         let mut policy = self.config.policy();
         policy.images_per_import = live.images_per_import();
+        let frozen = self.config.frozen(now()).filter(|_| !planning.ignore_freeze);
+        policy.frozen = frozen.map(|(freeze, until)| format!("the freeze until {until}: {freeze}"));
         policy.force_conflicts = planning.force_conflicts;
         policy.schedule = match (live, self.config.import) {
             (Live::Store(_), _) => Schedule::Ours,

@@ -14,9 +14,12 @@ use crate::adapters::cluster::{Access, Candidate, Connection};
 use crate::adapters::git;
 use crate::adapters::store::{Cache, Writer};
 use crate::config::{ConfigError, LeaseConfig};
-use crate::daemon::{self, Bell, Board, Ended, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Poke, Work};
+use crate::daemon::{
+    self, Bell, Board, Ended, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Poke, Quarrels, Work,
+};
 use crate::executor::{self, Patience};
 use crate::model::{Action, Desired, ImportItem, ImportResult, Outcome, Plan, Policy, Refresh, Report};
+use crate::model::{Live as Known, Reason, StepId};
 use crate::planner;
 use crate::ports::{NoProgress, PortError, Registry};
 use crate::reconcile::{self, Inputs, Pass, Planned};
@@ -71,6 +74,7 @@ struct Kept {
     cache: Option<Arc<Cache>>,
     cluster: Option<(String, Live)>,
     registries: Option<(String, Upstreams<'static>)>,
+    quarrels: Quarrels,
 }
 
 /// What a pass has found and done.
@@ -191,7 +195,7 @@ impl Lane {
 
     async fn try_pass(&self, asked: Asked, stop: &AtomicBool) -> Result<Done, Failure> {
         let mut kept = self.kept.lock().await;
-        let Kept { context: last, cache, cluster, registries } = &mut *kept;
+        let Kept { context: last, cache, cluster, registries, quarrels } = &mut *kept;
         let commit = self.seen.lock().ok().and_then(|seen| seen.clone());
         let (context, source) = match block_in_place(|| Context::open_at(&self.args, commit)) {
             Ok(opened) => opened,
@@ -228,6 +232,7 @@ impl Lane {
         let list = block_in_place(|| reconcile::list(&*source, &parts.selection, context.limits()))?;
         let (mut policy, server) = (context.policy(&self.planning, live)?, context.server(live));
         policy.spread = true;
+        policy.quarrels = quarrels.held(now());
         let Parts { selection, options, ruling } = &parts;
         let inputs =
             Inputs { listing: &list.listing, selection, options, ruling, policy: &policy, server: &server, tool: TOOL };
@@ -273,12 +278,19 @@ impl Lane {
             reconcile::remember(&**cache, key, &read, &planned);
         }
         let Planned { plan, live: known, due } = planned;
-        let due = [due, planner::retry(desired, &known, now())].into_iter().flatten().min();
+        let thaw = context.config.frozen(now()).map(|(_, until)| until);
+        let dues = [due, planner::retry(desired, &known, now()), quarrels.next(now()), thaw];
+        let due = dues.into_iter().flatten().min();
         let report = if plan.is_empty() || stop.load(Ordering::Relaxed) {
             None
         } else {
             Some(self.carry_out(&plan, live, &context, stop).await?)
         };
+        for (name, wanted, with) in report.iter().flat_map(|report| written(desired, &plan, &known, report)) {
+            if let Some(quarrel) = quarrels.written(&name, &wanted, with.as_deref(), now()) {
+                tracing::warn!(lane = self.name, about = name, quarrel, "a quarrel");
+            }
+        }
         let errors = read.assembled.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
         Ok(Done { desired: read.assembled.desired, plan, report, errors, due })
     }
@@ -318,7 +330,7 @@ impl Lane {
             Ok(done) => done,
             Err(failure) => {
                 status.error = Some(inert(&chain(&*failure.error), 600));
-                return (status, Ended { again: true, due: None });
+                return (status, Ended { again: true, ..Ended::default() });
             }
         };
         let Done { desired, plan, report, errors, due } = done;
@@ -344,6 +356,31 @@ impl Lane {
         });
         (status, ended)
     }
+}
+
+/// What a plan has made what it should be: its name, what was wanted, and who else has written it last.
+fn written(
+    desired: &Desired,
+    plan: &Plan,
+    live: &Known,
+    report: &Report,
+) -> BTreeSet<(String, String, Option<String>)> {
+    let is_done = |id: &StepId| report.outcomes.get(id).is_some_and(|outcome| *outcome == Outcome::Applied);
+    let mut all = BTreeSet::new();
+    for step in plan.steps.iter().filter(|step| is_done(&step.id)) {
+        // An image that has moved, or is missing, is nobody's change.
+        if let (Reason::Changed { .. }, Some(stream)) = (&step.reason, desired.streams.get(step.action.stream())) {
+            let with = live.streams.get(step.action.stream()).and_then(|live| live.owned.last_writer.clone());
+            all.insert((step.action.stream().to_string(), stream.content.clone(), with));
+        }
+    }
+    for update in plan.updates.iter().filter(|update| is_done(&update.id)) {
+        if let Reason::Drifted { by, .. } = &update.reason {
+            let wanted: Vec<&str> = update.images.iter().map(|image| image.after.as_str()).collect();
+            all.insert((update.workload.to_string(), wanted.join(" "), by.clone()));
+        }
+    }
+    all
 }
 
 /// Tags that follow upstream, of repositories that something was pushed to, are asked for although they are not due.

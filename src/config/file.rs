@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::model::{Policy, RemovalLimit};
 use crate::text::{Place, Severity, inert};
 
 use super::Interval;
+use super::freeze::FreezeConfig;
 use super::registries::{AllowedRegistryConfig, MirrorConfig, RegistryConfig};
 use super::run::RunConfig;
 use super::workloads::WorkloadConfig;
@@ -155,6 +157,11 @@ pub struct PolicyConfig {
     pub allowed_registries_for_import: Vec<AllowedRegistryConfig>,
     /// Hosts that nothing is imported from.
     pub blocked_registries: Vec<String>,
+    /// Namespaces in which nothing is changed until they are taken out here, `'*'` for all. A single stream has the annotation
+    /// `streamkeeper.io/reconcile: disabled`.
+    pub suspend: Vec<String>,
+    /// Times in which nothing is changed.
+    pub freeze: Vec<FreezeConfig>,
     /// How workloads follow tags.
     pub workloads: WorkloadConfig,
     /// Tags that `dockerImageRepository` imports; 50 when it is not given, as on OpenShift.
@@ -204,6 +211,7 @@ impl Config {
         }
         config.run.place(folder);
         config.run.check().map_err(|message| wrong("", message))?;
+        config.policy.freeze.iter().try_for_each(FreezeConfig::check).map_err(|message| wrong("", message))?;
         // It is a part of names of annotations as well.
         let plain = |name: &String| {
             let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -251,8 +259,15 @@ impl Config {
         if let Some(MaxRemovals(count)) = max_removals {
             policy.removals = RemovalLimit::Count(*count);
         }
+        policy.suspended = self.policy.suspend.iter().cloned().collect();
         policy.on_failure = self.policy.workloads.on_failure();
         policy
+    }
+
+    /// The freeze that is in force, with its end.
+    pub fn frozen(&self, now: Timestamp) -> Option<(&FreezeConfig, Timestamp)> {
+        let in_force = self.policy.freeze.iter().filter_map(|freeze| Some((freeze, freeze.until(now)?)));
+        in_force.max_by_key(|(_, until)| *until)
     }
 
     /// Operating system and architecture that `Legacy` imports prefer.

@@ -6,6 +6,7 @@
 
 mod duration;
 mod file;
+mod freeze;
 mod registries;
 mod run;
 mod workloads;
@@ -15,6 +16,7 @@ pub use file::{
     Config, ConfigError, FindingRules, FindingSeverity, ImportConfig, LimitConfig, MaxRemovals, PolicyConfig,
     TargetConfig, WaiverConfig,
 };
+pub use freeze::{FreezeConfig, Moment};
 pub use registries::{AllowedRegistryConfig, MirrorConfig, MirrorSourcePolicy, PullConfig, RegistryConfig};
 pub use run::{LeaseConfig, ListenConfig, RunConfig, RunSource, RunTarget, WebhookConfig, WebhookKind};
 pub use workloads::{DriftConfig, OnFailureConfig, WorkloadConfig, WorkloadKind};

@@ -18,7 +18,8 @@ pub struct Pace {
     pub full: Duration,
     /// After the first event that something has changed, others are waited for so long.
     pub gather: Duration,
-    /// After the first tag is due, others are waited for so long.
+    /// After the first tag is due, others are waited for so long; and for a hundred times as long as the last pass took, so that
+    /// tags that are due cost a hundredth of the time at most.
     pub batch: Duration,
     /// Between the begin of two passes at least, however many events there are.
     pub rest: Duration,
@@ -97,6 +98,8 @@ pub struct Ended {
     pub again: bool,
     /// From then on there may be something to do although nothing changes.
     pub due: Option<Timestamp>,
+    /// It has changed something: whether all is as it should be, another pass has to say.
+    pub changed: bool,
 }
 
 impl Ended {
@@ -107,9 +110,9 @@ impl Ended {
         let may_go =
             |outcome: &Outcome| !outcome.is_success() && !matches!(outcome, Outcome::Failed { again: false, .. });
         let outcomes = report.into_iter().flat_map(|report| report.outcomes.values());
-        // Whether it is as it should be after steps, only another pass can say.
-        let due = if report.is_some() { Some(now) } else { due };
-        Self { again: unknown || unread || outcomes.into_iter().any(may_go), due }
+        let changed = report.is_some();
+        let due = if changed { Some(now) } else { due };
+        Self { again: unknown || unread || outcomes.into_iter().any(may_go), due, changed }
     }
 }
 
@@ -187,10 +190,13 @@ pub struct Machine {
     /// Why a pass is wanted, and since when.
     wanted: Option<(Cause, Timestamp)>,
     began: Option<Timestamp>,
+    /// How long the last pass took.
+    took: Duration,
     looked: Option<Timestamp>,
     full: Option<Timestamp>,
     due: Option<Timestamp>,
     retry: Option<Timestamp>,
+    verifies: bool,
     failures: u32,
     look_failures: u32,
 }
@@ -207,10 +213,12 @@ impl Machine {
             look_again: false,
             wanted: None,
             began: None,
+            took: Duration::ZERO,
             looked: None,
             full: None,
             due: None,
             retry: None,
+            verifies: false,
             failures: 0,
             look_failures: 0,
         }
@@ -287,7 +295,8 @@ impl Machine {
 
     fn ended(&mut self, now: Timestamp, ended: Ended) {
         self.busy = false;
-        self.due = ended.due;
+        self.took = self.began.map_or(Duration::ZERO, |began| now.duration_since(began).unsigned_abs());
+        (self.due, self.verifies) = (ended.due, ended.changed);
         self.retry = None;
         if ended.again {
             self.failures = self.failures.saturating_add(1);
@@ -358,7 +367,9 @@ impl Machine {
         let (cause, since) = self.wanted?;
         let gather = match cause {
             Cause::Source | Cause::Target | Cause::Registry | Cause::Config => self.pace.gather,
-            Cause::Due => self.pace.batch,
+            // What steps have come to is seen soon, whatever they took.
+            Cause::Due if self.verifies => self.pace.batch,
+            Cause::Due => self.pace.batch.max(self.took.saturating_mul(100)).min(self.pace.retry_most),
             Cause::Start | Cause::Asked | Cause::Retry | Cause::Full => Duration::ZERO,
         };
         let rested = self.began.map(|began| add(began, self.pace.rest));
@@ -453,7 +464,7 @@ mod tests {
         assert_eq!(machine.step(at(1000), Event::Poke(Poke::Asked)), pass(Cause::Asked, true));
         let mut now = at(1000);
         for wait in [10, 20, 40, 80, 160, 320, 600, 600] {
-            assert_eq!(machine.step(now, Event::Ended(Ended { again: true, due: None })), []);
+            assert_eq!(machine.step(now, Event::Ended(Ended { again: true, ..Ended::default() })), []);
             assert_eq!(machine.wake_at(), Some(add(now, Duration::from_secs(wait))));
             now = add(now, Duration::from_secs(wait));
             let commands = machine.step(now, Event::Woke);
@@ -483,11 +494,12 @@ mod tests {
         let mut machine = started(Pace { poll: None, ..Pace::default() });
         machine.step(at(1000), Event::Poke(Poke::Source));
         machine.step(at(1200), Event::Woke);
-        machine.step(at(1300), Event::Ended(Ended { again: false, due: Some(at(900_000)) }));
+        machine.step(at(1300), Event::Ended(Ended { due: Some(at(900_000)), ..Ended::default() }));
         assert_eq!(machine.wake_at(), Some(at(900_000)));
         machine.step(at(900_000), Event::Woke);
-        assert_eq!(machine.wake_at(), Some(at(905_000)), "others will be due as well");
-        assert_eq!(machine.step(at(905_000), Event::Woke), pass(Cause::Due, false));
+        // The last pass took a tenth of a second.
+        assert_eq!(machine.wake_at(), Some(at(910_000)), "others will be due as well");
+        assert_eq!(machine.step(at(910_000), Event::Woke), pass(Cause::Due, false));
         machine.step(at(905_300), Event::Ended(Ended::default()));
         assert_eq!(machine.wake_at(), Some(at(3_600_000)));
         assert_eq!(machine.step(at(3_600_000), Event::Woke), pass(Cause::Full, true));
@@ -503,7 +515,7 @@ mod tests {
         let pace = Pace { poll: None, ..Pace::default() };
         let mut machine = started(pace);
         machine.step(at(10_000), Event::Poke(Poke::Asked));
-        machine.step(at(10_000), Event::Ended(Ended { again: true, due: None }));
+        machine.step(at(10_000), Event::Ended(Ended { again: true, ..Ended::default() }));
         machine.step(at(-day), Event::Woke);
         assert!(machine.wake_at() <= Some(at(600_000 - day)));
         // A day ahead: everything is due once, not once an hour.

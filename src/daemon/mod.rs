@@ -9,6 +9,7 @@
 mod hints;
 mod machine;
 mod metrics;
+mod quarrels;
 mod run;
 mod server;
 mod status;
@@ -17,6 +18,7 @@ mod webhook;
 pub use hints::{Hints, names};
 pub use machine::{Cause, Command, Ended, Event, Look, Machine, Pace, Pass, Poke};
 pub use metrics::Metrics;
+pub use quarrels::Quarrels;
 pub use run::{Bell, Work, run};
 pub use server::{Server, Site};
 pub use status::{Board, LINES, LaneStatus, PassStatus, Status};

@@ -145,6 +145,9 @@ pub struct Owned {
     pub stream: bool,
     /// Tags, each with the path of the definition that put it there.
     pub tags: BTreeMap<String, String>,
+    /// Who has changed it last, if that was somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_writer: Option<String>,
     /// Labels by key.
     pub labels: Vec<String>,
     /// Annotations by key.

@@ -30,7 +30,8 @@ pub use plan::{
     RollEffect, RollImage, Step, StepId, StreamHeader, Update, Wait,
 };
 pub use policy::{
-    Drift, INTERVAL_ANNOTATION, OnFailure, Policy, Refresh, RemovalLimit, Schedule, WorkloadPolicy, interval,
+    Drift, INTERVAL_ANNOTATION, OnFailure, Policy, RECONCILE_ANNOTATION, Refresh, RemovalLimit, Schedule,
+    WorkloadPolicy, interval,
 };
 pub use report::{Followed, Following, Outcome, Report};
 pub use revision::Revision;

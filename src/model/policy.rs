@@ -1,7 +1,7 @@
 //! What the config allows a plan to do.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,6 +9,9 @@ use crate::api::TagReference;
 use crate::text::inert;
 
 use super::id::StreamId;
+
+/// Annotation on a stream, in Git or on the target: `disabled` leaves it as it is.
+pub const RECONCILE_ANNOTATION: &str = "streamkeeper.io/reconcile";
 
 /// Annotation on a tag: how often it is asked for upstream, such as `5m`.
 pub const INTERVAL_ANNOTATION: &str = "streamkeeper.io/import-interval";
@@ -63,6 +66,12 @@ pub struct Policy {
     pub workloads: Option<WorkloadPolicy>,
     /// What becomes of a tag whose followers fail with the image that it has.
     pub on_failure: OnFailure,
+    /// Namespaces in which nothing is changed; `*` is all.
+    pub suspended: BTreeSet<String>,
+    /// Nothing at all is changed now: why, and until when.
+    pub frozen: Option<String>,
+    /// Streams and workloads, as they are printed, that are left alone for a while, and why: somebody else changes them back.
+    pub quarrels: BTreeMap<String, String>,
     /// Tags are due each at a moment of its own, spread over their interval, not all of them at once.
     pub spread: bool,
 }
@@ -153,6 +162,9 @@ impl Default for Policy {
             schedule: Schedule::Ours,
             workloads: None,
             on_failure: OnFailure::Continue,
+            suspended: BTreeSet::new(),
+            frozen: None,
+            quarrels: BTreeMap::new(),
             spread: false,
         }
     }

@@ -185,7 +185,23 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn finish(mut self) -> Plan {
-        let PlanInput { desired, live, target, tool, .. } = self.input;
+        let PlanInput { desired, live, target, tool, policy, .. } = self.input;
+        if let Some(by) = &policy.frozen {
+            // What would be done is told.
+            for Step { action, origin, .. } in std::mem::take(&mut self.steps) {
+                let (tag, kind) = match &action {
+                    Action::SetTag { after, .. } => (Some(after.name.as_str()), DeferredAction::Reconcile),
+                    Action::Follow { tag, .. } => (Some(tag.as_str()), DeferredAction::Follow),
+                    Action::Import { images, .. } => {
+                        (images.first().map(|item| item.tag.as_str()), DeferredAction::Import)
+                    }
+                    Action::DeleteTag { tag, .. } => (Some(tag.as_str()), DeferredAction::DeleteTag),
+                    Action::DeleteStream { .. } => (None, DeferredAction::DeleteStream),
+                    Action::CreateStream { .. } | Action::UpdateStream { .. } => (None, DeferredAction::Reconcile),
+                };
+                self.defer(action.stream(), tag, kind, origin.as_ref(), Wait::Held { by: by.clone() });
+            }
+        }
         self.deferred.sort_by(|a, b| (&a.stream, &a.tag, a.action).cmp(&(&b.stream, &b.tag, b.action)));
         Plan {
             format_version: FORMAT_VERSION,

@@ -61,6 +61,10 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
 pub fn due(id: &StreamId, stream: &DesiredStream, live: &Live, policy: &Policy) -> Option<Timestamp> {
     let moments = stream.tags.values().filter_map(|tag| {
         let question = tag.question().filter(|question| question.reference.digest.is_none())?;
+        // Who keeps at it looks at what nobody follows when everything is looked at.
+        if policy.spread && !tag.reference.import_policy.scheduled {
+            return None;
+        }
         let checked = live.upstream.get(&question).map_or(live.observed_at, |upstream| upstream.checked_at);
         policy.until(id, &tag.reference, checked)
     });

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::api::{IMAGE_STREAM_TAG, ImageStream, TagReference};
-use crate::model::{Action, DeferredAction, DesiredStream, LiveStream, Observed, Reason, StreamHeader, StreamId, Wait};
+use crate::model::{
+    Action, DeferredAction, DesiredStream, LiveStream, Observed, RECONCILE_ANNOTATION, Reason, StreamHeader, StreamId,
+    Wait,
+};
 use crate::rules::is_same;
 
 use super::builder::Builder;
@@ -16,6 +19,13 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
         let wait = Wait::Held { by: format!("{}: {}", held.rule, held.detail) };
         builder.defer(id, None, DeferredAction::Reconcile, Some(&held.origin), wait);
         builder.block(id);
+    }
+    for id in desired.streams.keys().chain(builder.input.live.streams.keys()) {
+        if let Some(by) = left_alone(builder, id).filter(|_| !builder.is_blocked(id)) {
+            let origin = desired.streams.get(id).map(|stream| &stream.origin);
+            builder.defer(id, None, DeferredAction::Reconcile, origin, Wait::Held { by });
+            builder.block(id);
+        }
     }
     for (id, stream) in &desired.streams {
         if builder.is_blocked(id) {
@@ -35,6 +45,37 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
                 None => update(builder, id, stream, live),
             },
         }
+    }
+}
+
+/// Who has said that a stream is to be left as it is, if it is one of ours.
+fn left_alone(builder: &Builder<'_>, id: &StreamId) -> Option<String> {
+    let (desired, live) = (builder.input.desired.streams.get(id), builder.input.live.streams.get(id));
+    let policy = builder.input.policy;
+    if desired.is_none() && live.is_none_or(|live| live.owned.tags.is_empty() && !live.owned.stream) {
+        return None;
+    }
+    if let Some(by) = policy.quarrels.get(&id.to_string()) {
+        return Some(by.clone());
+    }
+    if policy.suspended.contains("*") || policy.suspended.contains(&id.namespace) {
+        return Some("`policy.suspend` in the config".to_owned());
+    }
+    let is_off = |annotations: &BTreeMap<String, String>| {
+        annotations.get(RECONCILE_ANNOTATION).is_some_and(|value| value == "disabled")
+    };
+    let in_git = desired.is_some_and(|stream| is_off(&stream.annotations));
+    let on_target = live.is_some_and(|live| is_off(&live.stream.metadata.annotations));
+    match (in_git, on_target) {
+        (true, _) => Some(format!("the annotation `{RECONCILE_ANNOTATION}: disabled` in its definition")),
+        // Where we have put it ourselves, and Git has it no more, it is to be taken away.
+        (false, true)
+            if live.is_some_and(|live| live.owned.annotations.iter().any(|key| key == RECONCILE_ANNOTATION)) =>
+        {
+            None
+        }
+        (false, true) => Some(format!("the annotation `{RECONCILE_ANNOTATION}: disabled` on it")),
+        (false, false) => None,
     }
 }
 

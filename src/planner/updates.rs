@@ -63,6 +63,11 @@ pub fn updates(
             let is_mine = image.appliers.contains(manager) || input.policy.force_conflicts;
             image.appliers.first().filter(|_| !is_mine).cloned()
         };
+        let waits = input.policy.frozen.as_ref().or_else(|| input.policy.quarrels.get(&workload.id.to_string()));
+        if let (Some(by), Some(_)) = (waits, ours.first()) {
+            rolls.push(told(format!("it waits: {by}")));
+            continue;
+        }
         let (theirs, writes): (Vec<_>, Vec<_>) = ours.into_iter().partition(|write| applier(write).is_some());
         if let Some((write, applier)) = theirs.iter().find_map(|write| Some((write, applier(write)?))) {
             rolls.push(told(left_to(&write.container, &applier)));

@@ -139,3 +139,31 @@ fn what_others_change_is_put_back_at_once() {
     by_hand();
     site.until(&daemon, has_it);
 }
+
+#[test]
+fn who_changes_it_back_again_and_again_is_told_and_left_alone_for_a_while() {
+    let site = Site::plain();
+    site.define("app", &["1"]);
+    site.deploy("deployments", &workload("Deployment", "web", "app:1"));
+    let daemon = site.start();
+    daemon.wait("pass", 1);
+    let image = site.heads("app")[0].1[0].clone();
+    let has_it = || images(&site, "deployments", "web")[0].ends_with(&image);
+    site.until(&daemon, has_it);
+    let by_hand = || {
+        site.edit("deployments", "web", |object| {
+            object["spec"]["template"]["spec"]["containers"][0]["image"] = "byhand:1".into();
+        });
+    };
+    // The first is put right, and so are the next.
+    for _ in 0..4 {
+        by_hand();
+        site.until(&daemon, has_it);
+    }
+    let line = daemon.wait("a quarrel", 1)[0].clone();
+    assert!(line["quarrel"].as_str().unwrap().contains("changes it back, 3 times"), "{line}");
+    assert_eq!(line["about"], "Deployment default/web");
+    by_hand();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!has_it(), "now they have it, for a while");
+}

@@ -365,7 +365,7 @@ impl World {
     }
 
     fn pass(&mut self, full: bool) -> Ended {
-        let again = Ended { again: true, due: None };
+        let again = Ended { again: true, ..Ended::default() };
         if self.fault == Some(Fault::SourceDown) {
             return again;
         }

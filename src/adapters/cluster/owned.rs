@@ -105,6 +105,7 @@ impl Object {
             tags.filter_map(|tag| tag["name"].as_str().map(str::to_owned)).filter(|name| !others.contains_key(name));
         Owned {
             stream: annotation(Kept::Created).is_some(),
+            last_writer: self.last_writer(manager),
             tags: names.map(|name| (name, path.clone())).collect(),
             others,
             other_fields: self.other_fields(manager),
@@ -116,6 +117,13 @@ impl Object {
             tag_annotations,
             scope: annotation(Kept::Scope).map(str::to_owned),
         }
+    }
+
+    /// The manager of the newest entry, unless it is that one.
+    fn last_writer(&self, manager: &str) -> Option<String> {
+        let entries = self.raw.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+        let newest = entries.filter(|entry| entry["manager"] != manager).max_by_key(|entry| entry["time"].as_str())?;
+        newest["manager"].as_str().map(|name| inert(name, 128))
     }
 
     /// Tags whose source another manager applies, with its name. What was only written (`Update`: `oc`, an import, a push) is
