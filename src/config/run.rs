@@ -1,6 +1,7 @@
 //! How `run` keeps at it.
 
-use std::net::SocketAddr;
+// An address is a value: `core` has no network.
+use core::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;

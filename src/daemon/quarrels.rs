@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn after_three_rounds_it_is_a_quarrel_and_we_are_slower_each_time() {
-        let at = |seconds| Timestamp::from_second(1_800_000_000 + seconds).expect("a time");
+        let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).expect("a time");
         let mut quarrels = Quarrels::default();
         assert_eq!(quarrels.written("n/s", "a", None, at(0)), None, "the first time it is new");
         assert_eq!(quarrels.written("n/s", "a", Some("oc"), at(10)), None);
