@@ -15,7 +15,7 @@ use crate::adapters::git;
 use crate::adapters::store::{Cache, Writer};
 use crate::config::{ConfigError, LeaseConfig};
 use crate::daemon::{
-    self, Bell, Board, Ended, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Poke, Quarrels, Work,
+    self, Bell, Board, Ended, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Poke, Quarrels, Told, Work,
 };
 use crate::executor::{self, Patience};
 use crate::model::{Action, Desired, ImportItem, ImportResult, Outcome, Plan, Policy, Refresh, Report};
@@ -31,6 +31,7 @@ use super::commands::plan::upstreams;
 use super::console::Console;
 use super::context::{Context, Parts, TOOL, location, now};
 use super::failure::Failure;
+use super::notify::Notifier;
 use super::registries::Upstreams;
 use super::target::{Live, access};
 
@@ -48,6 +49,7 @@ pub(super) struct Shared {
     pub(super) board: Arc<Board>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) hints: Arc<Hints>,
+    pub(super) notifier: Notifier,
 }
 
 /// One source and one target.
@@ -59,6 +61,8 @@ pub(super) struct Lane {
     board: Arc<Board>,
     metrics: Arc<Metrics>,
     hints: Arc<Hints>,
+    notifier: Notifier,
+    told: std::sync::Mutex<Told>,
     lease: LeaseConfig,
     kept: Mutex<Kept>,
     /// Commit that the source's URL was last seen at.
@@ -88,7 +92,7 @@ struct Done {
 
 impl Lane {
     pub(super) fn new(name: &str, args: Args, planning: Planning, lease: LeaseConfig, shared: &Shared) -> Self {
-        let Shared { board, metrics, hints } = shared;
+        let Shared { board, metrics, hints, notifier } = shared;
         board.lane(name, |lane| lane.source = git::without_credentials(&args.source));
         metrics.leads(name, false);
         Self {
@@ -99,6 +103,8 @@ impl Lane {
             board: Arc::clone(board),
             metrics: Arc::clone(metrics),
             hints: Arc::clone(hints),
+            notifier: notifier.clone(),
+            told: std::sync::Mutex::default(),
             lease,
             kept: Mutex::default(),
             seen: std::sync::Mutex::default(),
@@ -474,6 +480,12 @@ impl Work for Lane {
         let took = clock.elapsed();
         self.metrics.ended(&self.name, asked, took, &status);
         self.board.ended(&self.name, asked, took, status.clone());
+        let mut ended = ended;
+        if let Ok(mut told) = self.told.lock() {
+            told.ended(&self.name, &status, now()).into_iter().for_each(|notice| self.notifier.tell(notice));
+            // Trouble that lasts is told when it has, though nothing else happens.
+            ended.due = [ended.due, told.next().filter(|_| !ended.again)].into_iter().flatten().min();
+        }
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let steps: Vec<String> = steps.iter().map(|(word, count)| format!("{count} {word}")).collect();
         let (lane, cause) = (&self.name, asked.cause.to_string());

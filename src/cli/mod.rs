@@ -10,6 +10,7 @@ mod context;
 mod failure;
 mod lane;
 mod lines;
+mod notify;
 mod registries;
 mod target;
 

@@ -27,6 +27,30 @@ pub struct RunConfig {
     pub listen: Option<ListenConfig>,
     /// Who may say that there is something to look at.
     pub webhooks: Vec<WebhookConfig>,
+    /// Who is told when something is not as it should be for two minutes, and when it is so again.
+    pub notify: Vec<NotifyConfig>,
+}
+
+/// Somebody who is told.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NotifyConfig {
+    /// File with the URL that it is posted to, relative to this file: such URLs are secrets.
+    pub url_file: PathBuf,
+    /// How it is written.
+    pub format: NotifyFormat,
+}
+
+/// How somebody is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NotifyFormat {
+    /// As Slack, Mattermost and Rocket.Chat take it.
+    Slack,
+    /// A CloudEvent.
+    Cloudevents,
+    /// Its fields.
+    Json,
 }
 
 /// A source.
@@ -137,7 +161,8 @@ impl RunConfig {
         self.poll.is_some()
             || self.full.is_some()
             || self.listen.is_some()
-            || !(self.sources.is_empty() && self.targets.is_empty() && self.webhooks.is_empty())
+            || !(self.sources.is_empty() && self.targets.is_empty())
+            || !(self.webhooks.is_empty() && self.notify.is_empty())
             || lease.name.is_some()
             || lease.namespace.is_some()
             || lease.duration.is_some()
@@ -162,6 +187,9 @@ impl RunConfig {
         }
         if let Some(listen) = &mut self.listen {
             [&mut listen.token_file, &mut listen.certificate, &mut listen.key].into_iter().for_each(at);
+        }
+        for notify in &mut self.notify {
+            notify.url_file = folder.join(&notify.url_file);
         }
         for webhook in &mut self.webhooks {
             webhook.secret_file = folder.join(&webhook.secret_file);

@@ -9,6 +9,7 @@
 mod hints;
 mod machine;
 mod metrics;
+mod notice;
 mod quarrels;
 mod run;
 mod server;
@@ -18,6 +19,7 @@ mod webhook;
 pub use hints::{Hints, names};
 pub use machine::{Cause, Command, Ended, Event, Look, Machine, Pace, Pass, Poke};
 pub use metrics::Metrics;
+pub use notice::{Notice, NoticeFormat, Told};
 pub use quarrels::Quarrels;
 pub use run::{Bell, Work, run};
 pub use server::{Server, Site};

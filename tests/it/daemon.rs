@@ -428,3 +428,23 @@ fn git_objects_of_a_local_repository_are_watched() {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn somebody_is_told_when_a_trouble_lasts_and_the_url_is_nobody_elses() {
+    let folder = site();
+    let folder = folder.path();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::fs::write(folder.join("source/hook"), format!("http://{address}/services/hunter2canary\n")).unwrap();
+    configure(folder, "run: {notify: [{urlFile: hook, format: slack}], full: 1s}");
+    define(folder, "app.yaml", "app", &[("0", "gone")]);
+    let daemon = Daemon::start(folder, &["-s", "source"]);
+    daemon.wait("pass", 2);
+    // Two minutes are too long for a test: what is told after them, and how, is in `daemon/notice.rs`. Here: that a URL that is
+    // none is refused, and that nothing of it is said.
+    assert!(!format!("{:?}", daemon.lines()).contains("hunter2canary"));
+    std::fs::write(folder.join("source/hook"), "ftp://hunter2canary\n").unwrap();
+    let (code, out, err) = run(folder, &["run", "-s", "source"]);
+    assert!(code == 1 && err.contains("it is no `https` URL"), "{code} {out}{err}");
+    assert!(!err.contains("hunter2canary"), "{err}");
+}

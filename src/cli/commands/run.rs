@@ -24,6 +24,7 @@ use crate::cli::console::Console;
 use crate::cli::context::{Context, TOOL};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::lane::{Lane, Shared};
+use crate::cli::notify::Notifier;
 use crate::config::{ListenConfig, RunConfig, WebhookKind};
 use crate::daemon::{self, Bell, Board, Hints, Machine, Pace, Poke, Sender, Server, Site};
 
@@ -34,7 +35,10 @@ pub(in crate::cli) fn run(args: &Args, command: &Run, console: &Console) -> Resu
     // What is wrong with the config is said before anything begins.
     let config = Context::load(args)?.config.run;
     let flags = lanes(args, &config);
+    let runtime = runtime()?;
+    let notifier = runtime.block_on(async { Notifier::start(&config.notify) })?;
     let shared = Shared {
+        notifier,
         board: Arc::new(Board::new(TOOL, Timestamp::now())),
         metrics: Arc::default(),
         hints: Arc::new(Hints::new(flags.iter().map(|(name, _)| &**name))),
@@ -53,7 +57,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Run, console: &Console) -> Resu
         }
         None => config.listen.clone(),
     };
-    runtime()?.block_on(serve(command, &config, listen.as_ref(), &shared, lanes))
+    runtime.block_on(serve(command, &config, listen.as_ref(), &shared, lanes))
 }
 
 /// Every source on every target, as the flags that would name them.

@@ -1,0 +1,163 @@
+//! What is worth telling somebody: that a lane has stopped being as it should be, and that it is so again. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::status::PassStatus;
+
+/// A pass that could not look at something is often followed by one that can: told is what lasts for so long.
+const LASTS: SignedDuration = SignedDuration::from_mins(2);
+/// The same trouble is told again after so long.
+const AGAIN: SignedDuration = SignedDuration::from_hours(6);
+
+/// What somebody is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The lane.
+    pub lane: String,
+    /// When.
+    pub at: Timestamp,
+    /// It is as it should be again.
+    pub is_good: bool,
+    /// In a line.
+    pub title: String,
+    /// What is wrong, a line each.
+    pub lines: Vec<String>,
+}
+
+/// What has been told of a lane.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    failing_since: Option<Timestamp>,
+    /// When trouble was told last, and which.
+    told: Option<(Timestamp, Vec<String>)>,
+}
+
+impl Told {
+    /// A pass has ended: whether that is worth telling.
+    pub fn ended(&mut self, lane: &str, status: &PassStatus, now: Timestamp) -> Option<Notice> {
+        let notice = |is_good, title, lines| Some(Notice { lane: lane.to_owned(), at: now, is_good, title, lines });
+        if status.is_good() {
+            let since = self.failing_since.take();
+            return self.told.take().and_then(|_| {
+                let since = since.map_or(String::new(), |since| format!(" (it was not since {since})"));
+                notice(true, format!("{lane} is as it should be again{since}"), Vec::new())
+            });
+        }
+        let since = *self.failing_since.get_or_insert(now);
+        let lines = trouble(status);
+        let is_new = match &self.told {
+            None => true,
+            // Another number of the same is no news.
+            Some((at, told)) => now.duration_since(*at) >= AGAIN || (*told != lines && told.len() < lines.len()),
+        };
+        if now.duration_since(since) < LASTS || !is_new {
+            return None;
+        }
+        self.told = Some((now, lines.clone()));
+        notice(false, format!("{lane} is not as it should be, since {since}"), lines)
+    }
+
+    /// When a trouble that was not told yet will have lasted long enough.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.failing_since.filter(|_| self.told.is_none()).and_then(|since| since.checked_add(LASTS).ok())
+    }
+}
+
+/// What is wrong, many of a kind in one line.
+fn trouble(status: &PassStatus) -> Vec<String> {
+    const MOST: usize = 10;
+    let mut lines: Vec<String> = status.error.iter().cloned().collect();
+    if status.errors > 0 {
+        lines.push(format!("the definitions have {} errors", status.errors));
+    }
+    lines.extend(status.failed_imports.iter().map(|(reason, number)| format!("{number} imports refused: {reason}")));
+    let bad = status.steps.iter().filter(|(word, _)| !matches!(word.as_str(), "applied" | "alreadySo"));
+    lines.extend(bad.map(|(word, number)| format!("{number} steps {word}")));
+    lines.extend(status.waits.iter().take(MOST).cloned());
+    if status.deferred > MOST {
+        lines.push(format!("and {} more that wait", status.deferred - MOST));
+    }
+    lines
+}
+
+/// How a notice is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticeFormat {
+    /// `{"text": …}`, as Slack, Mattermost and Rocket.Chat take it.
+    Slack,
+    /// A CloudEvent 1.0 in structured JSON.
+    CloudEvents,
+    /// Its fields.
+    Json,
+}
+
+impl Notice {
+    /// The body, and its content type. What comes from outside is inert.
+    pub fn body(&self, format: NoticeFormat, tool: &str) -> (Value, &'static str) {
+        let Self { lane, at, is_good, title, lines } = self;
+        let data = json!({"lane": lane, "at": at, "isGood": is_good, "title": title, "lines": lines});
+        match format {
+            NoticeFormat::Json => (data, "application/json"),
+            NoticeFormat::Slack => {
+                // Its markup begins with these (api.slack.com, "Escaping text"); `@` and `#` name people and channels.
+                let inert = |text: &str| {
+                    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                    text.replace(['@', '#'], "\u{ff20}").replace(['*', '_', '~', '`'], "'")
+                };
+                let mark = if *is_good { ":white_check_mark:" } else { ":warning:" };
+                let lines: String = lines.iter().map(|line| format!("\n\u{2022} {}", inert(line))).collect();
+                (json!({"text": format!("{mark} {}{lines}", inert(title))}), "application/json")
+            }
+            NoticeFormat::CloudEvents => {
+                let kind = if *is_good { "recovered" } else { "failing" };
+                let body = json!({
+                    "specversion": "1.0", "id": format!("{lane}-{}", at.as_millisecond()), "source": tool,
+                    "type": format!("io.streamkeeper.lane.{kind}"), "subject": lane, "time": at,
+                    "datacontenttype": "application/json", "data": data,
+                });
+                (body, "application/cloudevents+json")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lasts_is_told_once_and_so_is_that_it_is_over() {
+        let at = |minutes: i64| Timestamp::from_second(1_800_000_000 + minutes * 60).expect("a time");
+        let bad = |error: &str| PassStatus { error: Some(error.to_owned()), ..PassStatus::default() };
+        let good = PassStatus::default();
+        let mut told = Told::default();
+        assert_eq!(told.ended("a", &good, at(0)), None);
+        assert_eq!(told.ended("a", &bad("x"), at(1)), None, "it may be over in a moment");
+        assert_eq!(told.next(), Some(at(3)));
+        assert_eq!(told.ended("a", &good, at(2)), None, "it was");
+        told.ended("a", &bad("x"), at(10));
+        let notice = told.ended("a", &bad("x"), at(12)).expect("it lasts");
+        assert!(!notice.is_good && notice.lines == ["x"], "{notice:?}");
+        for minutes in 13..300 {
+            assert_eq!(told.ended("a", &bad("x"), at(minutes)), None);
+        }
+        assert!(told.ended("a", &bad("x"), at(400)).is_some(), "still");
+        assert!(told.ended("a", &good, at(401)).expect("over").is_good);
+        assert_eq!(told.ended("a", &good, at(402)), None);
+    }
+
+    #[test]
+    fn what_strangers_write_is_inert() {
+        let lines = vec!["<!channel> @here *x* `rm` <http://evil|click> #general & co".to_owned()];
+        let notice = Notice { lane: "a".into(), at: Timestamp::UNIX_EPOCH, is_good: false, title: "t".into(), lines };
+        let (body, _) = notice.body(NoticeFormat::Slack, "x");
+        let text = body["text"].as_str().expect("a text");
+        assert!(!text.contains(['<', '>', '@', '#', '*', '`']), "{text}");
+        let (body, kind) = notice.body(NoticeFormat::CloudEvents, "x");
+        for required in ["specversion", "id", "source", "type"] {
+            assert!(body[required].is_string(), "{required}");
+        }
+        assert_eq!(kind, "application/cloudevents+json");
+    }
+}
