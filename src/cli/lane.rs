@@ -161,9 +161,7 @@ impl Lane {
         let duration = self.lease.duration.map_or(LEASE, |duration| duration.duration().unsigned_abs());
         let candidate = Candidate {
             namespace: self.lease.namespace.clone().unwrap_or_else(own_namespace),
-            name: self.lease.name.clone().unwrap_or_else(|| {
-                format!("streamkeeper-{}", manager.as_deref().unwrap_or("streamkeeper")).to_lowercase()
-            }),
+            name: self.lease_name(manager.as_deref()),
             identity: identity(),
             duration,
             pause: duration / 7,
@@ -179,6 +177,16 @@ impl Lane {
                 () = leads.closed() => return,
             }
         }
+    }
+
+    /// Each lane has a Lease of its own: those of one process must not keep each other waiting.
+    fn lease_name(&self, manager: Option<&str>) -> String {
+        let base = self.lease.name.clone();
+        let base = base.unwrap_or_else(|| format!("streamkeeper-{}", manager.unwrap_or("streamkeeper")));
+        let name = if self.name == "main" { base } else { format!("{base}-{}", self.name) };
+        let plain =
+            |char: char| if char.is_ascii_alphanumeric() || char == '.' { char.to_ascii_lowercase() } else { '-' };
+        name.chars().map(plain).take(253).collect::<String>().trim_matches(['-', '.']).to_owned()
     }
 
     /// Hears of what others change on the target, and rings. Never ends.

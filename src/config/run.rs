@@ -97,7 +97,8 @@ pub struct RunTarget {
 pub struct LeaseConfig {
     /// Its namespace; that of the pod, or `default`.
     pub namespace: Option<String>,
-    /// Its name; `streamkeeper-` and the field manager when it is not given.
+    /// Its name; `streamkeeper-` and the field manager when it is not given. With several sources or targets, each has one of its
+    /// own, whose name ends with theirs.
     pub name: Option<String>,
     /// After so long without renewal another process takes it; 15 seconds when it is not given.
     pub duration: Option<Interval>,

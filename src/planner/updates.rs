@@ -63,8 +63,10 @@ pub fn updates(
             let is_mine = image.appliers.contains(manager) || input.policy.force_conflicts;
             image.appliers.first().filter(|_| !is_mine).cloned()
         };
-        let waits = input.policy.frozen.as_ref().or_else(|| input.policy.quarrels.get(&workload.id.to_string()));
-        if let (Some(by), Some(_)) = (waits, ours.first()) {
+        let suspended = ["*", namespace.as_str()].iter().any(|name| input.policy.suspended.contains(*name));
+        let suspended = suspended.then(|| "`policy.suspend` in the config".to_owned());
+        let held = input.policy.frozen.clone().or_else(|| input.policy.quarrels.get(&workload.id.to_string()).cloned());
+        if let (Some(by), Some(_)) = (held.or(suspended), ours.first()) {
             rolls.push(told(format!("it waits: {by}")));
             continue;
         }

@@ -167,3 +167,25 @@ fn who_changes_it_back_again_and_again_is_told_and_left_alone_for_a_while() {
     std::thread::sleep(Duration::from_secs(3));
     assert!(!has_it(), "now they have it, for a while");
 }
+
+#[test]
+fn lanes_of_one_process_do_not_keep_each_other_waiting() {
+    let site = Site::plain();
+    site.define("app", &["1"]);
+    let other = site.root().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let config = std::fs::read_to_string(site.root().join("source/streamkeeper.yaml")).unwrap();
+    std::fs::write(other.join("streamkeeper.yaml"), config.replace("streamkeeper-tests", "streamkeeper-other"))
+        .unwrap();
+    let text = std::fs::read_to_string(site.root().join("source/app.yaml")).unwrap();
+    std::fs::write(other.join("b.yaml"), text.replace("app\n", "b\n").replace("name: app", "name: b")).unwrap();
+    let run = "run:\n  lease: {namespace: default, name: keeper}\n  sources: [{name: one, source: source}, {name: two, source: other}]\n  targets: [{name: here, target: kubernetes, kubeconfig: kubeconfig}]\n";
+    std::fs::write(site.root().join("run.yaml"), run).unwrap();
+    let mut command = program(site.root());
+    command.args(["run", "--log", "json", "--config", "run.yaml"]);
+    let daemon = Daemon::spawn(command);
+    site.until(&daemon, || site.custom("app").is_some() && site.custom("b").is_some());
+    let world = site.cluster.world.lock().unwrap();
+    let names: Vec<&String> = world.leases.keys().collect();
+    assert_eq!(names, ["default/keeper-one-here", "default/keeper-two-here"]);
+}

@@ -394,6 +394,18 @@ fn tags_of_other_namespaces_are_followed_where_the_config_shares_them() {
 }
 
 #[test]
+fn workloads_of_a_suspended_namespace_are_left_as_they_are() {
+    let site = Site::plain();
+    site.define("app", &["1"]);
+    site.apply();
+    site.configure("policy: {suspend: [default]}");
+    site.deploy("deployments", &workload("Deployment", "web", "app:1"));
+    let (code, _, err) = site.run(&["apply", "--yes"]);
+    assert!(code == 5 && err.contains("it waits: `policy.suspend`"), "{code} {err}");
+    assert_eq!(images(&site, "deployments", "web")[0], "placeholder");
+}
+
+#[test]
 fn drift_is_told_and_left_where_the_config_says_so() {
     let site = Site::plain();
     site.configure("policy: {workloads: {drift: report}}");
