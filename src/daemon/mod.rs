@@ -6,6 +6,7 @@
 //! May name `model`, `ports`, `reconcile` and `text`.
 //! Tests: beside the code; `tests/it/daemon.rs`, `tests/it/daemon_cluster.rs`.
 
+mod connections;
 mod hints;
 mod machine;
 mod metrics;

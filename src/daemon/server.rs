@@ -15,11 +15,11 @@ use axum::routing::{get, post};
 use jiff::Timestamp;
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
+use super::connections::Connections;
 use super::hints::Hints;
 use super::machine::Poke;
 use super::metrics::Metrics;
@@ -119,42 +119,13 @@ impl Server {
             .route("/webhooks/{sender}", post(webhook))
             .route("/webhooks/{sender}/{secret}", post(webhook_with_path))
             .with_state(site);
-        let result = match self.tls {
-            None => axum::serve(self.listener, router).await,
-            Some(tls) => {
-                let listener = TlsListener { listener: self.listener, acceptor: TlsAcceptor::from(tls) };
-                axum::serve(listener, router).await
-            }
+        let result = match Connections::accept(self.listener, self.tls) {
+            Ok(connections) => axum::serve(connections, router).await,
+            Err(error) => Err(error),
         };
         if let Err(error) = result {
             tracing::error!(%error, "the HTTP server has ended");
         }
-    }
-}
-
-/// Accepts connections and speaks TLS on them. A client that does not get through its handshake keeps the others waiting for
-/// a moment at most.
-struct TlsListener {
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-}
-
-impl axum::serve::Listener for TlsListener {
-    type Io = tokio_rustls::server::TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let (stream, address) = axum::serve::Listener::accept(&mut self.listener).await;
-            let shaken = tokio::time::timeout(Duration::from_secs(2), self.acceptor.accept(stream)).await;
-            if let Ok(Ok(stream)) = shaken {
-                return (stream, address);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.listener.local_addr()
     }
 }
 

@@ -290,6 +290,10 @@ fn whoever_asks_is_told() {
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["lanes"]["main"]["streams"], 1);
     let (code, _, err) = run(folder, &["status", "--url", "http://127.0.0.1:1"]);
     assert!(code == 1 && err.contains("streamkeeper run --listen"), "{err}");
+    // Clients that say nothing, however many, keep nobody waiting who comes before they fill the house.
+    let silent: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    assert_eq!(ask(&address, "GET", "/livez", "", b"").0, 200);
+    drop(silent);
     // Asked for by whoever has the token, and by a signal.
     let passes = daemon.wait("pass", 1).len();
     assert_eq!(ask(&address, "POST", "/api/v1/reconcile", "", b"").0, 401);
@@ -447,4 +451,42 @@ fn somebody_is_told_when_a_trouble_lasts_and_the_url_is_nobody_elses() {
     let (code, out, err) = run(folder, &["run", "-s", "source"]);
     assert!(code == 1 && err.contains("it is no `https` URL"), "{code} {out}{err}");
     assert!(!err.contains("hunter2canary"), "{err}");
+}
+
+#[test]
+fn tls_is_spoken_where_a_certificate_is_given() {
+    let folder = site();
+    let folder = folder.path();
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.join("source/tls.crt"), key.cert.pem()).unwrap();
+    std::fs::write(folder.join("source/tls.key"), key.signing_key.serialize_pem()).unwrap();
+    std::fs::write(folder.join("source/token"), "a token of this test alone\n").unwrap();
+    configure(folder, "run: {listen: {address: '127.0.0.1:0', tokenFile: token, certificate: tls.crt, key: tls.key}}");
+    define(folder, "app.yaml", "app", &[("0", "0")]);
+    let daemon = Daemon::start(folder, &["-s", "source"]);
+    daemon.wait("pass", 1);
+    let port = daemon.address().rsplit(':').next().unwrap().to_owned();
+    let mut command = program(folder);
+    command.args(["status", "--url", &format!("https://localhost:{port}"), "--token-file", "source/token"]);
+    let (code, out, err) =
+        crate::support::outcome(command.env("SSL_CERT_FILE", folder.join("source/tls.crt")).output().unwrap());
+    assert!(code == 0 && out.contains("as it should be"), "{code} {out}{err}");
+    // Without TLS nothing is said, and nobody is kept waiting by who does not agree on it.
+    let silent = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    assert_eq!(ask(&format!("127.0.0.1:{port}"), "GET", "/livez", "", b"").0, 0);
+    let mut command = program(folder);
+    command.args(["status", "--url", &format!("https://localhost:{port}"), "--token-file", "source/token"]);
+    let since = Instant::now();
+    let (code, _, err) =
+        crate::support::outcome(command.env("SSL_CERT_FILE", folder.join("source/tls.crt")).output().unwrap());
+    assert!(code == 0 && since.elapsed() < Duration::from_secs(3), "{code} {err}");
+    drop(silent);
+    // Where everybody can reach it, it has to be said how it is kept.
+    for listen in ["{address: '0.0.0.0:0'}", "{address: '0.0.0.0:0', tokenFile: token}"] {
+        let text = std::fs::read_to_string(folder.join("source/streamkeeper.yaml")).unwrap();
+        let text = text.split("run:").next().unwrap();
+        std::fs::write(folder.join("other.yaml"), format!("{text}run: {{listen: {listen}}}\n")).unwrap();
+        let (code, _, err) = run(folder, &["run", "-s", "source", "--config", "other.yaml"]);
+        assert!(code == 3 && err.contains("no loopback address"), "{code} {err}");
+    }
 }
