@@ -19,6 +19,7 @@ mod daemon_world;
 mod definitions;
 mod deploy;
 mod example;
+mod fuzz;
 mod held_back;
 mod hostile_registry;
 mod https;
