@@ -15,24 +15,23 @@ use crate::adapters::git;
 use crate::adapters::store::{Cache, Writer};
 use crate::config::{ConfigError, LeaseConfig};
 use crate::daemon::{
-    self, Bell, Board, Ended, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Poke, Quarrels, Told, Work,
+    self, Bell, Board, Cause, Ended, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Poke, Quarrels, Told, Work,
 };
 use crate::executor::{self, Patience};
-use crate::model::{Action, Desired, ImportItem, ImportResult, Outcome, Plan, Policy, Refresh, Report};
+use crate::model::{Action, Desired, ImportItem, ImportResult, Outcome, Plan, Policy, Report};
 use crate::model::{Live as Known, Reason, StepId};
 use crate::planner;
 use crate::ports::{NoProgress, PortError, Registry};
 use crate::reconcile::{self, Inputs, Pass, Planned};
 use crate::render;
-use crate::text::{Severity, chain, inert};
+use crate::text::{Diagnostic, Severity, chain, inert};
 
-use super::args::{Args, Planning, Resolve};
+use super::args::{Args, Planning};
 use super::commands::plan::upstreams;
 use super::console::Console;
 use super::context::{Context, Parts, TOOL, location, now};
 use super::failure::Failure;
 use super::notify::Notifier;
-use super::registries::Upstreams;
 use super::target::{Live, access};
 
 /// How often another process that writes is asked whether it has let go.
@@ -40,6 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// After so long without renewal a Lease may be taken: what Kubernetes' own controllers have.
 const LEASE: Duration = Duration::from_secs(15);
+
+/// Between two looks at files of which some are gone.
+const SECOND_LOOK: Duration = Duration::from_millis(1500);
 
 /// How long is looked whether workloads follow, before the next pass may begin.
 const FOLLOW: Duration = Duration::from_secs(3);
@@ -77,7 +79,6 @@ struct Kept {
     context: Option<Context>,
     cache: Option<Arc<Cache>>,
     cluster: Option<(String, Live)>,
-    registries: Option<(String, Upstreams<'static>)>,
     quarrels: Quarrels,
 }
 
@@ -88,6 +89,8 @@ struct Done {
     report: Option<Report>,
     errors: usize,
     due: Option<Timestamp>,
+    /// Something is gone: a second look has to say so, too.
+    second: bool,
 }
 
 impl Lane {
@@ -209,8 +212,12 @@ impl Lane {
 
     async fn try_pass(&self, asked: Asked, stop: &AtomicBool) -> Result<Done, Failure> {
         let mut kept = self.kept.lock().await;
-        let Kept { context: last, cache, cluster, registries, quarrels } = &mut *kept;
-        let commit = self.seen.lock().ok().and_then(|seen| seen.clone());
+        let Kept { context: last, cache, cluster, quarrels } = &mut *kept;
+        // Only a commit that the source was seen at since is opened without asking. Whoever leads anew does not know what was
+        // applied meanwhile, and who asks wants to know what is so now.
+        let is_fresh =
+            matches!(asked.cause, Cause::Source | Cause::Target | Cause::Registry | Cause::Retry | Cause::Due);
+        let commit = self.seen.lock().ok().and_then(|mut seen| if is_fresh { seen.clone() } else { seen.take() });
         let (context, source) = match block_in_place(|| Context::open_at(&self.args, commit)) {
             Ok(opened) => opened,
             Err(failure) if failure.error.is::<ConfigError>() => {
@@ -220,11 +227,8 @@ impl Lane {
             }
             Err(failure) => return Err(failure),
         };
-        // Whatever was opened by another config is opened anew; so is everything once in a while.
+        // Whatever was opened by another config is opened anew.
         let config = format!("{:?}", context.config);
-        if asked.full || registries.as_ref().is_some_and(|(by, _)| *by != config) {
-            *registries = None;
-        }
         if cluster.as_ref().is_some_and(|(by, _)| *by != config) {
             *cluster = None;
         }
@@ -254,25 +258,13 @@ impl Lane {
         let key = inputs.key(live).filter(|_| !asked.full && hints.is_empty());
         if let Some(quiet) = key.and_then(|key| reconcile::recall(&**cache, key, &list.listing, now())) {
             let desired = Desired { revision: quiet.plan.revision.clone(), ..Desired::default() };
-            return Ok(Done { desired, plan: quiet.plan, report: None, errors: 0, due: quiet.until });
+            return Ok(Done { desired, plan: quiet.plan, report: None, errors: 0, due: quiet.until, second: false });
         }
         let read = block_in_place(|| context.read(&*source, &parts, list, cache, &self.console))?;
         let desired = &read.assembled.desired;
         pushed(&mut policy, desired, &hints);
-        let with_secrets = context.config.pull_secrets || self.planning.resolve == Resolve::Cluster;
-        let fresh;
-        let upstream = if with_secrets {
-            // Logins of the cluster are as old as this pass.
-            fresh = upstreams(&context, self.planning.resolve, live, cache, desired, &self.console).await?;
-            &fresh
-        } else {
-            if registries.is_none() {
-                let opened = context.registries(Arc::clone(cache), false, Default::default())?;
-                *registries = Some((config, Upstreams::Registries(Box::new(opened))));
-            }
-            let Some((_, upstream)) = registries.as_ref() else { return Err(Failure::usage("no registries")) };
-            upstream
-        };
+        // What they answer counts for one pass, and so do logins.
+        let upstream = &upstreams(&context, self.planning.resolve, live, cache, desired, &self.console).await?;
         let pass = Pass {
             live,
             registry: upstream,
@@ -295,6 +287,20 @@ impl Lane {
         let thaw = context.config.frozen(now()).map(|(_, until)| until);
         let dues = [due, planner::retry(desired, &known, now()), quarrels.next(now()), thaw];
         let due = dues.into_iter().flatten().min();
+        let removes = plan.steps.iter().any(|step| step.action.is_removal());
+        let is_folder = self.args.revision.is_none() && !self.watched().is_empty();
+        let content = plan.revision.content.clone();
+        if removes && is_folder {
+            // A file may be on its way: what is gone has to be gone at a second look, at the same state of all files.
+            tokio::time::sleep(SECOND_LOOK).await;
+            let list = block_in_place(|| reconcile::list(&*source, &parts.selection, context.limits()))?;
+            let again = block_in_place(|| context.read(&*source, &parts, list, cache, &self.console))?;
+            if again.assembled.desired.revision.content != content {
+                let errors = count_errors(&read.assembled.findings);
+                let desired = read.assembled.desired;
+                return Ok(Done { desired, plan, report: None, errors, due: Some(now()), second: true });
+            }
+        }
         let report = if plan.is_empty() || stop.load(Ordering::Relaxed) {
             None
         } else {
@@ -305,8 +311,8 @@ impl Lane {
                 tracing::warn!(lane = self.name, about = name, quarrel, "a quarrel");
             }
         }
-        let errors = read.assembled.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-        Ok(Done { desired: read.assembled.desired, plan, report, errors, due })
+        let errors = count_errors(&read.assembled.findings);
+        Ok(Done { desired: read.assembled.desired, plan, report, errors, due, second: false })
     }
 
     async fn carry_out(
@@ -347,19 +353,28 @@ impl Lane {
                 return (status, Ended { again: true, ..Ended::default() });
             }
         };
-        let Done { desired, plan, report, errors, due } = done;
+        let Done { desired, plan, report, errors, due, second } = done;
         (status.deferred, status.errors) = (plan.deferred.iter().filter(|it| !it.wait.is_note()).count(), errors);
         let waits = plan.deferred.iter().filter(|deferred| !deferred.wait.is_note()).take(LINES);
         status.waits =
             waits.map(|it| format!("{}: {}", inert(&it.stream.to_string(), 300), render::wait(&it.wait))).collect();
         let unread = !desired.incomplete.is_empty() && errors == 0;
-        let ended = Ended::of(&plan, report.as_ref(), unread, due, now());
+        let mut ended = Ended::of(&plan, report.as_ref(), unread, due, now());
+        ended.changed |= second;
         for reason in plan.steps.iter().flat_map(|step| refused(&step.action)) {
             *status.failed_imports.entry(reason.to_owned()).or_default() += 1;
         }
         if let Some(report) = &report {
             for outcome in report.outcomes.values() {
                 *status.steps.entry(word(outcome).to_owned()).or_default() += 1;
+                let why = match outcome {
+                    Outcome::Failed { error, .. } => Some(error),
+                    Outcome::Stale { actual, .. } => Some(actual),
+                    Outcome::Applied | Outcome::AlreadySo | Outcome::Diverged { .. } | Outcome::Skipped { .. } => None,
+                };
+                if status.failures.len() < LINES {
+                    status.failures.extend(why.map(|why| inert(why, 600)));
+                }
             }
         }
         self.metrics.streams(&self.name, plan.streams);
@@ -407,11 +422,11 @@ fn pushed(policy: &mut Policy, desired: &Desired, hints: &BTreeSet<String>) {
         for tag in stream.tags.values().filter(|tag| tag.reference.import_policy.scheduled) {
             let repository = tag.question().map(|question| question.reference.with_defaults().repository());
             if repository.is_some_and(|repository| hints.iter().any(|hint| daemon::names(hint, &repository))) {
-                asked.insert((id.clone(), Some(tag.reference.name.clone())));
+                asked.insert((id.clone(), tag.reference.name.clone()));
             }
         }
     }
-    policy.refresh = Refresh::Some(asked);
+    policy.pushed = asked;
 }
 
 /// The namespace of the pod that this runs in.
@@ -429,6 +444,10 @@ fn identity() -> String {
     let filled = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
     let random = if filled.is_ok() { u32::from_le_bytes(random) } else { std::process::id() };
     format!("{}_{}_{random:08x}", inert(&host, 120), std::process::id())
+}
+
+fn count_errors(findings: &[Diagnostic]) -> usize {
+    findings.iter().filter(|finding| finding.severity == Severity::Error).count()
 }
 
 /// Why registries refuse the images of a step, in words of a closed list.

@@ -217,6 +217,10 @@ impl RunConfig {
         if let Some(why) = sources.or(targets) {
             return Err(format!("`run`: {why}"));
         }
+        let stores = self.targets.iter().filter(|it| it.target == TargetConfig::Store && it.store.is_none()).count();
+        if stores > 0 && self.targets.len() > 1 {
+            return Err("`run.targets`: each of several stores needs a `store` of its own".to_owned());
+        }
         let Some(listen) = &self.listen else {
             return match self.webhooks.is_empty() {
                 true => Ok(()),

@@ -16,9 +16,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 /// Connections at once; more wait to be accepted.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 1024;
 /// How long one lasts: what is asked here is answered in milliseconds, and who asks again may connect again.
-const LIFE: Duration = Duration::from_secs(60);
+const LIFE: Duration = Duration::from_secs(15);
 /// How long a client may take to agree on TLS.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 

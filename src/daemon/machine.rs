@@ -110,7 +110,9 @@ impl Ended {
         let may_go =
             |outcome: &Outcome| !outcome.is_success() && !matches!(outcome, Outcome::Failed { again: false, .. });
         let outcomes = report.into_iter().flat_map(|report| report.outcomes.values());
-        let changed = report.is_some();
+        // What was refused changes nothing: it is tried again later and later.
+        let did = |outcome: &Outcome| matches!(outcome, Outcome::Applied | Outcome::Diverged { .. });
+        let changed = report.is_some_and(|report| report.outcomes.values().any(did));
         let due = if changed { Some(now) } else { due };
         Self { again: unknown || unread || outcomes.into_iter().any(may_go), due, changed }
     }
@@ -175,6 +177,9 @@ impl fmt::Display for Cause {
     }
 }
 
+/// Files that change all the time are not waited for any longer.
+const SETTLES: Duration = Duration::from_secs(2);
+
 /// One source and one target.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -189,6 +194,8 @@ pub struct Machine {
     look_again: bool,
     /// Why a pass is wanted, and since when.
     wanted: Option<(Cause, Timestamp)>,
+    /// When the first of the events came that a pass is wanted for.
+    first: Option<Timestamp>,
     began: Option<Timestamp>,
     /// How long the last pass took.
     took: Duration,
@@ -212,6 +219,7 @@ impl Machine {
             looking: false,
             look_again: false,
             wanted: None,
+            first: None,
             began: None,
             took: Duration::ZERO,
             looked: None,
@@ -254,7 +262,7 @@ impl Machine {
 
     /// The clock may be set back: what was in the past is not in the future.
     fn set_back(&mut self, now: Timestamp) {
-        for past in [&mut self.began, &mut self.looked, &mut self.full].into_iter().flatten() {
+        for past in [&mut self.began, &mut self.looked, &mut self.full, &mut self.first].into_iter().flatten() {
             *past = now.min(*past);
         }
         if let Some((_, since)) = &mut self.wanted {
@@ -272,7 +280,14 @@ impl Machine {
                 self.look_again |= self.looking;
                 self.looked = None;
             }
-            Poke::Source => self.want(Cause::Source, now),
+            Poke::Source => {
+                self.want(Cause::Source, now);
+                // Somebody is still writing: wait until nothing comes any more, but not for ever.
+                if let Some((_, since)) = &mut self.wanted {
+                    let first = *self.first.get_or_insert(now);
+                    *since = now.min(add(first, SETTLES)).max(*since);
+                }
+            }
             Poke::Registry => self.want(Cause::Registry, now),
             Poke::Target => self.want(Cause::Target, now),
             Poke::Asked => self.want(Cause::Asked, now),
@@ -338,7 +353,7 @@ impl Machine {
             && self.pass_at().is_some_and(|at| now >= at)
         {
             let full = self.full.is_none() || self.full_at().is_some_and(|at| now >= at) || cause == Cause::Asked;
-            (self.busy, self.wanted, self.began) = (true, None, Some(now));
+            (self.busy, self.wanted, self.first, self.began) = (true, None, None, Some(now));
             (self.due, self.retry) = (None, None);
             if full {
                 self.full = Some(now);
@@ -434,8 +449,8 @@ mod tests {
         let mut machine = started(Pace { poll: None, ..Pace::default() });
         assert_eq!(machine.step(at(10_000), Event::Poke(Poke::Source)), []);
         assert_eq!(machine.step(at(10_050), Event::Poke(Poke::Source)), []);
-        assert_eq!(machine.wake_at(), Some(at(10_200)));
-        assert_eq!(machine.step(at(10_200), Event::Woke), pass(Cause::Source, false));
+        assert_eq!(machine.wake_at(), Some(at(10_250)), "until nothing comes any more");
+        assert_eq!(machine.step(at(10_250), Event::Woke), pass(Cause::Source, false));
         for _ in 0..1000 {
             assert_eq!(machine.step(at(10_300), Event::Poke(Poke::Registry)), []);
         }

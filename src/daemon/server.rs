@@ -30,10 +30,12 @@ use super::webhook::{Sender, repositories};
 /// Bytes of a body.
 const BODY: usize = 2 * 1024 * 1024;
 /// How long a client may take to send one.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Bodies in memory at once.
-const AT_ONCE: usize = 8;
-/// Webhooks a second, and how many may come at once after a quiet time.
+const AT_ONCE: usize = 16;
+/// Bytes of a body that is read however many forged ones have come.
+const SMALL: usize = 64 * 1024;
+/// Forged webhooks a second that are read whole, and how many may come at once after a quiet time.
 const RATE: f64 = 20.0;
 const BURST: f64 = 100.0;
 
@@ -74,6 +76,14 @@ struct Bucket {
 }
 
 impl Bucket {
+    fn peek(&mut self, now: Instant) -> bool {
+        let may = self.take(now);
+        if may {
+            self.left += 1.0;
+        }
+        may
+    }
+
     fn take(&mut self, now: Instant) -> bool {
         let since = now.duration_since(self.at).as_secs_f64();
         self.left = (self.left + since * RATE).min(BURST);
@@ -203,10 +213,16 @@ async fn take(State(shared): Asked, sender: &str, path: &str, headers: HeaderMap
         site.metrics.webhook(sender.name(), result);
         (code, result).into_response()
     };
-    if !shared.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
+    // Only forged ones are counted: who floods us with them does not silence who has the secret.
+    let has_room = |taken: bool| {
+        let mut bucket = shared.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken { bucket.take(Instant::now()) } else { bucket.peek(Instant::now()) }
+    };
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if !has_room(false) && length.is_none_or(|length| length > SMALL) {
         return refuse(StatusCode::TOO_MANY_REQUESTS, "too many");
     }
-    let Ok(_slot) = shared.bodies.try_acquire() else {
+    let Ok(Ok(_slot)) = tokio::time::timeout(PATIENCE, shared.bodies.acquire()).await else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many at once");
     };
     let body: Bytes = match tokio::time::timeout(PATIENCE, to_bytes(body, BODY)).await {
@@ -216,7 +232,12 @@ async fn take(State(shared): Asked, sender: &str, path: &str, headers: HeaderMap
     };
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     if !sender.proves(secret.expose_secret().as_bytes(), header, path, &body, Timestamp::now()) {
-        return refuse(StatusCode::FORBIDDEN, "forged");
+        let code = if has_room(true) { StatusCode::FORBIDDEN } else { StatusCode::TOO_MANY_REQUESTS };
+        return refuse(code, "forged");
+    }
+    // Said, so that whoever sends it tries again: a replica that stands by can do nothing about it.
+    if !site.board.leads() {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "stands by");
     }
     let poke = if sender == Sender::Registry {
         site.hints.add(repositories(&body));

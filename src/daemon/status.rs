@@ -73,6 +73,8 @@ pub struct PassStatus {
     pub steps: BTreeMap<String, usize>,
     /// Imports that registries refused, by reason.
     pub failed_imports: BTreeMap<String, usize>,
+    /// Why steps failed, each in a line; at most [`LINES`].
+    pub failures: Vec<String>,
     /// What has to wait, each in a line; at most [`LINES`].
     pub waits: Vec<String>,
     /// How much has to wait.
@@ -138,6 +140,11 @@ impl Board {
             }
             lane.last_pass = Some(ended);
         });
+    }
+
+    /// Whether any lane may write.
+    pub fn leads(&self) -> bool {
+        self.lock().lanes.values().any(|lane| lane.leads)
     }
 
     /// Every lane that may write has come through at least one pass, good or not: whoever asks gets an answer that means

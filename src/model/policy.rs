@@ -72,6 +72,8 @@ pub struct Policy {
     pub frozen: Option<String>,
     /// Streams and workloads, as they are printed, that are left alone for a while, and why: somebody else changes them back.
     pub quarrels: BTreeMap<String, String>,
+    /// Tags that something was pushed to: what was known of them is old.
+    pub pushed: BTreeSet<(StreamId, String)>,
     /// Tags are due each at a moment of its own, spread over their interval, not all of them at once.
     pub spread: bool,
 }
@@ -165,6 +167,7 @@ impl Default for Policy {
             suspended: BTreeSet::new(),
             frozen: None,
             quarrels: BTreeMap::new(),
+            pushed: BTreeSet::new(),
             spread: false,
         }
     }

@@ -36,8 +36,11 @@ pub fn questions(
         for tag in stream.tags.values() {
             let Some(question) = tag.question() else { continue };
             let fresh = remembered.get(&question).is_some_and(|upstream| {
-                policy.until(id, &tag.reference, upstream.checked_at).is_some_and(|until| now < until)
+                let until = policy.until(id, &tag.reference, upstream.checked_at);
+                // What was answered in the future was answered before the clock was set.
+                upstream.checked_at <= now && until.is_some_and(|until| now < until)
             });
+            let fresh = fresh && !policy.pushed.contains(&(id.clone(), tag.reference.name.clone()));
             let asked = policy.refresh.asks(id, &tag.reference.name);
             if asked || needs_import(id, current, &tag.reference) || (!fresh && question.reference.digest.is_none()) {
                 questions.resolve.insert(question);

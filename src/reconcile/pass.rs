@@ -120,7 +120,8 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
         let mut settled = self.memory.settled(rules);
         settled.retain(|id, known| {
             let same = desired.streams.get(id).is_some_and(|stream| stream.content == known.definition);
-            same && known.due.is_none_or(|due| now < due)
+            let pushed = self.policy.pushed.iter().any(|(stream, _)| stream == id);
+            same && !pushed && known.due.is_none_or(|due| now < due)
         });
         // A stream whose tags copy another one's must be looked at together with it.
         let mut open: Vec<(StreamId, StreamId)> = Vec::new();

@@ -60,15 +60,23 @@ impl Cluster {
         std::future::pending().await
     }
 
-    /// Ends only where it may not be watched: what happens there is then seen by the passes that look at everything.
+    /// Never ends: where it may not be watched now, it may be later.
     async fn watch_one(&self, watched: Watched, namespace: Option<&str>, changed: &(impl Fn() + Sync)) {
         let mut version: Option<String> = None;
         let mut known: BTreeMap<String, LiveWorkload> = BTreeMap::new();
         let mut pause = PAUSE;
+        let mut was_lost = false;
         loop {
             let result = match &version {
                 // Where to begin; what was before, a pass has seen or will see.
-                None => self.begin(watched, namespace).await.map(Ended::At),
+                None => {
+                    let begun = self.begin(watched, namespace).await.map(Ended::At);
+                    // Since it was last heard of, anything may have happened.
+                    if begun.is_ok() && std::mem::replace(&mut was_lost, true) {
+                        changed();
+                    }
+                    begun
+                }
                 Some(version) => {
                     let request = request::watch(&self.listed(watched, namespace), version);
                     let on_event = |event: &Value| self.is_change(watched, event, &mut known).then(changed).is_some();
@@ -85,12 +93,10 @@ impl Cluster {
                     tokio::time::sleep(pause / 10).await;
                     continue;
                 }
-                Ok(Ended::TooOld) => {
-                    version = None;
-                    changed();
-                }
-                Ok(Ended::Forbidden) => return,
-                Err(Trouble::Refused(refused)) if matches!(refused.code, 401 | 403 | 404) => return,
+                Ok(Ended::TooOld) => version = None,
+                // A role may be on its way, or the resource itself.
+                Ok(Ended::Forbidden) => (version, pause) = (None, PAUSE_MOST),
+                Err(Trouble::Refused(refused)) if matches!(refused.code, 401 | 403 | 404) => pause = PAUSE_MOST,
                 Err(Trouble::Refused(_) | Trouble::Lost(_)) => {}
             }
             tokio::time::sleep(pause).await;

@@ -133,7 +133,11 @@ async fn serve(
                     () = lane.watch(&bell) => {}
                 }
             };
-            tokio::join!(heard, lane.lead(leads));
+            // In a task of its own: a source that keeps the lane waiting does not keep the Lease from being renewed.
+            let elector = Arc::clone(&lane);
+            let standing = tokio::spawn(async move { elector.lead(leads).await });
+            heard.await;
+            let _ = standing.await;
         });
     }
     let lanes = async {
@@ -260,6 +264,13 @@ async fn on_signals(bells: Vec<Arc<Bell>>) {
         if stop && stopping {
             std::process::exit(130);
         }
+        if stop {
+            // What hangs, as a source that is silent, does not keep the process: to end here is safe as well.
+            tokio::spawn(async {
+                tokio::time::sleep(GRACE).await;
+                std::process::exit(1);
+            });
+        }
         stopping |= stop;
         for bell in &bells {
             if stop {
@@ -276,6 +287,9 @@ fn seed(name: &str) -> u64 {
     let digest = ring::digest::digest(&ring::digest::SHA256, format!("{name} {}", std::process::id()).as_bytes());
     digest.as_ref().iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
+
+/// After a signal to stop, steps under way have so long to end: less than the 30 seconds that Kubernetes gives.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(25);
 
 /// Where log lines go, and how.
 fn log(format: LogFormat, console: &Console) {

@@ -85,6 +85,7 @@ fn text(status: &Status, now: Timestamp) -> String {
         let mut lines: Vec<String> = lane.source_error.iter().map(|error| format!("the source: {error}")).collect();
         if let Some(pass) = lane.last_pass.as_ref().filter(|_| lane.failing_since.is_some()) {
             lines.extend(pass.error.clone());
+            lines.extend(pass.failures.iter().cloned());
             lines.extend(pass.waits.iter().cloned());
             let failed =
                 pass.failed_imports.iter().map(|(reason, number)| format!("imports refused: {number} {reason}"));
