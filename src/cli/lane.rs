@@ -15,7 +15,8 @@ use crate::adapters::git;
 use crate::adapters::store::{Cache, Writer};
 use crate::config::{ConfigError, LeaseConfig};
 use crate::daemon::{
-    self, Bell, Board, Cause, Ended, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Poke, Quarrels, Told, Work,
+    self, Bell, Board, Cause, Ended, Guarded, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Poke, Quarrels,
+    Told, Work,
 };
 use crate::executor::{self, Patience};
 use crate::model::{Action, Desired, ImportItem, ImportResult, Outcome, Plan, Policy, Report};
@@ -69,6 +70,8 @@ pub(super) struct Lane {
     kept: Mutex<Kept>,
     /// Commit that the source's URL was last seen at.
     seen: std::sync::Mutex<Option<String>>,
+    /// Whether this process leads; none once the lane has ended.
+    standing: std::sync::Mutex<Option<watch::Receiver<bool>>>,
     /// The store, once it is ours to write.
     writer: Arc<Mutex<Option<Writer>>>,
 }
@@ -94,7 +97,14 @@ struct Done {
 }
 
 impl Lane {
-    pub(super) fn new(name: &str, args: Args, planning: Planning, lease: LeaseConfig, shared: &Shared) -> Self {
+    pub(super) fn new(
+        name: &str,
+        args: Args,
+        planning: Planning,
+        lease: LeaseConfig,
+        shared: &Shared,
+        standing: watch::Receiver<bool>,
+    ) -> Self {
         let Shared { board, metrics, hints, notifier } = shared;
         board.lane(name, |lane| lane.source = git::without_credentials(&args.source));
         metrics.leads(name, false);
@@ -111,7 +121,15 @@ impl Lane {
             lease,
             kept: Mutex::default(),
             seen: std::sync::Mutex::default(),
+            standing: std::sync::Mutex::new(Some(standing)),
             writer: Arc::default(),
+        }
+    }
+
+    /// The lane has ended: whoever stands for election for it need not any more.
+    pub(super) fn end(&self) {
+        if let Ok(mut standing) = self.standing.lock() {
+            *standing = None;
         }
     }
 
@@ -323,11 +341,14 @@ impl Lane {
         stop: &AtomicBool,
     ) -> Result<Report, PortError> {
         let at_once = context.config.policy.workloads.at_once.map_or(executor::UPDATES, std::num::NonZeroUsize::get);
+        let standing = self.standing.lock().ok().and_then(|standing| standing.clone());
+        let leads = &standing.unwrap_or_else(|| watch::channel(false).1);
         let reason = |step: &crate::model::Step| render::reason(&step.reason);
         let clock = Timestamp::now;
         let mut report = match live {
             Live::Cluster(cluster) => {
-                executor::execute(plan, &**cluster, reason, clock, at_once, stop, &NoProgress).await?
+                let target = Guarded { target: &**cluster, leads };
+                executor::execute(plan, &target, reason, clock, at_once, stop, &NoProgress).await?
             }
             Live::Store(_) => {
                 let writer = self.writer.lock().await;
@@ -335,7 +356,8 @@ impl Lane {
                     let why = "another process writes to it".to_owned();
                     return Err(PortError::Unusable { what: "the store".to_owned(), why });
                 };
-                executor::execute(plan, writer, reason, clock, at_once, stop, &NoProgress).await?
+                let target = Guarded { target: writer, leads };
+                executor::execute(plan, &target, reason, clock, at_once, stop, &NoProgress).await?
             }
         };
         let patience = Patience { limit: FOLLOW, to_the_end: false };

@@ -7,6 +7,7 @@
 //! Tests: beside the code; `tests/it/daemon.rs`, `tests/it/daemon_cluster.rs`.
 
 mod connections;
+mod guard;
 mod hints;
 mod machine;
 mod metrics;
@@ -17,6 +18,7 @@ mod server;
 mod status;
 mod webhook;
 
+pub use guard::Guarded;
 pub use hints::{Hints, names};
 pub use machine::{Cause, Command, Ended, Event, Look, Machine, Pace, Pass, Poke};
 pub use metrics::Metrics;

@@ -44,9 +44,11 @@ pub(in crate::cli) fn run(args: &Args, command: &Run, console: &Console) -> Resu
         hints: Arc::new(Hints::new(flags.iter().map(|(name, _)| &**name))),
     };
     let lane = |(name, args): (String, Args)| {
-        Arc::new(Lane::new(&name, args, command.planning.clone(), config.lease.clone(), &shared))
+        let (leads, standing) = watch::channel(false);
+        let (planning, lease) = (command.planning.clone(), config.lease.clone());
+        (Arc::new(Lane::new(&name, args, planning, lease, &shared, standing.clone())), leads, standing)
     };
-    let lanes: Vec<Arc<Lane>> = flags.into_iter().map(lane).collect();
+    let lanes: Vec<Led> = flags.into_iter().map(lane).collect();
     let listen = match command.listen {
         Some(address) if !address.ip().is_loopback() => {
             return Err(Failure::usage(format!("`--listen {address}` is no loopback address"))
@@ -59,6 +61,9 @@ pub(in crate::cli) fn run(args: &Args, command: &Run, console: &Console) -> Resu
     };
     runtime.block_on(serve(command, &config, listen.as_ref(), &shared, lanes))
 }
+
+/// A lane, with both ends of whether it leads.
+type Led = (Arc<Lane>, watch::Sender<bool>, watch::Receiver<bool>);
 
 /// Every source on every target, as the flags that would name them.
 fn lanes(args: &Args, config: &RunConfig) -> Vec<(String, Args)> {
@@ -101,10 +106,10 @@ async fn serve(
     config: &RunConfig,
     listen: Option<&ListenConfig>,
     shared: &Shared,
-    lanes: Vec<Arc<Lane>>,
+    lanes: Vec<Led>,
 ) -> Result<Exit, Failure> {
     let bells: BTreeMap<String, Arc<Bell>> =
-        lanes.iter().map(|lane| (lane.name().to_owned(), Arc::default())).collect();
+        lanes.iter().map(|(lane, ..)| (lane.name().to_owned(), Arc::default())).collect();
     let server = match listen {
         None => None,
         Some(listen) => Some(bind(config, listen, shared, &bells).await?),
@@ -112,7 +117,7 @@ async fn serve(
     let signals = tokio::spawn(on_signals(bells.values().cloned().collect()));
     let mut tasks = JoinSet::new();
     let mut watchers = Vec::new();
-    for lane in lanes {
+    for (lane, leads, standing) in lanes {
         let bell = bells.get(lane.name()).cloned().unwrap_or_default();
         let mut pace = Pace { seed: seed(lane.name()), ..Pace::default() };
         let poll = command.poll.or(config.poll);
@@ -123,7 +128,6 @@ async fn serve(
             pace.poll = None;
             watchers.push(watch_files(&watched, Arc::clone(&bell))?);
         }
-        let (leads, standing) = watch::channel(false);
         tasks.spawn(async move {
             // Whoever stands for election does so until the lane has ended, and then gives back what it holds.
             let ran = daemon::run(&*lane, Machine::new(pace), Arc::clone(&bell), standing, Timestamp::now);
@@ -135,9 +139,10 @@ async fn serve(
             };
             // In a task of its own: a source that keeps the lane waiting does not keep the Lease from being renewed.
             let elector = Arc::clone(&lane);
-            let standing = tokio::spawn(async move { elector.lead(leads).await });
+            let elected = tokio::spawn(async move { elector.lead(leads).await });
             heard.await;
-            let _ = standing.await;
+            lane.end();
+            let _ = elected.await;
         });
     }
     let lanes = async {
