@@ -21,6 +21,13 @@ impl Site {
         std::fs::write(path, format!("{before}{text}\n")).unwrap();
     }
 
+    /// Somebody sets the image of the Deployment `web`.
+    fn by_hand(&self) {
+        self.edit("deployments", "web", |object| {
+            object["spec"]["template"]["spec"]["containers"][0]["image"] = "byhand:1".into();
+        });
+    }
+
     fn until(&self, daemon: &Daemon, what: impl Fn() -> bool) -> Duration {
         let since = Instant::now();
         while !what() {
@@ -108,12 +115,7 @@ fn what_others_change_is_put_back_at_once() {
     std::thread::sleep(Duration::from_secs(6));
     let passes = daemon.wait("pass", 1).len();
     assert!(passes <= 2, "the second sees that all is done: {:#?}", daemon.lines());
-    let by_hand = || {
-        site.edit("deployments", "web", |object| {
-            object["spec"]["template"]["spec"]["containers"][0]["image"] = "byhand:1".into();
-        });
-    };
-    by_hand();
+    site.by_hand();
     let took = site.until(&daemon, has_it);
     assert!(took < Duration::from_secs(3), "{took:?}");
     // A stream of ours, too.
@@ -136,7 +138,7 @@ fn what_others_change_is_put_back_at_once() {
         world.oldest = world.version;
     }
     std::thread::sleep(Duration::from_millis(300));
-    by_hand();
+    site.by_hand();
     site.until(&daemon, has_it);
 }
 
@@ -150,20 +152,15 @@ fn who_changes_it_back_again_and_again_is_told_and_left_alone_for_a_while() {
     let image = site.heads("app")[0].1[0].clone();
     let has_it = || images(&site, "deployments", "web")[0].ends_with(&image);
     site.until(&daemon, has_it);
-    let by_hand = || {
-        site.edit("deployments", "web", |object| {
-            object["spec"]["template"]["spec"]["containers"][0]["image"] = "byhand:1".into();
-        });
-    };
     // The first is put right, and so are the next.
     for _ in 0..4 {
-        by_hand();
+        site.by_hand();
         site.until(&daemon, has_it);
     }
     let line = daemon.wait("a quarrel", 1)[0].clone();
     assert!(line["quarrel"].as_str().unwrap().contains("changes it back, 3 times"), "{line}");
     assert_eq!(line["about"], "Deployment default/web");
-    by_hand();
+    site.by_hand();
     std::thread::sleep(Duration::from_secs(3));
     assert!(!has_it(), "now they have it, for a while");
 }
