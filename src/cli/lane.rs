@@ -1,7 +1,9 @@
 //! What a lane of `run` does: the pass that `plan` and `apply` make, again and again, with what can be kept between them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+mod elect;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +12,6 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tokio::task::block_in_place;
 
-use crate::adapters::cluster::{Access, Candidate, Connection};
 use crate::adapters::git;
 use crate::adapters::store::{Cache, Writer};
 use crate::config::{ConfigError, LeaseConfig};
@@ -19,8 +20,9 @@ use crate::daemon::{
     Told, Work,
 };
 use crate::executor::{self, Patience};
-use crate::model::{Action, Desired, ImportItem, ImportResult, Outcome, Plan, Policy, Report};
-use crate::model::{Live as Known, Reason, StepId};
+use crate::model::{
+    Action, Deferred, Desired, ImportItem, ImportResult, Live as Known, Outcome, Plan, Policy, Reason, Report, StepId,
+};
 use crate::planner;
 use crate::ports::{NoProgress, PortError, Registry};
 use crate::reconcile::{self, Inputs, Pass, Planned};
@@ -33,13 +35,10 @@ use super::console::Console;
 use super::context::{Context, Parts, TOOL, location, now};
 use super::failure::Failure;
 use super::notify::Notifier;
-use super::target::{Live, access};
+use super::target::Live;
 
 /// How often another process that writes is asked whether it has let go.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// After so long without renewal a Lease may be taken: what Kubernetes' own controllers have.
-const LEASE: Duration = Duration::from_secs(15);
 
 /// Between two looks at files of which some are gone.
 const SECOND_LOOK: Duration = Duration::from_millis(1500);
@@ -73,7 +72,7 @@ pub(super) struct Lane {
     /// Whether this process leads; none once the lane has ended.
     standing: std::sync::Mutex<Option<watch::Receiver<bool>>>,
     /// The store, once it is ours to write.
-    writer: Arc<Mutex<Option<Writer>>>,
+    writer: Mutex<Option<Writer>>,
 }
 
 /// What is kept between passes. All of it may vanish.
@@ -122,7 +121,7 @@ impl Lane {
             kept: Mutex::default(),
             seen: std::sync::Mutex::default(),
             standing: std::sync::Mutex::new(Some(standing)),
-            writer: Arc::default(),
+            writer: Mutex::default(),
         }
     }
 
@@ -140,74 +139,6 @@ impl Lane {
     /// The folders whose changes are changes of the source; none if it has to be asked.
     pub(super) fn watched(&self) -> Vec<PathBuf> {
         git::watched(&location(&self.args))
-    }
-
-    /// Becomes the one that writes, when whoever does lets go: of the store's lock, or of the cluster's Lease. `leads` says
-    /// whether it is; when nobody listens any more, what is held is given back.
-    pub(super) async fn lead(&self, leads: watch::Sender<bool>) {
-        let store = Context::load(&self.args).ok().filter(|context| self.writes_store(context)).map(|it| it.store);
-        match store {
-            Some(store) => self.lock_store(&store, &leads).await,
-            None => self.hold_lease(&leads).await,
-        }
-    }
-
-    async fn lock_store(&self, store: &Path, leads: &watch::Sender<bool>) {
-        let mut told = String::new();
-        loop {
-            match block_in_place(|| Writer::open(store)) {
-                Ok(writer) => {
-                    *self.writer.lock().await = Some(writer);
-                    let _ = leads.send(true);
-                    return leads.closed().await;
-                }
-                Err(error) => {
-                    let error = error.chain();
-                    if told != error {
-                        tracing::info!(lane = self.name, error, "stands by");
-                        told = error;
-                    }
-                }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(PATIENCE) => {}
-                () = leads.closed() => return,
-            }
-        }
-    }
-
-    async fn hold_lease(&self, leads: &watch::Sender<bool>) {
-        let access = Access { timeout: Some(PATIENCE * 5), ..access(&self.args) };
-        let manager = Context::load(&self.args).ok().and_then(|context| context.config.field_manager);
-        let duration = self.lease.duration.map_or(LEASE, |duration| duration.duration().unsigned_abs());
-        let candidate = Candidate {
-            namespace: self.lease.namespace.clone().unwrap_or_else(own_namespace),
-            name: self.lease_name(manager.as_deref()),
-            identity: identity(),
-            duration,
-            pause: duration / 7,
-        };
-        let told = |why: &str| tracing::warn!(lane = self.name, error = inert(why, 400), "the Lease cannot be held");
-        loop {
-            match Connection::open(&access).await {
-                Ok(connection) => return connection.stand(&candidate, leads, told).await,
-                Err(error) => told(&error.chain()),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(candidate.pause) => {}
-                () = leads.closed() => return,
-            }
-        }
-    }
-
-    /// Each lane has a Lease of its own: those of one process must not keep each other waiting.
-    fn lease_name(&self, manager: Option<&str>) -> String {
-        let base = self.lease.name.clone();
-        let base = base.unwrap_or_else(|| format!("streamkeeper-{}", manager.unwrap_or("streamkeeper")));
-        let name = if self.name == "main" { base } else { format!("{base}-{}", self.name) };
-        let plain =
-            |char: char| if char.is_ascii_alphanumeric() || char == '.' { char.to_ascii_lowercase() } else { '-' };
-        name.chars().map(plain).take(253).collect::<String>().trim_matches(['-', '.']).to_owned()
     }
 
     /// Hears of what others change on the target, and rings. Never ends.
@@ -293,11 +224,9 @@ impl Lane {
             tool: TOOL,
             look_at_all: asked.full,
         };
-        let before = upstream.tally();
         let planned = pass.plan(desired, now()).await?;
         let tally = upstream.tally();
-        let (requests, pulls) = (tally.requests - before.requests, tally.charged - before.charged);
-        self.metrics.registries(&self.name, requests, pulls);
+        self.metrics.registries(&self.name, tally.requests, tally.charged);
         if let Some(key) = key {
             reconcile::remember(&**cache, key, &read, &planned);
         }
@@ -307,13 +236,12 @@ impl Lane {
         let due = dues.into_iter().flatten().min();
         let removes = plan.steps.iter().any(|step| step.action.is_removal());
         let is_folder = self.args.revision.is_none() && !self.watched().is_empty();
-        let content = plan.revision.content.clone();
         if removes && is_folder {
             // A file may be on its way: what is gone has to be gone at a second look, at the same state of all files.
             tokio::time::sleep(SECOND_LOOK).await;
             let list = block_in_place(|| reconcile::list(&*source, &parts.selection, context.limits()))?;
             let again = block_in_place(|| context.read(&*source, &parts, list, cache, &self.console))?;
-            if again.assembled.desired.revision.content != content {
+            if again.assembled.desired.revision.content != plan.revision.content {
                 let errors = count_errors(&read.assembled.findings);
                 let desired = read.assembled.desired;
                 return Ok(Done { desired, plan, report: None, errors, due: Some(now()), second: true });
@@ -376,10 +304,10 @@ impl Lane {
             }
         };
         let Done { desired, plan, report, errors, due, second } = done;
-        (status.deferred, status.errors) = (plan.deferred.iter().filter(|it| !it.wait.is_note()).count(), errors);
-        let waits = plan.deferred.iter().filter(|deferred| !deferred.wait.is_note()).take(LINES);
-        status.waits =
-            waits.map(|it| format!("{}: {}", inert(&it.stream.to_string(), 300), render::wait(&it.wait))).collect();
+        let waiting = || plan.deferred.iter().filter(|deferred| !deferred.wait.is_note());
+        let line = |it: &Deferred| format!("{}: {}", inert(&it.stream.to_string(), 300), render::wait(&it.wait));
+        (status.deferred, status.errors) = (waiting().count(), errors);
+        status.waits = waiting().take(LINES).map(line).collect();
         let unread = !desired.incomplete.is_empty() && errors == 0;
         let mut ended = Ended::of(&plan, report.as_ref(), unread, due, now());
         ended.changed |= second;
@@ -451,23 +379,6 @@ fn pushed(policy: &mut Policy, desired: &Desired, hints: &BTreeSet<String>) {
     policy.pushed = asked;
 }
 
-/// The namespace of the pod that this runs in.
-fn own_namespace() -> String {
-    let path = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-    let namespace = std::fs::read_to_string(path).unwrap_or_default();
-    let namespace = namespace.trim();
-    if namespace.is_empty() { "default".to_owned() } else { namespace.to_owned() }
-}
-
-/// This process, told from all others.
-fn identity() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let mut random = [0_u8; 4];
-    let filled = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
-    let random = if filled.is_ok() { u32::from_le_bytes(random) } else { std::process::id() };
-    format!("{}_{}_{random:08x}", inert(&host, 120), std::process::id())
-}
-
 fn count_errors(findings: &[Diagnostic]) -> usize {
     findings.iter().filter(|finding| finding.severity == Severity::Error).count()
 }
@@ -524,25 +435,23 @@ impl Work for Lane {
     async fn pass(&self, asked: Asked, stop: &AtomicBool) -> Ended {
         let (began, clock) = (now(), Instant::now());
         self.board.lane(&self.name, |lane| lane.busy = true);
-        let (status, ended) = self.settle(began, self.try_pass(asked, stop).await);
-        let steps: BTreeMap<String, usize> = status.steps.clone();
+        let (status, mut ended) = self.settle(began, self.try_pass(asked, stop).await);
         let took = clock.elapsed();
         self.metrics.ended(&self.name, asked, took, &status);
         self.board.ended(&self.name, asked, took, status.clone());
-        let mut ended = ended;
         if let Ok(mut told) = self.told.lock() {
             told.ended(&self.name, &status, now()).into_iter().for_each(|notice| self.notifier.tell(notice));
             // Trouble that lasts is told when it has, though nothing else happens.
             ended.due = [ended.due, told.next().filter(|_| !ended.again)].into_iter().flatten().min();
         }
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let steps: Vec<String> = steps.iter().map(|(word, count)| format!("{count} {word}")).collect();
         let (lane, cause) = (&self.name, asked.cause.to_string());
-        let status = &status;
         match &status.error {
             Some(error) => tracing::error!(lane, cause, milliseconds, error, "pass failed"),
             None => {
-                let revision = self.board.status().lanes.get(lane).and_then(|lane| lane.revision.clone());
+                let mut revision = None;
+                self.board.lane(lane, |lane| revision.clone_from(&lane.revision));
+                let steps: Vec<String> = status.steps.iter().map(|(word, count)| format!("{count} {word}")).collect();
                 let (steps, deferred, errors) = (steps.join(", "), status.deferred, status.errors);
                 tracing::info!(lane, cause, revision, steps, deferred, errors, milliseconds, "pass");
             }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
 
-use crate::config::{NotifyConfig, NotifyFormat};
-use crate::daemon::{Notice, NoticeFormat};
+use crate::config::NotifyConfig;
+use crate::daemon::Notice;
+use crate::model::NoticeFormat;
 use crate::text::inert;
 
 use super::context::TOOL;
@@ -37,12 +38,7 @@ impl Notifier {
             if !(url.starts_with("https://") || url.starts_with("http://127.0.0.1:")) {
                 return Err(failed("it is no `https` URL".to_owned()));
             }
-            let format = match format {
-                NotifyFormat::Slack => NoticeFormat::Slack,
-                NotifyFormat::Cloudevents => NoticeFormat::CloudEvents,
-                NotifyFormat::Json => NoticeFormat::Json,
-            };
-            receivers.push((SecretString::from(url), format));
+            receivers.push((SecretString::from(url), *format));
         }
         crate::adapters::use_ring();
         // Where it goes was said by whoever runs this, and by nobody who answers.

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::model::{NoticeFormat, Sender};
+
 use super::{Interval, TargetConfig};
 
 /// How `run` keeps at it. Counts in a config on disk only, read when it starts.
@@ -38,19 +40,7 @@ pub struct NotifyConfig {
     /// File with the URL that it is posted to, relative to this file: such URLs are secrets.
     pub url_file: PathBuf,
     /// How it is written.
-    pub format: NotifyFormat,
-}
-
-/// How somebody is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum NotifyFormat {
-    /// As Slack, Mattermost and Rocket.Chat take it.
-    Slack,
-    /// A CloudEvent.
-    Cloudevents,
-    /// Its fields.
-    Json,
+    pub format: NoticeFormat,
 }
 
 /// A source.
@@ -130,29 +120,9 @@ pub struct ListenConfig {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebhookConfig {
     /// Who: it says how the sender proves to be it. Taken at `/webhooks/KIND`.
-    pub kind: WebhookKind,
+    pub kind: Sender,
     /// File with the secret, relative to this file.
     pub secret_file: PathBuf,
-}
-
-/// Who sends a webhook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum WebhookKind {
-    /// GitHub: `X-Hub-Signature-256`.
-    Github,
-    /// GitLab: `X-Gitlab-Token`.
-    Gitlab,
-    /// Gitea: `X-Gitea-Signature`.
-    Gitea,
-    /// Forgejo: `X-Forgejo-Signature`.
-    Forgejo,
-    /// Bitbucket: `X-Hub-Signature`.
-    Bitbucket,
-    /// Anybody else: `X-Streamkeeper-Signature: t=UNIX TIME,v1=HMAC-SHA256 of "TIME.BODY" in hex`.
-    Generic,
-    /// A registry (Docker Hub, Quay, Harbor, distribution): the secret as bearer token, or behind `/webhooks/registry/`.
-    Registry,
 }
 
 impl RunConfig {

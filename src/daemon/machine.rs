@@ -232,11 +232,6 @@ impl Machine {
         }
     }
 
-    /// Whether a pass is under way or wanted.
-    pub fn is_busy(&self) -> bool {
-        self.busy || self.wanted.is_some()
-    }
-
     /// Takes an event in, and says what to do.
     pub fn step(&mut self, now: Timestamp, event: Event) -> Vec<Command> {
         self.set_back(now);

@@ -3,6 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::model::NoticeFormat;
+
 use super::status::PassStatus;
 
 /// A pass that could not look at something is often followed by one that can: told is what lasts for so long.
@@ -80,17 +82,6 @@ fn trouble(status: &PassStatus) -> Vec<String> {
         lines.push(format!("and {} more that wait", status.deferred - MOST));
     }
     lines
-}
-
-/// How a notice is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoticeFormat {
-    /// `{"text": …}`, as Slack, Mattermost and Rocket.Chat take it.
-    Slack,
-    /// A CloudEvent 1.0 in structured JSON.
-    CloudEvents,
-    /// Its fields.
-    Json,
 }
 
 impl Notice {

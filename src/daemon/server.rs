@@ -19,13 +19,15 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::rustls::ServerConfig;
 
+use crate::model::Sender;
+
 use super::connections::Connections;
 use super::hints::Hints;
 use super::machine::Poke;
 use super::metrics::Metrics;
 use super::run::Bell;
 use super::status::Board;
-use super::webhook::{Sender, repositories};
+use super::webhook::repositories;
 
 /// Bytes of a body.
 const BODY: usize = 2 * 1024 * 1024;

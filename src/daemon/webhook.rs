@@ -5,24 +5,7 @@ use jiff::Timestamp;
 use ring::hmac;
 use serde_json::Value;
 
-/// How a sender proves to be it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Sender {
-    /// `X-Hub-Signature-256: sha256=HEX`
-    Github,
-    /// `X-Gitlab-Token: SECRET`
-    Gitlab,
-    /// `X-Gitea-Signature: HEX`
-    Gitea,
-    /// `X-Forgejo-Signature: HEX`
-    Forgejo,
-    /// `X-Hub-Signature: sha256=HEX`
-    Bitbucket,
-    /// `X-Streamkeeper-Signature: t=UNIX,v1=HEX`, over `UNIX.BODY`
-    Generic,
-    /// `Authorization: Bearer SECRET`, or the secret in the path.
-    Registry,
-}
+use crate::model::Sender;
 
 /// Seconds that a signed time may be off.
 const WINDOW: i64 = 300;

@@ -60,11 +60,10 @@ fn roll(
 
 /// Tags whose image some workload that follows them does not roll out with.
 pub fn failing(workloads: &[LiveWorkload], live: &Live) -> BTreeMap<TagId, (WorkloadId, String)> {
-    let as_is = After { live: &live.streams, changed: BTreeMap::new() };
     let mut failing = BTreeMap::new();
     for workload in workloads {
         let Rollout::Failed(why) = &workload.rollout else { continue };
-        for mut tag in rules::runs(workload, &as_is) {
+        for mut tag in rules::runs(workload, &live.streams) {
             // What it copies has the same image: moving that would move it.
             while !failing.contains_key(&tag) {
                 let spec = live.streams.get(&tag.stream).and_then(|live| live.stream.spec_tag(&tag.tag));

@@ -75,7 +75,7 @@ pub fn updates(
             rolls.push(told(left_to(&write.container, &applier)));
         }
         // Only what moves the tag is behind its image; what else a step does to the stream is not.
-        let moves = |tag: &TagId| live_image(input, tag) != rules::image(tag, &after);
+        let moves = |tag: &TagId| rules::image(tag, &input.live.streams) != rules::image(tag, &after);
         let behind = |write: &RollImage| last.get(&write.tag.stream).copied().filter(|_| moves(&write.tag));
         let edited = |write: &RollImage| behind(write).is_none() && is_edit(workload, write, manager);
         let (edits, mut writes): (Vec<_>, Vec<_>) = writes.into_iter().partition(edited);
@@ -112,11 +112,6 @@ pub fn updates(
 fn is_edit(workload: &LiveWorkload, write: &RollImage, manager: &String) -> bool {
     let image = workload.images.iter().find(|image| image.name == write.container);
     image.is_some_and(|image| image.lost_by.contains(manager))
-}
-
-/// What a tag resolves to now.
-fn live_image(input: &PlanInput<'_>, tag: &TagId) -> Option<String> {
-    rules::resolve(&input.live.streams.get(&tag.stream)?.stream, &tag.tag)
 }
 
 /// Whether a tag is one that this source keeps.

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::api::{ImageStream, TagReference};
-use crate::model::{ImportItem, StreamId};
+use crate::model::{ImportItem, LiveStream, StreamId};
 
 pub use changes::changes;
 pub use follow::{AliasTarget, alias_target};
@@ -131,6 +131,12 @@ impl Server {
 impl Default for Server {
     fn default() -> Self {
         Self { internal_registry: None, platform: ("linux".to_owned(), "amd64".to_owned()) }
+    }
+}
+
+impl Streams for BTreeMap<StreamId, LiveStream> {
+    fn stream(&self, id: &StreamId) -> Option<&ImageStream> {
+        self.get(id).map(|live| &live.stream)
     }
 }
 

@@ -191,7 +191,7 @@ fn webhooks_and_plans() {
         for name in streamkeeper::daemon::repositories(bytes) {
             assert!(name.len() <= 255 && name.is_ascii(), "{name}");
         }
-        for sender in streamkeeper::daemon::Sender::ALL {
+        for sender in streamkeeper::model::Sender::ALL {
             let header = |_: &str| Some(String::from_utf8_lossy(bytes).into_owned());
             let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
             assert!(!sender.proves(b"a secret of this test alone", header, "", b"", now));

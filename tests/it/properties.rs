@@ -514,7 +514,7 @@ proptest! {
             stream.spec.tags.push(TagReference { name: format!("{at}"), from: Some(from), ..TagReference::default() });
         }
         let id = StreamId::new("n", "s");
-        let (others, server) = (BTreeMap::new(), Server::default());
+        let (others, server) = (BTreeMap::<StreamId, ImageStream>::new(), Server::default());
         let state = rules::State { id: &id, stream: None, others: &others, server: &server };
         if let Ok(effect) = rules::answer(state, &rules::Request::Create(&stream), at(0)) {
             let made = effect.stream.unwrap();

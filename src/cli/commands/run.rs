@@ -25,8 +25,8 @@ use crate::cli::context::{Context, TOOL};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::lane::{Lane, Shared};
 use crate::cli::notify::Notifier;
-use crate::config::{ListenConfig, RunConfig, WebhookKind};
-use crate::daemon::{self, Bell, Board, Hints, Machine, Pace, Poke, Sender, Server, Site};
+use crate::config::{ListenConfig, RunConfig};
+use crate::daemon::{self, Bell, Board, Hints, Machine, Pace, Poke, Server, Site};
 
 use super::runtime;
 
@@ -176,16 +176,7 @@ async fn bind(
     let token = listen.token_file.as_deref().map(secret).transpose()?;
     let mut webhooks = BTreeMap::new();
     for webhook in &config.webhooks {
-        let sender = match webhook.kind {
-            WebhookKind::Github => Sender::Github,
-            WebhookKind::Gitlab => Sender::Gitlab,
-            WebhookKind::Gitea => Sender::Gitea,
-            WebhookKind::Forgejo => Sender::Forgejo,
-            WebhookKind::Bitbucket => Sender::Bitbucket,
-            WebhookKind::Generic => Sender::Generic,
-            WebhookKind::Registry => Sender::Registry,
-        };
-        webhooks.insert(sender, secret(&webhook.secret_file)?);
+        webhooks.insert(webhook.kind, secret(&webhook.secret_file)?);
     }
     let site = Site {
         board: Arc::clone(&shared.board),

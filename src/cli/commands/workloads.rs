@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use crate::adapters::git::{Edit, edit};
 use crate::adapters::store::Cache;
-use crate::api::ImageStream;
 use crate::cli::args::{Args, Get, Output};
 use crate::cli::console::Console;
 use crate::cli::context::Context;
@@ -17,19 +16,10 @@ use crate::model::{DefinedWorkload, Desired, LiveStream, LiveWorkload, Manner, R
 use crate::ports::{LiveState, Which, Workloads};
 use crate::reconcile;
 use crate::render::{self, WorkloadRow};
-use crate::rules::{self, Follows, Streams};
+use crate::rules::{self, Follows};
 use crate::text::inert;
 
 use super::{pretty, runtime};
-
-/// The streams of a target, as rules see them.
-struct Seen<'a>(&'a BTreeMap<StreamId, LiveStream>);
-
-impl Streams for Seen<'_> {
-    fn stream(&self, id: &StreamId) -> Option<&ImageStream> {
-        self.0.get(id).map(|live| &live.stream)
-    }
-}
 
 /// One image field of a workload, as JSON.
 #[derive(Debug, Serialize)]
@@ -86,7 +76,7 @@ pub(super) fn get(args: &Args, command: &Get, console: &Console) -> Result<Exit,
     workloads.sort_by(|one, other| one.id.cmp(&other.id));
     let policy = context.config.policy.workloads.policy("");
     let meant = |workload| {
-        let mut follows = rules::follows(workload, &Seen(&streams), manner);
+        let mut follows = rules::follows(workload, &streams, manner);
         // On OpenShift every namespace's tags are everybody's.
         if manner == Manner::Ours {
             let strange = |image: &&RollImage| !policy.allows(&workload.id.namespace, &image.tag.stream.namespace);
@@ -172,7 +162,7 @@ pub(super) fn edits<'a>(
             ));
             edits.is_whole = false;
         };
-        let Follows { images, why, tags: _ } = rules::follows(defined, &Seen(streams), Manner::Ours);
+        let Follows { images, why, tags: _ } = rules::follows(defined, streams, Manner::Ours);
         if let Some(why) = why {
             tell(why);
         }

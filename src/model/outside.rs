@@ -1,0 +1,36 @@
+//! Whom `run` hears, and whom it tells.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Who sends a webhook: it says how it proves to be it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sender {
+    /// GitHub: `X-Hub-Signature-256: sha256=HEX`.
+    Github,
+    /// GitLab: `X-Gitlab-Token: SECRET`.
+    Gitlab,
+    /// Gitea: `X-Gitea-Signature: HEX`.
+    Gitea,
+    /// Forgejo: `X-Forgejo-Signature: HEX`.
+    Forgejo,
+    /// Bitbucket: `X-Hub-Signature: sha256=HEX`.
+    Bitbucket,
+    /// Anybody else: `X-Streamkeeper-Signature: t=UNIX TIME,v1=HMAC-SHA256 of "TIME.BODY" in hex`.
+    Generic,
+    /// A registry (Docker Hub, Quay, Harbor, distribution): the secret as bearer token, or behind `/webhooks/registry/`.
+    Registry,
+}
+
+/// How a notice is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NoticeFormat {
+    /// `{"text": …}`, as Slack, Mattermost and Rocket.Chat take it.
+    Slack,
+    /// A CloudEvent 1.0 in structured JSON.
+    CloudEvents,
+    /// Its fields.
+    Json,
+}
