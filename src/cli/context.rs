@@ -77,8 +77,7 @@ impl Context {
     pub(super) fn open_at(args: &Args, commit: Option<String>) -> Result<(Self, Box<dyn Source>), Failure> {
         let location = Location { commit, ..location(args) };
         let source = git::open(&location)?;
-        let from_objects = args.config.is_none() && (args.revision.is_some() || local_folder(&args.source).is_none());
-        if !from_objects {
+        if !Self::is_in_revision(args) {
             return Ok((Self::load(args)?, source));
         }
         let Some(text) = config_of_revision(&*source)? else { return Ok((Self::load(args)?, source)) };
@@ -89,6 +88,11 @@ impl Context {
             return Err(Failure::new(Exit::Refused, message).hint("name a config with `--config FILE`"));
         }
         Ok((Self::with_config(args, config, FILE_NAME.to_owned())?, source))
+    }
+
+    /// Whether the config is read from the revision, if it has one.
+    pub(super) fn is_in_revision(args: &Args) -> bool {
+        args.config.is_none() && (args.revision.is_some() || local_folder(&args.source).is_none())
     }
 
     fn with_config(args: &Args, config: Config, config_path: String) -> Result<Self, Failure> {

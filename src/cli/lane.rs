@@ -1,8 +1,9 @@
 //! What a lane of `run` does: the pass that `plan` and `apply` make, again and again, with what can be kept between them.
 
 mod elect;
+mod open;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +13,10 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tokio::task::block_in_place;
 
+use crate::adapters::cluster::Informer;
 use crate::adapters::git;
 use crate::adapters::store::{Cache, Writer};
-use crate::config::{ConfigError, LeaseConfig};
+use crate::config::LeaseConfig;
 use crate::daemon::{
     self, Bell, Board, Cause, Ended, Guarded, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Poke, Quarrels,
     Told, Work,
@@ -30,12 +32,14 @@ use crate::render;
 use crate::text::{Diagnostic, Severity, chain, inert};
 
 use super::args::{Args, Planning};
-use super::commands::plan::upstreams;
+use super::commands::plan::{strict, upstreams};
 use super::console::Console;
 use super::context::{Context, Parts, TOOL, location, now};
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::notify::Notifier;
 use super::target::Live;
+
+use open::{ASK, Election, Opened};
 
 /// How often another process that writes is asked whether it has let go.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -71,6 +75,12 @@ pub(super) struct Lane {
     seen: std::sync::Mutex<Option<String>>,
     /// Whether this process leads; none once the lane has ended.
     standing: std::sync::Mutex<Option<watch::Receiver<bool>>>,
+    /// The config that was read last, with every other one anew.
+    config: watch::Sender<Option<Arc<Context>>>,
+    /// What was heard of the cluster.
+    informer: Arc<Informer>,
+    /// What it takes to write, by the config that was read last; none before one was read.
+    election: watch::Sender<Option<Election>>,
     /// The store, once it is ours to write.
     writer: Mutex<Option<Writer>>,
 }
@@ -93,6 +103,8 @@ struct Done {
     due: Option<Timestamp>,
     /// Something is gone: a second look has to say so, too.
     second: bool,
+    /// Why it is not the newest config that counted.
+    broken: Option<String>,
 }
 
 impl Lane {
@@ -121,6 +133,9 @@ impl Lane {
             kept: Mutex::default(),
             seen: std::sync::Mutex::default(),
             standing: std::sync::Mutex::new(Some(standing)),
+            config: watch::channel(None).0,
+            informer: Arc::default(),
+            election: watch::channel(None).0,
             writer: Mutex::default(),
         }
     }
@@ -132,6 +147,19 @@ impl Lane {
         }
     }
 
+    /// It has broken, by a defect of ours.
+    pub(super) fn broke(&self, error: &str) {
+        let error = inert(error, 600);
+        tracing::error!(lane = self.name, error, "the lane has broken; it begins anew");
+        self.failed(&error);
+    }
+
+    /// There was no pass to speak of.
+    fn failed(&self, error: &str) {
+        let status = PassStatus { began: now(), error: Some(error.to_owned()), ..PassStatus::default() };
+        self.board.ended(&self.name, Asked { full: true, cause: Cause::Start }, Duration::ZERO, status);
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -141,13 +169,28 @@ impl Lane {
         git::watched(&location(&self.args))
     }
 
-    /// Hears of what others change on the target, and rings. Never ends.
+    /// Hears of what others change on the target, and rings. Begins anew with every other config. Never ends.
     pub(super) async fn watch(&self, bell: &Bell) {
-        let context = Context::load(&self.args).ok().filter(|context| !self.writes_store(context));
+        let mut config = self.config.subscribe();
+        loop {
+            self.informer.clear();
+            let context = config.borrow_and_update().clone();
+            tokio::select! {
+                () = self.watch_as(context.as_deref(), bell) => {}
+                changed = config.changed() => if changed.is_err() { return std::future::pending().await },
+            }
+        }
+    }
+
+    async fn watch_as(&self, context: Option<&Context>, bell: &Bell) {
+        let context = context.filter(|context| !self.writes_store(context));
         let Some(context) = context else { return std::future::pending().await };
         loop {
-            match Live::open(&context, &self.args, false).await {
-                Ok(Live::Cluster(cluster)) => return cluster.watch(|| bell.poke(Poke::Target)).await,
+            match Live::open(context, &self.args, false)
+                .await
+                .map(|live| live.with_informer(Arc::clone(&self.informer)))
+            {
+                Ok(Live::Cluster(cluster)) => cluster.watch(|| bell.poke(Poke::Target)).await,
                 Ok(Live::Store(_)) => return std::future::pending().await,
                 // The passes say what is wrong.
                 Err(_) => tokio::time::sleep(PATIENCE * 30).await,
@@ -159,7 +202,7 @@ impl Lane {
         Live::is_store(context, &self.args)
     }
 
-    async fn try_pass(&self, asked: Asked, stop: &AtomicBool) -> Result<Done, Failure> {
+    async fn try_pass(&self, asked: Asked, stop: &AtomicBool, hints: &BTreeSet<String>) -> Result<Done, Failure> {
         let mut kept = self.kept.lock().await;
         let Kept { context: last, cache, cluster, quarrels } = &mut *kept;
         // Only a commit that the source was seen at since is opened without asking. Whoever leads anew does not know what was
@@ -167,19 +210,28 @@ impl Lane {
         let is_fresh =
             matches!(asked.cause, Cause::Source | Cause::Target | Cause::Registry | Cause::Retry | Cause::Due);
         let commit = self.seen.lock().ok().and_then(|mut seen| if is_fresh { seen.clone() } else { seen.take() });
-        let (context, source) = match block_in_place(|| Context::open_at(&self.args, commit)) {
-            Ok(opened) => opened,
-            Err(failure) if failure.error.is::<ConfigError>() => {
-                let Some(context) = last.clone() else { return Err(failure) };
-                tracing::error!(lane = self.name, error = %failure.error, "the config is broken; the last one counts");
-                (context, block_in_place(|| git::open(&location(&self.args)))?)
-            }
-            Err(failure) => return Err(failure),
-        };
+        let Opened { context, source, broken } = open::open(&self.args, commit, last.as_ref(), stop).await?;
+        if let Some(error) = &broken {
+            tracing::error!(lane = self.name, error, "the config is broken; the last one counts");
+        }
+        let election = Election::of(&context, &self.args);
+        let before = self.election.borrow().clone();
+        if before.as_ref() != Some(&election) {
+            self.election.send_replace(Some(election));
+        }
+        if before.is_some() && before != *self.election.borrow() {
+            let why =
+                "the config names another target or field manager than before: this process stands for election anew";
+            return Err(Failure::new(Exit::Failed, why));
+        }
         // Whatever was opened by another config is opened anew.
         let config = format!("{:?}", context.config);
         if cluster.as_ref().is_some_and(|(by, _)| *by != config) {
             *cluster = None;
+            self.informer.clear();
+        }
+        if last.as_ref().is_none_or(|last| format!("{:?}", last.config) != config) {
+            let _ = self.config.send_replace(Some(Arc::new(context.clone())));
         }
         *last = Some(context.clone());
         let opened;
@@ -188,8 +240,8 @@ impl Lane {
             &opened
         } else {
             if cluster.is_none() {
-                *cluster =
-                    Some((config.clone(), Live::open(&context, &self.args, self.planning.force_conflicts).await?));
+                let live = Live::open(&context, &self.args, self.planning.force_conflicts).await?;
+                *cluster = Some((config.clone(), live.with_informer(Arc::clone(&self.informer))));
             }
             let Some((_, live)) = cluster.as_ref() else { return Err(Failure::usage("no target")) };
             live
@@ -199,19 +251,30 @@ impl Lane {
         let list = block_in_place(|| reconcile::list(&*source, &parts.selection, context.limits()))?;
         let (mut policy, server) = (context.policy(&self.planning, live)?, context.server(live));
         policy.spread = true;
+        policy.patient = asked.cause != Cause::Asked;
         policy.quarrels = quarrels.held(now());
         let Parts { selection, options, ruling } = &parts;
         let inputs =
             Inputs { listing: &list.listing, selection, options, ruling, policy: &policy, server: &server, tool: TOOL };
-        let hints = self.hints.take(&self.name);
         let key = inputs.key(live).filter(|_| !asked.full && hints.is_empty());
         if let Some(quiet) = key.and_then(|key| reconcile::recall(&**cache, key, &list.listing, now())) {
             let desired = Desired { revision: quiet.plan.revision.clone(), ..Desired::default() };
-            return Ok(Done { desired, plan: quiet.plan, report: None, errors: 0, due: quiet.until, second: false });
+            return Ok(Done {
+                desired,
+                plan: quiet.plan,
+                report: None,
+                errors: 0,
+                due: quiet.until,
+                second: false,
+                broken,
+            });
         }
         let read = block_in_place(|| context.read(&*source, &parts, list, cache, &self.console))?;
+        if self.planning.strict {
+            strict(&read)?;
+        }
         let desired = &read.assembled.desired;
-        pushed(&mut policy, desired, &hints);
+        pushed(&mut policy, desired, hints);
         // What they answer counts for one pass, and so do logins.
         let upstream = &upstreams(&context, self.planning.resolve, live, cache, desired, &self.console).await?;
         let pass = Pass {
@@ -225,8 +288,7 @@ impl Lane {
             look_at_all: asked.full,
         };
         let planned = pass.plan(desired, now()).await?;
-        let tally = upstream.tally();
-        self.metrics.registries(&self.name, tally.requests, tally.charged);
+        self.metrics.registries(&self.name, &upstream.tally());
         if let Some(key) = key {
             reconcile::remember(&**cache, key, &read, &planned);
         }
@@ -244,7 +306,7 @@ impl Lane {
             if again.assembled.desired.revision.content != plan.revision.content {
                 let errors = count_errors(&read.assembled.findings);
                 let desired = read.assembled.desired;
-                return Ok(Done { desired, plan, report: None, errors, due: Some(now()), second: true });
+                return Ok(Done { desired, plan, report: None, errors, due: Some(now()), second: true, broken });
             }
         }
         let report = if plan.is_empty() || stop.load(Ordering::Relaxed) {
@@ -258,7 +320,7 @@ impl Lane {
             }
         }
         let errors = count_errors(&read.assembled.findings);
-        Ok(Done { desired: read.assembled.desired, plan, report, errors, due, second: false })
+        Ok(Done { desired: read.assembled.desired, plan, report, errors, due, second: false, broken })
     }
 
     async fn carry_out(
@@ -303,7 +365,8 @@ impl Lane {
                 return (status, Ended { again: true, ..Ended::default() });
             }
         };
-        let Done { desired, plan, report, errors, due, second } = done;
+        let Done { desired, plan, report, errors, due, second, broken } = done;
+        status.config_error = broken;
         let waiting = || plan.deferred.iter().filter(|deferred| !deferred.wait.is_note());
         let line = |it: &Deferred| format!("{}: {}", inert(&it.stream.to_string(), 300), render::wait(&it.wait));
         (status.deferred, status.errors) = (waiting().count(), errors);
@@ -315,6 +378,7 @@ impl Lane {
             *status.failed_imports.entry(reason.to_owned()).or_default() += 1;
         }
         if let Some(report) = &report {
+            self.count(&plan, report);
             for outcome in report.outcomes.values() {
                 *status.steps.entry(word(outcome).to_owned()).or_default() += 1;
                 let why = match outcome {
@@ -337,6 +401,22 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// Counts what became of a plan's steps, and how long its commit has waited for that.
+    fn count(&self, plan: &Plan, report: &Report) {
+        let steps = plan.steps.iter().map(|step| (step.id, step.action.kind()));
+        let kinds: BTreeMap<StepId, &str> = steps.chain(plan.updates.iter().map(|it| (it.id, "update"))).collect();
+        for (id, outcome) in &report.outcomes {
+            self.metrics.step(&self.name, kinds.get(id).copied().unwrap_or("other"), word(outcome));
+        }
+        let mut before = None;
+        self.board.lane(&self.name, |lane| before.clone_from(&lane.revision));
+        if let (Some(committed), true) = (plan.revision.committed, before != plan.revision.commit) {
+            self.metrics.applied(&self.name, committed, Timestamp::now());
+        }
+    }
+}
+
 /// What a plan has made what it should be: its name, what was wanted, and who else has written it last.
 fn written(
     desired: &Desired,
@@ -348,15 +428,16 @@ fn written(
     let mut all = BTreeSet::new();
     for step in plan.steps.iter().filter(|step| is_done(&step.id)) {
         // An image that has moved, or is missing, is nobody's change.
-        if let (Reason::Changed { .. }, Some(stream)) = (&step.reason, desired.streams.get(step.action.stream())) {
+        if let (Reason::Changed { .. } | Reason::Drifted { .. }, Some(stream)) =
+            (&step.reason, desired.streams.get(step.action.stream()))
+        {
             let with = live.streams.get(step.action.stream()).and_then(|live| live.owned.last_writer.clone());
             all.insert((step.action.stream().to_string(), stream.content.clone(), with));
         }
     }
     for update in plan.updates.iter().filter(|update| is_done(&update.id)) {
         if let Reason::Drifted { by, .. } = &update.reason {
-            let wanted: Vec<&str> = update.images.iter().map(|image| image.after.as_str()).collect();
-            all.insert((update.workload.to_string(), wanted.join(" "), by.clone()));
+            all.insert((update.workload.to_string(), planner::wanted(&update.images), by.clone()));
         }
     }
     all
@@ -412,7 +493,12 @@ fn word(outcome: &Outcome) -> &'static str {
 
 impl Work for Lane {
     async fn look(&self) -> Look {
-        let asked = block_in_place(|| git::ask(&location(&self.args)));
+        let location = location(&self.args);
+        let asking = tokio::task::spawn_blocking(move || git::ask(&location));
+        let asked = match open::wait(asking, ASK, &AtomicBool::new(false)).await {
+            Ok(asked) => asked.map_err(|error| chain(&error)),
+            Err(failure) => Err(chain(&*failure.error)),
+        };
         let Ok(mut seen) = self.seen.lock() else { return Look::Failed };
         match asked {
             Ok(commit) => {
@@ -423,7 +509,7 @@ impl Work for Lane {
                 look
             }
             Err(error) => {
-                let error = inert(&chain(&error), 600);
+                let error = inert(&error, 600);
                 self.metrics.looked(&self.name, "failed");
                 tracing::warn!(lane = self.name, error, "the source cannot be asked");
                 self.board.lane(&self.name, |lane| lane.source_error = Some(error));
@@ -435,7 +521,14 @@ impl Work for Lane {
     async fn pass(&self, asked: Asked, stop: &AtomicBool) -> Ended {
         let (began, clock) = (now(), Instant::now());
         self.board.lane(&self.name, |lane| lane.busy = true);
-        let (status, mut ended) = self.settle(began, self.try_pass(asked, stop).await);
+        let hints = self.hints.take(&self.name);
+        let result = self.try_pass(asked, stop, &hints).await;
+        if result.is_err() {
+            // What nobody has looked at is still to be looked at; and a connection may have outlived its login.
+            self.hints.put_back(&self.name, hints);
+            self.kept.lock().await.cluster = None;
+        }
+        let (status, mut ended) = self.settle(began, result);
         let took = clock.elapsed();
         self.metrics.ended(&self.name, asked, took, &status);
         self.board.ended(&self.name, asked, took, status.clone());
@@ -461,6 +554,11 @@ impl Work for Lane {
 
     fn waits(&self, until: Option<Timestamp>) {
         self.board.lane(&self.name, |lane| lane.next = until);
+    }
+
+    fn queued(&self, since: Option<Timestamp>) {
+        self.metrics.waiting(&self.name, since);
+        self.board.lane(&self.name, |lane| lane.waiting_since = since);
     }
 
     fn stands(&self, leads: bool) {

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::adapters::cluster::{Access, Api, Cluster, Connection};
+use crate::adapters::cluster::{Access, Api, Cluster, Connection, Informer};
 use crate::adapters::store::Reader;
 use crate::model::{Change, LiveStream, StreamId};
-use crate::ports::{LiveState, Observation, PortError, Which, Workloads};
+use crate::ports::{LiveState, Looking, Observation, PortError, Which, Workloads};
 
 use super::args::{Args, Target};
 use super::console::Console;
@@ -25,6 +26,14 @@ impl Live {
     /// Opens the target that flags and config name. A named context alone means a cluster; what kind, it is asked.
     pub(super) async fn open(context: &Context, args: &Args, force: bool) -> Result<Self, Failure> {
         Self::open_as(context, args, force, context.config.field_manager.as_deref()).await
+    }
+
+    /// With what somebody who watches it hears.
+    pub(super) fn with_informer(self, informer: Arc<Informer>) -> Self {
+        match self {
+            Self::Cluster(cluster) => Self::Cluster(Box::new(cluster.with_informer(informer))),
+            Self::Store(reader) => Self::Store(reader),
+        }
     }
 
     /// What flags and config name.
@@ -112,7 +121,8 @@ impl Live {
             Self::Store(reader) => Ok(reader.streams()?),
             Self::Cluster(cluster) => {
                 let namespaces = BTreeSet::from([namespace.to_owned()]);
-                let seen = cluster.observe(&namespaces, &BTreeMap::new()).await?;
+                let looking = Looking { namespaces: &namespaces, settled: &BTreeMap::new(), anew: true };
+                let seen = cluster.observe(looking).await?;
                 if let Some(crate::model::Observed::Unknown(ignorance)) = seen.listed.get(namespace) {
                     return Err(Failure::new(Exit::Failed, ignorance.to_string()));
                 }
@@ -217,14 +227,10 @@ impl LiveState for Live {
         }
     }
 
-    async fn observe(
-        &self,
-        namespaces: &BTreeSet<String>,
-        settled: &BTreeMap<StreamId, String>,
-    ) -> Result<Observation, PortError> {
+    async fn observe(&self, looking: Looking<'_>) -> Result<Observation, PortError> {
         match self {
-            Self::Store(reader) => reader.observe(namespaces, settled).await,
-            Self::Cluster(cluster) => cluster.observe(namespaces, settled).await,
+            Self::Store(reader) => reader.observe(looking).await,
+            Self::Cluster(cluster) => cluster.observe(looking).await,
         }
     }
 

@@ -9,14 +9,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
-use crate::model::{Policy, RemovalLimit};
+use crate::model::{Drift, Policy, RemovalLimit};
 use crate::text::{Place, Severity, inert};
 
 use super::Interval;
 use super::freeze::FreezeConfig;
 use super::registries::{AllowedRegistryConfig, MirrorConfig, RegistryConfig};
 use super::run::RunConfig;
-use super::workloads::WorkloadConfig;
+use super::workloads::{DriftConfig, WorkloadConfig};
 
 /// Configuration of Streamkeeper.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -147,6 +147,9 @@ pub struct WaiverConfig {
 pub struct PolicyConfig {
     /// How often scheduled tags are due; 15 minutes when it is not given, as on OpenShift.
     pub schedule_interval: Option<Interval>,
+    /// With bounds, scheduled tags that have moved lately are due more often, and others less: after a tenth of the time that
+    /// they have stood still.
+    pub schedule_bounds: Option<BoundsConfig>,
     /// How old the knowledge of an upstream tag that nobody follows may be; 1 hour when it is not given.
     pub check_interval: Option<Interval>,
     /// Removals in one run, as a number; a fifth of what is owned and at least 5 when it is not given.
@@ -160,12 +163,25 @@ pub struct PolicyConfig {
     /// Namespaces in which nothing is changed until they are taken out here, `'*'` for all. A single stream has the annotation
     /// `streamkeeper.io/reconcile: disabled`.
     pub suspend: Vec<String>,
+    /// On a cluster: what becomes of a tag of ours whose source somebody else has written; it is put back when it is not given.
+    /// What somebody has taken away is made again.
+    pub drift: Option<DriftConfig>,
     /// Times in which nothing is changed.
     pub freeze: Vec<FreezeConfig>,
     /// How workloads follow tags.
     pub workloads: WorkloadConfig,
     /// Tags that `dockerImageRepository` imports; 50 when it is not given, as on OpenShift.
     pub max_images_bulk_imported_per_repository: Option<usize>,
+}
+
+/// The shortest and the longest interval of scheduled tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BoundsConfig {
+    /// No tag is due more often, such as `5m`.
+    pub least: Interval,
+    /// Each is due at least so often, such as `4h`.
+    pub most: Interval,
 }
 
 /// How many removals one run may make.
@@ -211,6 +227,9 @@ impl Config {
         }
         config.run.place(folder);
         config.run.check().map_err(|message| wrong("", message))?;
+        if config.policy.schedule_bounds.is_some_and(|bounds| bounds.least.duration() > bounds.most.duration()) {
+            return Err(wrong("", "`policy.scheduleBounds`: `least` is more than `most`".to_owned()));
+        }
         config.policy.freeze.iter().try_for_each(FreezeConfig::check).map_err(|message| wrong("", message))?;
         // It is a part of names of annotations as well.
         let plain = |name: &String| {
@@ -250,6 +269,8 @@ impl Config {
         if let Some(interval) = schedule_interval {
             policy.schedule_interval = interval.duration();
         }
+        let bounds = self.policy.schedule_bounds;
+        policy.adapts = bounds.map(|bounds| (bounds.least.duration(), bounds.most.duration()));
         if let Some(interval) = check_interval {
             policy.check_interval = interval.duration();
         }
@@ -260,6 +281,7 @@ impl Config {
             policy.removals = RemovalLimit::Count(*count);
         }
         policy.suspended = self.policy.suspend.iter().cloned().collect();
+        policy.drift = self.policy.drift.map_or(Drift::Heal, Drift::from);
         policy.on_failure = self.policy.workloads.on_failure();
         policy
     }

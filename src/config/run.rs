@@ -187,6 +187,10 @@ impl RunConfig {
         if let Some(why) = sources.or(targets) {
             return Err(format!("`run`: {why}"));
         }
+        let whole = |duration: core::time::Duration| duration.as_secs() >= 2 && duration.subsec_nanos() == 0;
+        if self.lease.duration.is_some_and(|duration| !whole(duration.duration().unsigned_abs())) {
+            return Err("`run.lease.duration` has to be whole seconds, at least 2".to_owned());
+        }
         let stores = self.targets.iter().filter(|it| it.target == TargetConfig::Store && it.store.is_none()).count();
         if stores > 0 && self.targets.len() > 1 {
             return Err("`run.targets`: each of several stores needs a `store` of its own".to_owned());

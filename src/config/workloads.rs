@@ -57,6 +57,15 @@ pub enum DriftConfig {
     Report,
 }
 
+impl From<DriftConfig> for Drift {
+    fn from(config: DriftConfig) -> Self {
+        match config {
+            DriftConfig::Heal => Self::Heal,
+            DriftConfig::Report => Self::Report,
+        }
+    }
+}
+
 /// What becomes of a tag whose followers do not roll out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -86,10 +95,7 @@ impl WorkloadKind {
 impl WorkloadConfig {
     /// The planner's policy, with the field manager that images are applied as.
     pub fn policy(&self, manager: &str) -> WorkloadPolicy {
-        let drift = match self.drift {
-            Some(DriftConfig::Report) => Drift::Report,
-            Some(DriftConfig::Heal) | None => Drift::Heal,
-        };
+        let drift = self.drift.map_or(Drift::Heal, Drift::from);
         WorkloadPolicy { manager: manager.to_owned(), shared: self.shared.clone(), drift }
     }
 

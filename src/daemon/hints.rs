@@ -32,6 +32,14 @@ impl Hints {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.get_mut(lane).map(std::mem::take).unwrap_or_default()
     }
+
+    /// A lane has taken them, and come to nothing.
+    pub fn put_back(&self, lane: &str, names: BTreeSet<String>) {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = lanes.get_mut(lane) {
+            kept.extend(names.into_iter().take(MOST.saturating_sub(kept.len())));
+        }
+    }
 }
 
 /// Whether a name, with or without its host, is that repository (`host/path`).

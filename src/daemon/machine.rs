@@ -265,6 +265,9 @@ impl Machine {
         }
         let latest = add(now, self.shifted(self.pace.retry_most));
         self.retry = self.retry.map(|retry| retry.min(latest));
+        // Everything is looked at before that.
+        let latest = add(now, self.shifted(self.pace.full));
+        self.due = self.due.map(|due| due.min(latest));
     }
 
     fn poke(&mut self, now: Timestamp, poke: Poke) {

@@ -70,6 +70,7 @@ impl Told {
 fn trouble(status: &PassStatus) -> Vec<String> {
     const MOST: usize = 10;
     let mut lines: Vec<String> = status.error.iter().cloned().collect();
+    lines.extend(status.config_error.iter().map(|error| format!("the config is broken: {error}")));
     if status.errors > 0 {
         lines.push(format!("the definitions have {} errors", status.errors));
     }

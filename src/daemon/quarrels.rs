@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model;
+
 /// Rounds after which it is a quarrel.
 const ROUNDS: usize = 3;
 /// Rounds that are longer ago do not count.
@@ -52,13 +54,17 @@ impl Quarrels {
     }
 
     /// What is to be left alone now, and why.
-    pub fn held(&self, now: Timestamp) -> BTreeMap<String, String> {
+    pub fn held(&self, now: Timestamp) -> BTreeMap<String, model::Quarrel> {
         let held = self.about.iter().filter(|(_, quarrel)| quarrel.until.is_some_and(|until| now < until));
         let why = |quarrel: &Quarrel| {
             let until = quarrel.until.map_or(String::new(), |until| format!(" until {until}"));
             format!("a quarrel{until}: {} changes it back again and again", quarrel.by())
         };
-        held.map(|(name, quarrel)| (name.clone(), why(quarrel))).collect()
+        let held = held.map(|(name, quarrel)| {
+            let model = model::Quarrel { wanted: quarrel.wanted.clone(), why: why(quarrel) };
+            (name.clone(), model)
+        });
+        held.collect()
     }
 
     /// When the first of them is looked at again.

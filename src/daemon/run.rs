@@ -24,6 +24,9 @@ pub trait Work: Send + Sync {
     /// Told after every event: when something will happen next although nothing else does.
     fn waits(&self, until: Option<Timestamp>);
 
+    /// Told since when the first event has waited that no pass has begun for.
+    fn queued(&self, since: Option<Timestamp>);
+
     /// Told whether this process may write.
     fn stands(&self, leads: bool);
 
@@ -81,6 +84,7 @@ pub async fn run(
     // When the first event came that no pass has begun for, and that of the pass under way.
     let (mut poked, mut answers): (Option<Timestamp>, Option<Timestamp>) = (None, None);
     let mut events = vec![standing(*leads.borrow_and_update())];
+    events.extend(bell.take());
     loop {
         let now = clock();
         for event in events.drain(..) {
@@ -110,6 +114,7 @@ pub async fn run(
         }
         let wake = machine.wake_at();
         work.waits(wake);
+        work.queued(poked);
         let nap = wake.map_or(NAP, |wake| {
             let wait = wake.duration_since(clock());
             if wait.is_negative() { Duration::ZERO } else { wait.unsigned_abs().min(NAP) }

@@ -51,6 +51,9 @@ pub struct LaneStatus {
     pub last_success: Option<Timestamp>,
     /// Since when passes fail; none if the last one did not.
     pub failing_since: Option<Timestamp>,
+    /// Since when the first event waits for a pass to begin.
+    #[serde(default)]
+    pub waiting_since: Option<Timestamp>,
     /// When something will happen next although nothing else does.
     pub next: Option<Timestamp>,
     /// The source could not be asked: why.
@@ -83,6 +86,9 @@ pub struct PassStatus {
     pub errors: usize,
     /// Why there was no pass to speak of.
     pub error: Option<String>,
+    /// The config as it is now is broken, and an older one counted: what is wrong with it.
+    #[serde(default)]
+    pub config_error: Option<String>,
 }
 
 /// Lines of a list in a status.
@@ -92,7 +98,7 @@ impl PassStatus {
     /// Everything is as it should be.
     pub fn is_good(&self) -> bool {
         let good = |what: &String| matches!(what.as_str(), "applied" | "alreadySo");
-        let done = self.error.is_none() && self.deferred == 0 && self.errors == 0;
+        let done = self.error.is_none() && self.config_error.is_none() && self.deferred == 0 && self.errors == 0;
         done && self.failed_imports.is_empty() && self.steps.keys().all(good)
     }
 }

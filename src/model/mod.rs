@@ -32,13 +32,13 @@ pub use plan::{
     RollEffect, RollImage, Step, StepId, StreamHeader, Update, Wait,
 };
 pub use policy::{
-    Drift, INTERVAL_ANNOTATION, OnFailure, Policy, RECONCILE_ANNOTATION, Refresh, RemovalLimit, Schedule,
+    Drift, INTERVAL_ANNOTATION, OnFailure, Policy, Quarrel, RECONCILE_ANNOTATION, Refresh, RemovalLimit, Schedule,
     WorkloadPolicy, interval,
 };
 pub use report::{Followed, Following, Outcome, Report};
 pub use revision::Revision;
 pub use tag_order::import_order;
-pub use tally::Tally;
+pub use tally::{HostTally, Tally};
 pub use workload::{
     Container, DefinedWorkload, FieldPath, OTHER_NAMESPACES, Quotes, Workload, WorkloadId, WorkloadTrigger,
 };

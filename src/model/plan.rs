@@ -478,6 +478,19 @@ impl Action {
         }
     }
 
+    /// What it does, in a word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::CreateStream { .. } => "createStream",
+            Self::UpdateStream { .. } => "updateStream",
+            Self::SetTag { .. } => "setTag",
+            Self::Follow { .. } => "follow",
+            Self::Import { .. } => "import",
+            Self::DeleteTag { .. } => "deleteTag",
+            Self::DeleteStream { .. } => "deleteStream",
+        }
+    }
+
     /// Whether it takes something away.
     pub fn is_removal(&self) -> bool {
         match self {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::TagReference;
+use crate::api::{TagEventCondition, TagReference};
 use crate::text::inert;
 
 use super::id::StreamId;
@@ -42,6 +42,9 @@ pub fn interval(text: &str) -> Result<SignedDuration, String> {
 pub struct Policy {
     /// How often a scheduled tag is due (OpenShift: 15 minutes, semantics 4.2).
     pub schedule_interval: SignedDuration,
+    /// The shortest and the longest interval of scheduled tags, where it depends on how long ago each has moved; without
+    /// bounds it does not.
+    pub adapts: Option<(SignedDuration, SignedDuration)>,
     /// How old the knowledge of an upstream tag that nobody follows may be.
     pub check_interval: SignedDuration,
     /// How many removals one run may make.
@@ -70,12 +73,26 @@ pub struct Policy {
     pub suspended: BTreeSet<String>,
     /// Nothing at all is changed now: why, and until when.
     pub frozen: Option<String>,
-    /// Streams and workloads, as they are printed, that are left alone for a while, and why: somebody else changes them back.
-    pub quarrels: BTreeMap<String, String>,
+    /// Streams and workloads, as they are printed, that are left alone for a while: somebody else changes them back.
+    pub quarrels: BTreeMap<String, Quarrel>,
+    /// What becomes of a tag of ours that somebody else has changed.
+    pub drift: Drift,
     /// Tags that something was pushed to: what was known of them is old.
     pub pushed: BTreeSet<(StreamId, String)>,
     /// Tags are due each at a moment of its own, spread over their interval, not all of them at once.
     pub spread: bool,
+    /// An import that has failed is tried again later and later, not each time that somebody looks.
+    pub patient: bool,
+}
+
+/// Somebody else changes back what we put right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarrel {
+    /// What it was made, each time: the content of a stream's definition, or the images of a workload. Something else is not
+    /// what the quarrel is about.
+    pub wanted: String,
+    /// With whom, and until when it is left alone.
+    pub why: String,
 }
 
 /// How workloads get their images, where that is ours to do.
@@ -152,6 +169,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             schedule_interval: SignedDuration::from_mins(15),
+            adapts: None,
             check_interval: SignedDuration::from_hours(1),
             removals: RemovalLimit::Fifth,
             allow_empty: false,
@@ -167,8 +185,10 @@ impl Default for Policy {
             suspended: BTreeSet::new(),
             frozen: None,
             quarrels: BTreeMap::new(),
+            drift: Drift::Heal,
             pushed: BTreeSet::new(),
             spread: false,
+            patient: false,
         }
     }
 }
@@ -184,9 +204,15 @@ impl Policy {
         Cow::Owned(tag)
     }
 
-    /// From when on an answer of that time on a tag is too old.
-    pub fn until(&self, stream: &StreamId, tag: &TagReference, checked: Timestamp) -> Option<Timestamp> {
-        let interval = self.interval(tag);
+    /// From when on an answer of that time on a tag is too old. `moved`: since when it has the image that it has.
+    pub fn until(
+        &self,
+        stream: &StreamId,
+        tag: &TagReference,
+        checked: Timestamp,
+        moved: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let interval = self.interval(tag, moved.map(|moved| checked.duration_since(moved)));
         let latest = checked.checked_add(interval).ok()?;
         let millis = i64::try_from(interval.as_millis()).ok().filter(|millis| self.spread && *millis > 0);
         let Some(millis) = millis else { return Some(latest) };
@@ -196,10 +222,33 @@ impl Policy {
         checked.checked_add(SignedDuration::from_millis(millis - since)).ok()
     }
 
-    /// How old the answer of a registry on a tag may grow: what the tag says itself, if it says so.
-    pub fn interval(&self, tag: &TagReference) -> SignedDuration {
+    /// How old the answer of a registry on a tag may grow: what the tag says itself, if it says so; within bounds, a tenth of
+    /// how long ago it has moved (the heuristic of HTTP caches, RFC 9111 section 4.2.2), in steps of two, so that its moments
+    /// stay.
+    pub fn interval(&self, tag: &TagReference, still: Option<SignedDuration>) -> SignedDuration {
         let own = tag.annotations.get(INTERVAL_ANNOTATION).and_then(|text| interval(text).ok());
-        own.unwrap_or(if tag.import_policy.scheduled { self.schedule_interval } else { self.check_interval })
+        own.unwrap_or_else(|| match (tag.import_policy.scheduled, self.adapts, still) {
+            (false, _, _) => self.check_interval,
+            (true, Some((least, most)), Some(still)) => {
+                let mut interval = least.max(SignedDuration::from_secs(1));
+                while interval.saturating_mul(2) <= (still / 10).min(most) {
+                    interval = interval.saturating_mul(2);
+                }
+                interval
+            }
+            (true, _, _) => self.schedule_interval,
+        })
+    }
+
+    /// When an import that has failed is to be tried again, `checked` being when it last was: the longer it has failed, the
+    /// later, and later still where nothing but a person helps. (OpenShift tries none again that is not scheduled.)
+    pub fn retry(condition: &TagEventCondition, checked: Timestamp) -> Option<Timestamp> {
+        let failed = condition.last_transition_time.map_or(SignedDuration::ZERO, |since| checked.duration_since(since));
+        let most = match condition.reason.as_str() {
+            "Unauthorized" | "Forbidden" | "Invalid" => SignedDuration::from_hours(6),
+            _ => SignedDuration::from_hours(1),
+        };
+        checked.checked_add(failed.clamp(SignedDuration::from_mins(1), most)).ok()
     }
 }
 
@@ -234,11 +283,11 @@ mod tests {
     fn a_tag_says_itself_how_often_it_is_asked_for() {
         let policy = Policy::default();
         let mut tag = TagReference::default();
-        assert_eq!(policy.interval(&tag), policy.check_interval);
+        assert_eq!(policy.interval(&tag, None), policy.check_interval);
         tag.import_policy.scheduled = true;
-        assert_eq!(policy.interval(&tag), policy.schedule_interval);
+        assert_eq!(policy.interval(&tag, None), policy.schedule_interval);
         tag.annotations.insert(INTERVAL_ANNOTATION.to_owned(), "90s".to_owned());
-        assert_eq!(policy.interval(&tag), SignedDuration::from_secs(90));
+        assert_eq!(policy.interval(&tag, None), SignedDuration::from_secs(90));
         // Spread over the interval, each at its own moment, and never later than it.
         let spread = Policy { spread: true, ..Policy::default() };
         let checked = Timestamp::from_second(1_800_000_000).expect("a time");
@@ -247,9 +296,13 @@ mod tests {
         let mut minutes = BTreeSet::new();
         for name in 0..200 {
             let id = StreamId::new("n", format!("s{name}"));
-            let until = spread.until(&id, &tag, checked).expect("a time");
+            let until = spread.until(&id, &tag, checked, None).expect("a time");
             assert!(until > checked && until <= checked + spread.schedule_interval);
-            assert_eq!(spread.until(&id, &tag, until), Some(until + spread.schedule_interval), "then once an interval");
+            assert_eq!(
+                spread.until(&id, &tag, until, None),
+                Some(until + spread.schedule_interval),
+                "then once an interval"
+            );
             minutes.insert(until.duration_since(checked).as_mins());
         }
         assert_eq!(minutes.len(), 15, "in every minute some");
@@ -257,7 +310,18 @@ mod tests {
         tag.import_policy.scheduled = true;
         for wrong in ["often", "0s", "-5m", ""] {
             tag.annotations.insert(INTERVAL_ANNOTATION.to_owned(), wrong.to_owned());
-            assert_eq!(policy.interval(&tag), policy.schedule_interval, "{wrong}");
+            assert_eq!(policy.interval(&tag, None), policy.schedule_interval, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_tag_that_moves_is_asked_for_more_often() {
+        let bounds = (SignedDuration::from_mins(5), SignedDuration::from_hours(2));
+        let policy = Policy { adapts: Some(bounds), ..Policy::default() };
+        let mut tag = TagReference::default();
+        tag.import_policy.scheduled = true;
+        let minutes = |still| policy.interval(&tag, Some(SignedDuration::from_mins(still))).as_mins();
+        assert_eq!([0, 10, 99, 100, 250, 1000, 100_000].map(minutes), [5, 5, 5, 10, 20, 80, 80]);
+        assert_eq!(policy.interval(&tag, None), policy.schedule_interval, "it has never moved");
     }
 }

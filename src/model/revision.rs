@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,9 @@ pub struct Revision {
     pub source: String,
     /// Full commit id; none for a directory without Git.
     pub commit: Option<String>,
+    /// When it was committed, as its committer says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed: Option<Timestamp>,
     /// The files on disk differ from the commit.
     pub dirty: bool,
     /// Hash over paths and contents of what was read: equal content, equal definitions.

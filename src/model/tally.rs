@@ -1,7 +1,9 @@
 //! What asking registries took.
 
+use std::collections::BTreeMap;
+
 /// What asking took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Questions: references and lists of tags, each once.
     pub asked: usize,
@@ -15,4 +17,19 @@ pub struct Tally {
     pub requests: usize,
     /// Since the registries were opened.
     pub milliseconds: u128,
+    /// What each host made of it.
+    pub hosts: BTreeMap<String, HostTally>,
+}
+
+/// What a host made of being asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostTally {
+    /// Requests that it answered, whatever it said.
+    pub answered: usize,
+    /// Requests that it could not answer.
+    pub broken: usize,
+    /// Requests that were too many for it.
+    pub limited: usize,
+    /// What is left of its quota, if it has said so.
+    pub left: Option<u64>,
 }

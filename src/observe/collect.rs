@@ -9,7 +9,7 @@ use crate::api::DOCKER_IMAGE;
 use crate::model::{
     Desired, Digest, ImageReference, Live, Observed, Policy, Question, Resolution, StreamId, Upstream, import_order,
 };
-use crate::ports::{LiveState, Memory, PortError, Progress, Registry};
+use crate::ports::{LiveState, Looking, Memory, PortError, Progress, Registry};
 
 use super::questions::{Questions, questions};
 
@@ -28,6 +28,15 @@ pub struct Sources<'a, L, R, M, P> {
     pub progress: &'a P,
 }
 
+/// What is known before anybody looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Streams that have nothing to do at this version.
+    pub settled: &'a BTreeMap<StreamId, String>,
+    /// The target itself is asked, whatever was heard of it.
+    pub anew: bool,
+}
+
 /// Looks at the target and asks the registries.
 ///
 /// # Errors
@@ -36,7 +45,7 @@ pub struct Sources<'a, L, R, M, P> {
 pub async fn collect(
     sources: Sources<'_, impl LiveState, impl Registry, impl Memory, impl Progress>,
     desired: &Desired,
-    settled: &BTreeMap<StreamId, String>,
+    known: Known<'_>,
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Live, PortError> {
@@ -47,7 +56,8 @@ pub async fn collect(
     let tags = desired.streams.values().flat_map(|stream| stream.tags.values());
     let froms = tags.filter_map(|tag| tag.reference.from.as_ref()).filter(|from| from.kind != DOCKER_IMAGE);
     namespaces.extend(froms.map(|from| from.namespace.clone()).filter(|namespace| !namespace.is_empty()));
-    let observation = live.observe(&namespaces, settled).await?;
+    let observation =
+        live.observe(Looking { namespaces: &namespaces, settled: known.settled, anew: known.anew }).await?;
     let mut observed = Live {
         observed_at: now,
         listed: observation.listed,

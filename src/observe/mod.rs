@@ -8,6 +8,6 @@ mod collect;
 mod images;
 mod questions;
 
-pub use collect::{Sources, collect};
+pub use collect::{Known, Sources, collect};
 pub use images::unseen;
 pub use questions::{Questions, questions, repository};

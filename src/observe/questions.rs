@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::api::{ImageStream, TagReference};
-use crate::model::{Desired, ImageReference, Live, Policy, Question, StreamId, Upstream};
+use crate::model::{Desired, ImageReference, Live, Observed, Policy, Question, StreamId, Upstream};
 
 /// What to ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,13 +36,23 @@ pub fn questions(
         for tag in stream.tags.values() {
             let Some(question) = tag.question() else { continue };
             let fresh = remembered.get(&question).is_some_and(|upstream| {
-                let until = policy.until(id, &tag.reference, upstream.checked_at);
+                let moved = current.and_then(|stream| stream.head(&tag.reference.name)?.created);
+                let until = policy.until(id, &tag.reference, upstream.checked_at, moved);
                 // What was answered in the future was answered before the clock was set.
                 upstream.checked_at <= now && until.is_some_and(|until| now < until)
             });
+            // An answer that it is not there is good for a while, too.
+            let condition = current.and_then(|stream| stream.status_tag(&tag.reference.name)?.conditions.first());
+            let waits = policy.patient
+                && remembered.get(&question).is_some_and(|upstream| {
+                    let retry = condition.and_then(|condition| Policy::retry(condition, upstream.checked_at));
+                    let is_no = upstream.answer == Observed::Absent && upstream.checked_at <= now;
+                    is_no && retry.is_some_and(|retry| now < retry)
+                });
             let fresh = fresh && !policy.pushed.contains(&(id.clone(), tag.reference.name.clone()));
             let asked = policy.refresh.asks(id, &tag.reference.name);
-            if asked || needs_import(id, current, &tag.reference) || (!fresh && question.reference.digest.is_none()) {
+            let imports = needs_import(id, current, &tag.reference) && !waits;
+            if asked || imports || (!fresh && !waits && question.reference.digest.is_none()) {
                 questions.resolve.insert(question);
             }
         }

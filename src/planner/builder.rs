@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::{ImageStream, TagReference};
 use crate::model::{
     Action, Deferred, DeferredAction, FORMAT_VERSION, LiveStream, Observed, Origin, Plan, Precondition, Reason, Step,
-    StepId, StreamId, Wait,
+    StepId, StreamId, TagId, Wait,
 };
 use crate::rules::{self, State, Streams};
 
@@ -21,6 +21,8 @@ pub(super) struct Builder<'a> {
     last: BTreeMap<StreamId, StepId>,
     /// Streams that cannot be planned for: nothing more is planned on them.
     blocked: BTreeSet<StreamId>,
+    /// Tags that are left to others.
+    left: BTreeSet<TagId>,
 }
 
 /// The streams as they are, under those that steps have changed.
@@ -45,6 +47,7 @@ impl<'a> Builder<'a> {
             world: World { live: &input.live.streams, changed: BTreeMap::new() },
             steps: Vec::new(),
             deferred: Vec::new(),
+            left: BTreeSet::new(),
             last: BTreeMap::new(),
             blocked: BTreeSet::new(),
         }
@@ -63,7 +66,14 @@ impl<'a> Builder<'a> {
     /// Somebody else applies the tag, and it is not to be taken over.
     pub(super) fn is_theirs(&self, id: &StreamId, tag: &str) -> bool {
         let live = self.input.live.streams.get(id);
-        !self.input.policy.force_conflicts && live.is_some_and(|live| live.owned.others.contains_key(tag))
+        let applied =
+            !self.input.policy.force_conflicts && live.is_some_and(|live| live.owned.others.contains_key(tag));
+        applied || self.left.contains(&id.tag(tag))
+    }
+
+    /// A tag is left to whoever has written it: no import puts it back either.
+    pub(super) fn leave(&mut self, id: &StreamId, tag: &str) {
+        self.left.insert(id.tag(tag));
     }
 
     pub(super) fn block(&mut self, id: &StreamId) {

@@ -115,6 +115,7 @@ fn write(builder: &mut Builder<'_>, id: &StreamId, tag: &DesiredTag) {
             Verdict::Change(action, reason) => (*action, reason),
             Verdict::Adopt => return builder.adopt(id, &tag.reference, &tag.origin),
             Verdict::Theirs(wait) => {
+                builder.leave(id, &tag.reference.name);
                 let name = Some(&*tag.reference.name);
                 return builder.defer(id, name, DeferredAction::Reconcile, Some(&tag.origin), wait);
             }

@@ -25,7 +25,7 @@ use crate::rules::{AliasTarget, Server, alias_target};
 use builder::Builder;
 
 pub use rolls::{failing, moves, rolls};
-pub use updates::updates;
+pub use updates::{updates, wanted};
 pub use why::equalities;
 
 /// Everything a plan depends on.
@@ -66,25 +66,28 @@ pub fn due(id: &StreamId, stream: &DesiredStream, live: &Live, policy: &Policy) 
             return None;
         }
         let checked = live.upstream.get(&question).map_or(live.observed_at, |upstream| upstream.checked_at);
-        policy.until(id, &tag.reference, checked)
+        let moved = live.streams.get(id).and_then(|live| live.stream.head(&tag.reference.name)?.created);
+        policy.until(id, &tag.reference, checked, moved)
     });
     moments.min()
 }
 
-/// When failed imports are to be tried again: the longer one has failed, the later, and later still where nothing but a
-/// person helps. (OpenShift tries none again that is not scheduled.)
+/// When the first of the imports that have failed is to be tried again.
 pub fn retry(desired: &Desired, live: &Live, now: Timestamp) -> Option<Timestamp> {
-    let lists = live.streams.iter().filter(|(id, _)| desired.streams.contains_key(id));
-    let conditions = lists.flat_map(|(_, live)| &live.stream.status.tags).flat_map(|list| &list.conditions);
-    let next = |condition: &crate::api::TagEventCondition| {
-        let failed = condition.last_transition_time.map_or(SignedDuration::ZERO, |since| now.duration_since(since));
-        let most = match condition.reason.as_str() {
-            "Unauthorized" | "Forbidden" | "Invalid" => SignedDuration::from_hours(6),
-            _ => SignedDuration::from_hours(1),
-        };
-        now.checked_add(failed.clamp(SignedDuration::from_mins(1), most)).ok()
-    };
-    conditions.filter_map(next).min()
+    let mut first: Option<Timestamp> = None;
+    for (id, stream) in &desired.streams {
+        let Some(current) = live.streams.get(id) else { continue };
+        for list in &current.stream.status.tags {
+            let Some(condition) = list.conditions.first() else { continue };
+            let question = stream.tags.get(&list.tag).and_then(|tag| tag.question());
+            let asked = question.and_then(|question| live.upstream.get(&question)).map(|upstream| upstream.checked_at);
+            let retry = Policy::retry(condition, asked.filter(|asked| *asked <= now).unwrap_or(now));
+            // What is due is tried by the pass that has just been, or cannot be: not at once again.
+            let retry = retry.map(|retry| if retry <= now { now + SignedDuration::from_mins(1) } else { retry });
+            first = [first, retry].into_iter().flatten().min();
+        }
+    }
+    first
 }
 
 /// A tag waits for a workload that does not run its image.

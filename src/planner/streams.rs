@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use crate::api::{IMAGE_STREAM_TAG, ImageStream, TagReference};
 use crate::model::{
-    Action, DeferredAction, DesiredStream, LiveStream, Observed, RECONCILE_ANNOTATION, Reason, StreamHeader, StreamId,
-    Wait,
+    Action, DeferredAction, DesiredStream, Drift, LiveStream, Observed, Quarrel, RECONCILE_ANNOTATION, Reason,
+    StreamHeader, StreamId, Wait,
 };
 use crate::rules::is_same;
 
 use super::builder::Builder;
-use super::is_copied;
+use super::{PlanInput, is_copied};
 
 pub(super) fn plan(builder: &mut Builder<'_>) {
     let desired = builder.input.desired;
@@ -21,7 +21,7 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
         builder.block(id);
     }
     for id in desired.streams.keys().chain(builder.input.live.streams.keys()) {
-        if let Some(by) = left_alone(builder, id).filter(|_| !builder.is_blocked(id)) {
+        if let Some(by) = left_alone(builder.input, id).filter(|_| !builder.is_blocked(id)) {
             let origin = desired.streams.get(id).map(|stream| &stream.origin);
             builder.defer(id, None, DeferredAction::Reconcile, origin, Wait::Held { by });
             builder.block(id);
@@ -49,14 +49,15 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
 }
 
 /// Who has said that a stream is to be left as it is, if it is one of ours.
-fn left_alone(builder: &Builder<'_>, id: &StreamId) -> Option<String> {
-    let (desired, live) = (builder.input.desired.streams.get(id), builder.input.live.streams.get(id));
-    let policy = builder.input.policy;
+pub(super) fn left_alone(input: &PlanInput<'_>, id: &StreamId) -> Option<String> {
+    let (desired, live) = (input.desired.streams.get(id), input.live.streams.get(id));
+    let policy = input.policy;
     if desired.is_none() && live.is_none_or(|live| live.owned.tags.is_empty() && !live.owned.stream) {
         return None;
     }
-    if let Some(by) = policy.quarrels.get(&id.to_string()) {
-        return Some(by.clone());
+    let is_about = |quarrel: &&Quarrel| desired.is_none_or(|stream| stream.content == quarrel.wanted);
+    if let Some(quarrel) = policy.quarrels.get(&id.to_string()).filter(is_about) {
+        return Some(quarrel.why.clone());
     }
     if policy.suspended.contains("*") || policy.suspended.contains(&id.namespace) {
         return Some("`policy.suspend` in the config".to_owned());
@@ -124,6 +125,7 @@ fn update(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream, live
             }
             Verdict::Theirs(wait) => {
                 let name = Some(&*tag.reference.name);
+                builder.leave(id, &tag.reference.name);
                 builder.defer(id, name, DeferredAction::Reconcile, Some(&tag.origin), wait);
             }
         }
@@ -165,13 +167,32 @@ pub(super) fn judge(builder: &Builder<'_>, id: &StreamId, live: &LiveStream, wan
             let by = format!("`{manager}` applies this tag with another value; `--force-conflicts` takes it over");
             Verdict::Theirs(Wait::NotOwned { by })
         }
-        (Some((action, reason)), None) => Verdict::Change(Box::new(action), reason),
+        (Some((action, reason)), None) => match (drifted(live, name, reason), builder.input.policy.drift) {
+            (Reason::Drifted { fields, by }, Drift::Report) => {
+                let by = by.map_or("somebody".to_owned(), |by| format!("`{by}`"));
+                let by = format!("{by} has changed {}; `policy.drift` is `report`, so it stays", fields.join(", "));
+                Verdict::Theirs(Wait::NotOwned { by })
+            }
+            (reason, _) => Verdict::Change(Box::new(action), reason),
+        },
         (None, _)
             if live.owned.adopts && !live.owned.tags.contains_key(name) && !live.owned.others.contains_key(name) =>
         {
             Verdict::Adopt
         }
         (None, _) => Verdict::Nothing,
+    }
+}
+
+/// A source that we have given a tag and that is another's now: there it is not Git that has changed.
+fn drifted(live: &LiveStream, tag: &str, reason: Reason) -> Reason {
+    match reason {
+        Reason::Changed { fields }
+            if live.owned.lost.contains(tag) && fields.iter().any(|field| field.starts_with("from.")) =>
+        {
+            Reason::Drifted { fields, by: live.owned.last_writer.clone() }
+        }
+        reason => reason,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::rules::{self, Fires, Streams};
 
 use super::PlanInput;
 use super::rolls::After;
+use super::streams::left_alone;
 
 /// What workloads get, and what becomes of them. An image that another manager applies is left to it, and told.
 pub fn updates(
@@ -65,8 +66,10 @@ pub fn updates(
         };
         let suspended = ["*", namespace.as_str()].iter().any(|name| input.policy.suspended.contains(*name));
         let suspended = suspended.then(|| "`policy.suspend` in the config".to_owned());
-        let held = input.policy.frozen.clone().or_else(|| input.policy.quarrels.get(&workload.id.to_string()).cloned());
-        if let (Some(by), Some(_)) = (held.or(suspended), ours.first()) {
+        // A stream that is left as it is, is so for those that follow it.
+        let left_alone = || ours.iter().find_map(|write| left_alone(input, &write.tag.stream));
+        let held = input.policy.frozen.clone().or(suspended).or_else(left_alone);
+        if let (Some(by), Some(_)) = (held, ours.first()) {
             rolls.push(told(format!("it waits: {by}")));
             continue;
         }
@@ -91,6 +94,11 @@ pub fn updates(
         }
         let steps: BTreeSet<StepId> = writes.iter().filter_map(behind).collect();
         let Some(first) = writes.first() else { continue };
+        let quarrel = input.policy.quarrels.get(&workload.id.to_string());
+        if let Some(quarrel) = quarrel.filter(|quarrel| quarrel.wanted == wanted(&writes)) {
+            rolls.push(told(format!("it waits: {}", quarrel.why)));
+            continue;
+        }
         let reason = if edits.is_empty() || policy.drift == Drift::Report {
             Reason::Follows { tag: first.tag.clone() }
         } else {
@@ -105,6 +113,12 @@ pub fn updates(
         updates.push(Update { id, workload, images: writes, reason, uid, after: steps.into_iter().collect() });
     }
     (updates, rolls)
+}
+
+/// What a workload is given, in a line: what a quarrel is about.
+pub fn wanted(images: &[RollImage]) -> String {
+    let images: Vec<&str> = images.iter().map(|image| image.after.as_str()).collect();
+    images.join(" ")
 }
 
 /// Whether we have given the image, and somebody else has put another one there: then server-side apply has taken the field

@@ -14,20 +14,26 @@ pub trait LiveState: Sync {
     /// Something that differs whenever anything in the target differs; none where the target has no such thing.
     fn version(&self) -> Option<String>;
 
-    /// The streams of these namespaces and of all others that hold something of ours. Of the streams in `settled`, which
-    /// are still at the version given there, only their existence is said.
+    /// The streams of these namespaces and of all others that hold something of ours.
     ///
     /// # Errors
     ///
     /// When the target as a whole cannot be read; parts that cannot be are `Unknown` in the observation.
-    fn observe(
-        &self,
-        namespaces: &BTreeSet<String>,
-        settled: &BTreeMap<StreamId, String>,
-    ) -> impl Future<Output = Result<Observation, PortError>> + Send;
+    fn observe(&self, looking: Looking<'_>) -> impl Future<Output = Result<Observation, PortError>> + Send;
 
     /// Workloads with image triggers. Never an error: what cannot be looked at is said beside what can.
     fn workloads(&self, which: Which<'_>) -> impl Future<Output = Workloads> + Send;
+}
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Looking<'a> {
+    /// Namespaces that definitions are for.
+    pub namespaces: &'a BTreeSet<String>,
+    /// Streams that, still at this version, need only be said to be there.
+    pub settled: &'a BTreeMap<StreamId, String>,
+    /// What was heard before does not count: the target itself is asked.
+    pub anew: bool,
 }
 
 /// Which workloads to look at.

@@ -10,7 +10,7 @@ mod registry;
 mod source;
 mod target;
 
-pub use live::{LiveState, Observation, Which, Workloads};
+pub use live::{LiveState, Looking, Observation, Which, Workloads};
 pub use memory::{Memory, NoMemory, Settled};
 pub use progress::{NoProgress, Progress};
 pub use registry::Registry;

@@ -54,8 +54,9 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
         let rules = self.rules(&target);
         let (settled, before) = self.settled(desired, &rules, now);
         let Self { live, registry, memory, progress, policy, server, tool, look_at_all: _ } = *self;
+        let known = observe::Known { settled: &settled, anew: self.look_at_all };
         let sources = observe::Sources { live, registry, memory, progress };
-        let mut live = observe::collect(sources, desired, &settled, policy, now).await?;
+        let mut live = observe::collect(sources, desired, known, policy, now).await?;
         let server = &server.seen(live.streams.iter().map(|(id, live)| (id, &live.stream)));
         let mut plan = self.plan_known(desired, &mut live, server, &target, now).await;
         let ours = policy.workloads.as_ref();
@@ -182,7 +183,7 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
     /// Identifies the policy that definitions were judged by: what was settled under another one is not settled.
     fn rules(&self, target: &str) -> String {
         let Self { policy, server, tool, .. } = self;
-        let intervals = (policy.schedule_interval, policy.check_interval);
+        let intervals = (policy.schedule_interval, policy.check_interval, policy.adapts);
         let Policy { repository_tags, schedule, spread, .. } = policy;
         format!("{target} {tool} {intervals:?} {server:?} {repository_tags} {schedule:?} {spread}")
     }

@@ -62,7 +62,7 @@ fn next_pass_helps(ignorance: &Ignorance) -> bool {
 
 /// What asking registries took, on one line.
 pub fn tally(tally: &Tally) -> String {
-    let Tally { asked, cached, charged, refused, requests, milliseconds } = tally;
+    let Tally { asked, cached, charged, refused, requests, milliseconds, hosts: _ } = tally;
     format!(
         "registries: {asked} asked, {cached} answered from cache, {charged} charged, {refused} refused, {requests} requests, {}.{} s",
         milliseconds / 1000,

@@ -183,6 +183,116 @@ fn lanes_of_one_process_do_not_keep_each_other_waiting() {
     let daemon = Daemon::spawn(command);
     site.until(&daemon, || site.custom("app").is_some() && site.custom("b").is_some());
     let world = site.cluster.world.lock().unwrap();
-    let names: Vec<&String> = world.leases.keys().collect();
-    assert_eq!(names, ["default/keeper-one-here", "default/keeper-two-here"]);
+    let names: Vec<&str> = world.leases.keys().filter_map(|name| Some(name.rsplit_once('-')?.0)).collect();
+    assert_eq!(names, ["default/keeper-one@here", "default/keeper-two@here"].map(|name| name.replace('@', "-")));
+}
+
+/// An OpenShift cluster on which we import.
+fn openshift() -> Site {
+    let site = Site::new();
+    site.configure_run("import: ours");
+    site
+}
+
+fn id(name: &str) -> streamkeeper::model::StreamId {
+    streamkeeper::model::StreamId::new("default", name)
+}
+
+#[test]
+fn of_hundreds_of_streams_only_the_one_that_an_event_is_about_is_asked_for() {
+    let site = openshift();
+    for number in 0..300 {
+        site.define(&format!("s{number}"), &["1"]);
+    }
+    let daemon = site.start();
+    site.until(&daemon, || site.images("s299").len() == 1);
+    // The pass that sees that all is done.
+    daemon.wait("pass", 2);
+    std::thread::sleep(Duration::from_millis(2500));
+    site.cluster.server.forget();
+    site.registry.server.forget();
+    site.define("s7", &["1", "2"]);
+    site.until(&daemon, || site.images("s7").len() == 2);
+    let passes = daemon.lines().iter().filter(|line| line["message"] == "pass").count();
+    daemon.wait("pass", passes.max(3));
+    std::thread::sleep(Duration::from_millis(1500));
+    let seen = site.cluster.server.seen();
+    let streams: Vec<&str> = seen
+        .iter()
+        .filter(|request| request.path.contains("/imagestreams") && !request.path.contains("watch="))
+        .map(|request| request.path.as_str())
+        .collect();
+    assert!(!streams.is_empty() && streams.iter().all(|path| path.contains("/imagestreams/s7")), "{streams:?}");
+    let asked = site.registry.server.count("HEAD ");
+    assert!(asked <= 2, "one tag is new: {asked}");
+    // What somebody else has taken away is heard of, and made again; nothing is listed for it.
+    site.cluster.world.lock().unwrap().drop_stream(&id("s8"));
+    site.until(&daemon, || site.images("s8").len() == 1);
+    let lists = site.cluster.server.count("imagestreams?limit");
+    assert_eq!(lists, 0, "{:#?}", site.cluster.server.seen());
+    // Without a watch that can be believed, it is listed.
+    site.cluster.world.lock().unwrap().cut_watches = true;
+    std::thread::sleep(Duration::from_millis(300));
+    site.define("s9", &["1", "2"]);
+    site.until(&daemon, || site.images("s9").len() == 2);
+    assert!(site.cluster.server.count("imagestreams?limit") > 0);
+}
+
+#[test]
+fn what_somebody_else_has_written_is_put_back_or_told() {
+    let site = openshift();
+    site.define("app", &["1", "2"]);
+    let daemon = site.start();
+    site.until(&daemon, || site.images("app").len() == 2);
+    let good = site.images("app");
+    let edit = || {
+        let from = site.from("5");
+        site.cluster.world.lock().unwrap().edit(&id("app"), |stream| {
+            let tag = stream.spec.tags.iter_mut().find(|tag| tag.name == "1").unwrap();
+            tag.from.as_mut().unwrap().name = from;
+        });
+    };
+    let spec = || {
+        let world = site.cluster.world.lock().unwrap();
+        world.streams[&id("app")].stream.spec_tag("1").unwrap().from.clone().unwrap().name
+    };
+    edit();
+    site.until(&daemon, || spec() == site.from("1"));
+    site.until(&daemon, || site.images("app") == good);
+    let passes = daemon.wait("pass", 1).len();
+    site.configure_run("policy: {drift: report}");
+    daemon.wait("pass", passes + 1);
+    edit();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(spec(), site.from("5"), "{:#?}", daemon.lines());
+    let (_, out, err) = site.run(&["plan"]);
+    assert!(format!("{out}{err}").contains("`kubectl-edit` has changed from.name"), "{out}{err}");
+    // What Git says of other tags goes on.
+    site.define("app", &["1", "2", "3"]);
+    site.until(&daemon, || site.images("app").len() == 3);
+    assert_eq!(spec(), site.from("5"));
+}
+
+#[test]
+fn a_quarrel_is_about_what_was_said_and_git_may_say_something_else() {
+    let site = openshift();
+    site.define("app", &["1"]);
+    let daemon = site.start();
+    site.until(&daemon, || site.images("app").len() == 1);
+    let spec = || {
+        let world = site.cluster.world.lock().unwrap();
+        world.streams[&id("app")].stream.spec_tag("1").unwrap().from.clone().unwrap().name
+    };
+    for _ in 0..4 {
+        let from = site.from("5");
+        site.cluster.world.lock().unwrap().edit(&id("app"), |stream| {
+            stream.spec.tags[0].from.as_mut().unwrap().name = from;
+        });
+        site.until(&daemon, || spec() == site.from("1"));
+    }
+    let line = daemon.wait("a quarrel", 1)[0].clone();
+    assert!(line["quarrel"].as_str().unwrap().contains("`kubectl-edit` changes it back, 3 times"), "{line}");
+    site.define("app", &["1", "2"]);
+    let took = site.until(&daemon, || site.images("app").len() == 2);
+    assert!(took < Duration::from_secs(10), "not in half a minute: {took:?}");
 }

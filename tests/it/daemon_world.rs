@@ -2,7 +2,7 @@
 //! pass and the store are the real ones; only time, and what is outside, is made up.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,7 +17,8 @@ use streamkeeper::model::{
     RemovalLimit, Resolution, StreamId, Tally,
 };
 use streamkeeper::ports::{
-    Command as Step, LiveState, NoProgress, Observation, Performed, PortError, Registry, Target, Which, Workloads,
+    Command as Step, LiveState, Looking, NoProgress, Observation, Performed, PortError, Registry, Target, Which,
+    Workloads,
 };
 use streamkeeper::reconcile::Pass;
 use streamkeeper::rules::Server;
@@ -168,15 +169,11 @@ impl LiveState for Blind {
         self.reader.version()
     }
 
-    async fn observe(
-        &self,
-        namespaces: &BTreeSet<String>,
-        settled: &BTreeMap<StreamId, String>,
-    ) -> Result<Observation, PortError> {
+    async fn observe(&self, looking: Looking<'_>) -> Result<Observation, PortError> {
         if self.fault == Some(Fault::TargetBlind) {
             return Err(lost());
         }
-        self.reader.observe(namespaces, settled).await
+        self.reader.observe(looking).await
     }
 
     async fn workloads(&self, which: Which<'_>) -> Workloads {

@@ -42,7 +42,12 @@ pub enum Reply {
     Repeat { head: String, chunk: Vec<u8>, times: usize },
     /// A head, then a byte each time this has passed, so many times.
     Drip { head: String, every: Duration, times: usize },
+    /// JSON, piece by piece as it comes, until there is no more of it.
+    Stream(Pieces),
 }
+
+/// The next piece; none at the end. It may wait for it.
+pub type Pieces = Box<dyn FnMut() -> Option<Vec<u8>>>;
 
 impl Reply {
     pub fn new(status: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Self {
@@ -163,23 +168,32 @@ fn serve(mut stream: TcpStream, handler: &Handler, seen: &Mutex<Vec<Request>>) -
         let Some(request) = read_request(&mut stream, &mut buffer)? else { return Ok(()) };
         seen.lock().unwrap().push(request.clone());
         let reply = handler(&request);
-        match &reply {
+        match reply {
             Reply::Whole(..) => stream.write_all(&reply.bytes(request.method == "HEAD"))?,
+            Reply::Stream(mut next) => {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+                stream.write_all(head.as_bytes())?;
+                while let Some(piece) = next() {
+                    let size = format!("{:x}\r\n", piece.len());
+                    stream.write_all(&[size.as_bytes(), &piece, b"\r\n"].concat())?;
+                }
+                stream.write_all(b"0\r\n\r\n")?;
+            }
             Reply::Cut(bytes) => {
-                stream.write_all(bytes)?;
+                stream.write_all(&bytes)?;
                 return stream.shutdown(Shutdown::Both);
             }
             Reply::Repeat { head, chunk, times } => {
                 stream.write_all(head.as_bytes())?;
-                for _ in 0..*times {
-                    stream.write_all(chunk)?;
+                for _ in 0..times {
+                    stream.write_all(&chunk)?;
                 }
                 return Ok(());
             }
             Reply::Drip { head, every, times } => {
                 stream.write_all(head.as_bytes())?;
-                for _ in 0..*times {
-                    std::thread::sleep(*every);
+                for _ in 0..times {
+                    std::thread::sleep(every);
                     stream.write_all(b" ")?;
                 }
                 return Ok(());

@@ -80,7 +80,10 @@ impl Connection {
         let mut trouble = String::new();
         loop {
             let tried = Instant::now();
-            let result = tokio::time::timeout(candidate.deadline(), self.try_lease(candidate, &mut seen)).await;
+            // Who leads has until then to renew it, however long one try would take.
+            let left = renewed.and_then(|at| candidate.deadline().checked_sub(at.elapsed()));
+            let left = left.filter(|left| !left.is_zero()).unwrap_or(candidate.deadline());
+            let result = tokio::time::timeout(left, self.try_lease(candidate, &mut seen)).await;
             let now = match result {
                 Ok(Ok(holds)) => {
                     renewed = holds.then_some(tried);

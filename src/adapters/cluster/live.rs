@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Cause, Ignorance, LiveStream, Observed, StreamId};
-use crate::ports::{LiveState, Observation, PortError, Which, Workloads};
+use crate::ports::{LiveState, Looking, Observation, PortError, Which, Workloads};
 use crate::text::inert;
 
 use super::access::Trouble;
@@ -32,15 +32,19 @@ impl LiveState for Cluster {
         None
     }
 
-    async fn observe(
-        &self,
-        namespaces: &BTreeSet<String>,
-        _: &BTreeMap<StreamId, String>,
-    ) -> Result<Observation, PortError> {
+    async fn observe(&self, looking: Looking<'_>) -> Result<Observation, PortError> {
+        let Looking { namespaces, settled, anew } = looking;
         let mut seen = Observation::default();
         // Streams of ours may be left in a namespace that no definition names any more: unless the config says where they can
         // be, all of them are looked at.
         let namespaces: BTreeSet<String> = namespaces.union(&self.namespaces).cloned().collect();
+        // Who writes images looks at every stream that workloads may follow.
+        let nothing = BTreeMap::new();
+        let settled = if self.api == Api::OpenShift { settled } else { &nothing };
+        let heard = || self.informer.observe(&namespaces, self.namespaces.is_empty(), settled);
+        if let Some(heard) = (!anew).then(heard).flatten() {
+            return Ok(heard);
+        }
         if self.namespaces.is_empty() || namespaces.len() > FEW {
             match self.list(None, &mut seen).await {
                 Ok(()) => {
@@ -92,17 +96,18 @@ impl LiveState for Cluster {
     }
 }
 
+/// What is wanted of a list.
+pub(super) struct Listed<T> {
+    pub(super) items: Vec<T>,
+    /// The version of the list as a whole: a watch goes on from there.
+    pub(super) version: String,
+}
+
 impl Cluster {
     async fn list(&self, namespace: Option<&str>, seen: &mut Observation) -> Result<(), Trouble> {
-        let read = |raw: serde_json::Value| {
-            let object = Object { raw };
-            let text =
-                |pointer: &str| object.raw.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
-            let id = StreamId::new(text("/metadata/namespace"), text("/metadata/name"));
-            let live = object.stream().map(|stream| LiveStream { owned: object.owned(&self.manager), stream });
-            Some((id, live))
-        };
-        for (id, live) in self.pages(|after| request::list(self.api, namespace, after), read).await? {
+        let read = |raw| Some(self.live(raw));
+        let listed = self.pages(|after| request::list(self.api, namespace, after), read).await?;
+        for (id, _, live) in listed.items {
             match live {
                 Ok(live) => drop(seen.streams.insert(id, live)),
                 // It is there, and nobody can say what it is.
@@ -115,13 +120,23 @@ impl Cluster {
         Ok(())
     }
 
+    /// A stream as a list or a watch has it: its name, its version, and what it is, or why nobody can say that.
+    pub(super) fn live(&self, raw: serde_json::Value) -> (StreamId, String, Result<LiveStream, String>) {
+        let object = Object { raw };
+        let text = |pointer: &str| object.raw.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let id = StreamId::new(text("/metadata/namespace"), text("/metadata/name"));
+        let version = text("/metadata/resourceVersion").to_owned();
+        let live = object.stream().map(|stream| LiveStream { owned: object.owned(&self.manager), stream });
+        (id, version, live)
+    }
+
     /// What is wanted of all objects of a list, page by page. A list that ends early is no list. One whose pages grew too old while it was read
     /// (410) is read anew.
     pub(super) async fn pages<T>(
         &self,
         page: impl Fn(Option<&str>) -> http::Request<Vec<u8>>,
         read: impl Fn(serde_json::Value) -> Option<T>,
-    ) -> Result<Vec<T>, Trouble> {
+    ) -> Result<Listed<T>, Trouble> {
         let mut items = Vec::new();
         let mut next: Option<String> = None;
         let mut anew = 0;
@@ -137,12 +152,13 @@ impl Cluster {
             };
             let page = reply::page(&body).map_err(Trouble::Lost)?;
             items.extend(page.items.into_iter().filter_map(&read));
+            let version = page.version;
             match page.next {
                 Some(token) if next.as_ref() != Some(&token) => next = Some(token),
                 Some(token) => {
                     return Err(Trouble::Lost(format!("the list repeats its page `{}`", inert(&token, 60))));
                 }
-                None => return Ok(items),
+                None => return Ok(Listed { items, version }),
             }
         }
     }

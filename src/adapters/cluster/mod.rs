@@ -7,7 +7,7 @@
 //! for images, DELETE of the ImageStreamTag for what goes. What server-side apply would leave behind
 //! (`tests/recorded/openshift/owned_imports.json`) is why every field of a tag is applied in words, and why tags are removed by
 //! DELETE. Elsewhere (`install`, `by_rules`, `update`): the resource itself, its status, and the images of workloads; `told` says on the cluster what was done,
-//! `lease` who of several processes may; `watch` hears of what others change.
+//! `lease` who of several processes may; `watch` hears of what others change, and `informer` keeps it, so that passes need not list.
 //! May name `api`, `model`, `ports`, `rules` and `text`.
 //! Tests: beside the code; `tests/it/openshift.rs`, `tests/it/openshift_{faults,guards,roles,upstream}.rs`,
 //! `tests/it/workloads.rs`, `tests/it/kubernetes.rs`, `tests/it/kubernetes_workloads.rs`; against real servers `tests/it/live_openshift.rs`,
@@ -15,6 +15,7 @@
 
 mod access;
 mod by_rules;
+mod informer;
 mod install;
 mod lease;
 mod live;
@@ -32,13 +33,14 @@ mod workloads;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::api::ANNOTATED_KINDS;
 use crate::model::{Cause, Change, Ignorance, Revision, StreamId};
 use crate::ports::PortError;
 
 pub use access::{Access, Connection};
+pub use informer::Informer;
 pub use lease::Candidate;
 pub use request::Api;
 pub use resolve::Resolver;
@@ -62,6 +64,8 @@ pub struct Cluster {
     /// Streams as our own last write left them.
     left: Mutex<BTreeMap<StreamId, Object>>,
     under_way: Mutex<UnderWay>,
+    /// What a watch has heard, where somebody watches.
+    informer: Arc<Informer>,
 }
 
 /// What the plan under way says of all its steps.
@@ -119,6 +123,12 @@ impl Cluster {
         Self { kinds, ..self }
     }
 
+    /// With what somebody who watches it hears.
+    #[must_use]
+    pub fn with_informer(self, informer: Arc<Informer>) -> Self {
+        Self { informer, ..self }
+    }
+
     /// The field manager that it is written as.
     pub fn manager(&self) -> &str {
         &self.manager
@@ -146,6 +156,7 @@ impl Cluster {
             namespaces,
             left: Mutex::default(),
             under_way: Mutex::default(),
+            informer: Arc::default(),
         }
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Page {
     pub(super) items: Vec<Value>,
     /// Where the next page begins.
     pub(super) next: Option<String>,
+    /// The version of the list.
+    pub(super) version: String,
 }
 
 /// What a server says instead of what was asked for.
@@ -66,7 +68,8 @@ pub(super) fn page(body: &[u8]) -> Result<Page, String> {
         Some(Value::Null) => Vec::new(),
         _ => return Err("not a list".to_owned()),
     };
-    Ok(Page { items, next })
+    let version = value.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(Page { items, next, version })
 }
 
 /// Reads one stream.

@@ -130,11 +130,6 @@ fn page(base: &str, namespace: Option<&str>, resource: &str, after: Option<&str>
     format!("{base}{within}/{resource}?limit={PAGE}{after}")
 }
 
-/// The same list, as short as it can be: for its version.
-pub(super) fn first(list: &Request<Vec<u8>>) -> Request<Vec<u8>> {
-    bare("GET", &format!("{}?limit=1", list.uri().path()))
-}
-
 /// What changes in a list after a version. The server ends it after a while.
 pub(super) fn watch(list: &Request<Vec<u8>>, version: &str) -> Request<Vec<u8>> {
     let query = "watch=1&allowWatchBookmarks=true&timeoutSeconds=240";

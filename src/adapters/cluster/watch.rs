@@ -1,6 +1,5 @@
 //! Watching a cluster: somebody else has changed a stream, or a workload that follows one. An event is only a reason to look.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -11,12 +10,16 @@ use serde_json::Value;
 use crate::model::{LiveWorkload, Manner};
 
 use super::access::{Connection, Trouble};
+use super::informer::Scope;
+use super::live::Listed;
 use super::request::{Api, KINDS, Kind};
 use super::{Cluster, request};
 
 /// After a watch has broken off; doubled each time that nothing came of it.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MOST: Duration = Duration::from_secs(60);
+/// The server ends a watch before that: a connection that is silent for longer is broken.
+const SILENCE: Duration = Duration::from_secs(300);
 /// Bytes of one event: an object of etcd has at most 1.5 MiB, and JSON may need more.
 const EVENT: usize = 8 * 1024 * 1024;
 
@@ -39,7 +42,7 @@ enum Ended {
 
 impl Cluster {
     /// Calls `changed` when somebody else has changed a stream, or an image or trigger of a workload whose images are ours to
-    /// give. Never ends.
+    /// give. Ends when the login is not accepted any more.
     pub async fn watch(&self, changed: impl Fn() + Sync) {
         let mut all = vec![Watched::Streams(self.api)];
         // On OpenShift its own controllers see to workloads.
@@ -56,21 +59,25 @@ impl Cluster {
                 watches.push(self.watch_one(*watched, Some(namespace), &changed));
             }
         }
-        while watches.next().await.is_some() {}
-        std::future::pending().await
+        watches.next().await;
+        tokio::time::sleep(PAUSE_MOST).await;
     }
 
-    /// Never ends: where it may not be watched now, it may be later.
+    /// Ends when the login is not accepted: where it may not be watched now, it may be later.
     async fn watch_one(&self, watched: Watched, namespace: Option<&str>, changed: &(impl Fn() + Sync)) {
+        let scope: Scope = namespace.map(str::to_owned);
+        let kind = match watched {
+            Watched::Streams(_) => None,
+            Watched::Workloads(kind) => Some(kind.name),
+        };
         let mut version: Option<String> = None;
-        let mut known: BTreeMap<String, LiveWorkload> = BTreeMap::new();
         let mut pause = PAUSE;
         let mut was_lost = false;
         loop {
             let result = match &version {
                 // Where to begin; what was before, a pass has seen or will see.
                 None => {
-                    let begun = self.begin(watched, namespace).await.map(Ended::At);
+                    let begun = self.begin(watched, &scope).await.map(Ended::At);
                     // Since it was last heard of, anything may have happened.
                     if begun.is_ok() && std::mem::replace(&mut was_lost, true) {
                         changed();
@@ -79,10 +86,12 @@ impl Cluster {
                 }
                 Some(version) => {
                     let request = request::watch(&self.listed(watched, namespace), version);
-                    let on_event = |event: &Value| self.is_change(watched, event, &mut known).then(changed).is_some();
-                    self.connection.follow(request, version, on_event).await
+                    let on_open = || self.informer.is_open(kind, &scope, true);
+                    let on_event = |event: Value| self.is_change(watched, &scope, event).then(changed).is_some();
+                    self.connection.follow(request, version, on_open, on_event).await
                 }
             };
+            self.informer.is_open(kind, &scope, false);
             match result {
                 Ok(Ended::At(at)) => {
                     if version.as_ref() != Some(&at) {
@@ -96,7 +105,9 @@ impl Cluster {
                 Ok(Ended::TooOld) => version = None,
                 // A role may be on its way, or the resource itself.
                 Ok(Ended::Forbidden) => (version, pause) = (None, PAUSE_MOST),
-                Err(Trouble::Refused(refused)) if matches!(refused.code, 401 | 403 | 404) => pause = PAUSE_MOST,
+                // This login is not good any more: another one may be.
+                Err(Trouble::Refused(refused)) if refused.code == 401 => return,
+                Err(Trouble::Refused(refused)) if matches!(refused.code, 403 | 404) => pause = PAUSE_MOST,
                 Err(Trouble::Refused(_) | Trouble::Lost(_)) => {}
             }
             tokio::time::sleep(pause).await;
@@ -111,30 +122,55 @@ impl Cluster {
         }
     }
 
-    async fn begin(&self, watched: Watched, namespace: Option<&str>) -> Result<String, Trouble> {
-        let body = self.connection.send(request::first(&self.listed(watched, namespace))).await?;
-        let list: Value = serde_json::from_slice(&body).map_err(|error| Trouble::Lost(error.to_string()))?;
-        let version = list["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty());
-        version.map(str::to_owned).ok_or_else(|| Trouble::Lost("the list has no version".to_owned()))
+    /// Lists everything once: what there is, and the version that the watch goes on from.
+    async fn begin(&self, watched: Watched, scope: &Scope) -> Result<String, Trouble> {
+        let version = match watched {
+            Watched::Streams(api) => {
+                let list = |after: Option<&str>| request::list(api, scope.as_deref(), after);
+                let Listed { items, version } = self.pages(list, |raw| Some(self.live(raw))).await?;
+                self.informer.streams(scope.clone(), items);
+                version
+            }
+            Watched::Workloads(kind) => {
+                let list = |after: Option<&str>| request::workloads(kind, scope.as_deref(), after);
+                let read = |object: Value| {
+                    LiveWorkload::read(kind.name, &object, Manner::Ours)
+                        .map(|workload| (workload.uid.clone(), workload))
+                };
+                let Listed { items, version } = self.pages(list, read).await?;
+                self.informer.workloads(kind.name, scope.clone(), items);
+                version
+            }
+        };
+        Some(version)
+            .filter(|version| !version.is_empty())
+            .ok_or_else(|| Trouble::Lost("the list has no version".to_owned()))
     }
 
-    /// Whether an event is of something that somebody else has changed, and that matters here.
-    fn is_change(&self, watched: Watched, event: &Value, known: &mut BTreeMap<String, LiveWorkload>) -> bool {
-        let object = &event["object"];
-        let is_ours = event["type"] != "DELETED" && is_last_written_by(object, &self.manager);
-        let Watched::Workloads(kind) = watched else { return !is_ours };
-        let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-        if event["type"] == "DELETED" {
-            known.remove(&uid);
-            return false;
+    /// Whether an event is of something that somebody else has changed, and that matters here. It is kept in either case.
+    fn is_change(&self, watched: Watched, scope: &Scope, event: Value) -> bool {
+        let is_gone = event["type"] == "DELETED";
+        let is_ours = !is_gone && is_last_written_by(&event["object"], &self.manager);
+        let mut event = event;
+        let object = event["object"].take();
+        match watched {
+            Watched::Streams(_) => {
+                let (id, version, live) = self.live(object);
+                self.informer.stream(scope, id, version, (!is_gone).then_some(live));
+                !is_ours
+            }
+            Watched::Workloads(kind) => {
+                let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+                let now = (!is_gone).then(|| LiveWorkload::read(kind.name, &object, Manner::Ours)).flatten();
+                let before = self.informer.workload(kind.name, scope, uid, now.clone());
+                // Its status changes all the time, and how far a roll-out has come matters only where it ends.
+                let telling =
+                    |it: Option<LiveWorkload>| it.map(|it| LiveWorkload { rollout: settled(it.rollout), ..it });
+                let is_news = !is_gone && telling(before) != telling(now.clone());
+                // That it follows nothing any more is one, too.
+                is_news && (now.is_none() || !is_ours)
+            }
         }
-        // Its status changes all the time, and how far a roll-out has come matters only where it ends.
-        let read = LiveWorkload::read(kind.name, object, Manner::Ours);
-        let Some(now) = read.map(|workload| LiveWorkload { rollout: settled(workload.rollout), ..workload }) else {
-            return known.remove(&uid).is_some();
-        };
-        let before = known.insert(uid, now.clone());
-        before.as_ref() != Some(&now) && !is_ours
     }
 }
 
@@ -164,7 +200,8 @@ impl Connection {
         &self,
         request: Request<Vec<u8>>,
         from: &str,
-        mut on_event: impl FnMut(&Value) -> bool,
+        on_open: impl FnOnce(),
+        mut on_event: impl FnMut(Value) -> bool,
     ) -> Result<Ended, Trouble> {
         let mut body = match self.stream(request).await {
             Ok(body) => body,
@@ -172,11 +209,13 @@ impl Connection {
             Err(Trouble::Refused(refused)) if matches!(refused.code, 401 | 403) => return Ok(Ended::Forbidden),
             Err(trouble) => return Err(trouble),
         };
+        on_open();
         let mut version = from.to_owned();
         let mut buffer: Vec<u8> = Vec::new();
         loop {
             // However it breaks off, what was heard was heard.
-            let Some(Ok(frame)) = body.frame().await else { return Ok(Ended::At(version)) };
+            let frame = tokio::time::timeout(SILENCE, body.frame()).await.ok().flatten();
+            let Some(Ok(frame)) = frame else { return Ok(Ended::At(version)) };
             let Ok(data) = frame.into_data() else { continue };
             buffer.extend_from_slice(&data);
             while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
@@ -190,7 +229,7 @@ impl Connection {
                     version = at.to_owned();
                 }
                 if event["type"] != "BOOKMARK" {
-                    on_event(&event);
+                    on_event(event);
                 }
             }
             if buffer.len() > EVENT {

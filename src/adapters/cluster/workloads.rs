@@ -36,6 +36,12 @@ struct Looked {
 
 impl Cluster {
     pub(super) async fn look_at_workloads(&self, which: Which<'_>) -> Workloads {
+        if let (Which::All(_), Api::Kubernetes) = (which, self.api) {
+            let kinds: Vec<&'static str> = self.kinds.iter().copied().collect();
+            if let Some(heard) = self.informer.all_workloads(&kinds) {
+                return heard;
+            }
+        }
         let looks: Vec<Look> = match which {
             Which::All(namespaces) => {
                 let kinds = KINDS.iter().filter(|kind| match self.api {
@@ -113,7 +119,7 @@ impl Cluster {
         }
         // Of most objects nothing is kept.
         let read = |object| LiveWorkload::read(kind.name, &object, self.manner());
-        self.pages(|after| request::workloads(kind, namespace, after), read).await
+        Ok(self.pages(|after| request::workloads(kind, namespace, after), read).await?.items)
     }
 
     /// Those that somebody has annotated, one by one. Where a list of metadata was cut short or is older than what is there,
@@ -124,7 +130,7 @@ impl Cluster {
             let id = WorkloadId { kind: kind.name.to_owned(), namespace: text("namespace"), name: text("name") };
             LiveWorkload::may_follow(&object).then_some(id)
         };
-        let ids = self.pages(|after| request::workloads(kind, namespace, after), read).await?;
+        let ids = self.pages(|after| request::workloads(kind, namespace, after), read).await?.items;
         let looks =
             futures::stream::iter(ids).map(|id| async move { self.workload(kind, &id).await }).buffered(AT_ONCE);
         let mut all = Vec::new();

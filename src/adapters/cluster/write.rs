@@ -98,6 +98,8 @@ impl Cluster {
     }
 
     pub(super) fn remember(&self, stream: &StreamId, object: Object) {
+        let (id, version, live) = self.live(object.raw.clone());
+        self.informer.wrote(&id, &version, &live);
         lock(&self.left).insert(stream.clone(), object);
     }
 

@@ -1,8 +1,9 @@
 //! Repositories behind a URL: a bare mirror in the cache, fetched incrementally.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use gix::ObjectId;
 use gix::remote::{Direction, fetch};
@@ -14,6 +15,13 @@ use super::objects::{self, Objects};
 
 /// Each fetch adds a pack and nothing else tidies them: past this many the mirror is made anew.
 const PACKS: usize = 50;
+
+/// Another process, or a thread that was left to itself, may fetch for so long.
+const LOCKED: Duration = Duration::from_secs(180);
+
+/// Whoever is silent is not waited for for ever, and nobody is asked for a password. Counts unless the user has said how to
+/// call `ssh` (`core.sshCommand`, `GIT_SSH_COMMAND`).
+const SSH: &str = "ssh -o ConnectTimeout=20 -o ServerAliveInterval=15 -o ServerAliveCountMax=4";
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -80,7 +88,16 @@ fn mirror(url: &str, cache: &Path) -> Result<(PathBuf, File), SourceError> {
     // Two processes must not fetch into one mirror. The lock goes with the file handle.
     let lock = File::create(folder.join(format!("{name}.lock")))
         .map_err(|error| failed("lock the mirror of", error.into()))?;
-    lock.lock().map_err(|error| failed("lock the mirror of", error.into()))?;
+    let begun = Instant::now();
+    while let Err(error) = lock.try_lock() {
+        match error {
+            TryLockError::WouldBlock if begun.elapsed() < LOCKED => std::thread::sleep(Duration::from_millis(20)),
+            TryLockError::WouldBlock => {
+                return Err(failed("lock the mirror of", "somebody else has been fetching for minutes".into()));
+            }
+            TryLockError::Error(error) => return Err(failed("lock the mirror of", error.into())),
+        }
+    }
 
     let mirror = folder.join(format!("{name}.git"));
     if packs(&mirror) > PACKS || (mirror.exists() && gix::open(&mirror).is_err()) {
@@ -120,7 +137,13 @@ impl<E: Into<BoxError>> From<E> for Fetch {
 /// reference names.
 fn fetch(mirror: &Path, url: &str, revision: Option<&str>, receive: bool) -> Result<ObjectId, Fetch> {
     crate::adapters::use_ring();
-    let repository = gix::open(mirror)?;
+    let mut repository = gix::open(mirror)?;
+    if std::env::var_os("GIT_SSH_COMMAND").is_none() && repository.config_snapshot().string("core.sshCommand").is_none()
+    {
+        let mut config = repository.config_snapshot_mut();
+        config.set_raw_value("core.sshCommand", SSH)?;
+        config.commit()?;
+    }
     let specs = match revision {
         None => vec!["+HEAD:refs/streamkeeper/head".to_owned()],
         Some(name) if is_commit(name) => vec![format!("+{name}:refs/streamkeeper/commit-{name}")],

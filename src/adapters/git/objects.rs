@@ -6,6 +6,7 @@ use std::sync::Arc;
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
 use gix::objs::tree::EntryKind;
+use jiff::Timestamp;
 
 use crate::model::Revision;
 use crate::ports::{BlobReader, Entry, Listing, Refused, RefusedEntry, Source, SourceError};
@@ -109,8 +110,13 @@ pub(super) fn prefix(repository: &gix::Repository, path: &Path) -> Vec<String> {
 impl Source for Objects {
     fn list(&self, wanted: &(dyn Fn(&str) -> bool + Sync), limit: usize) -> Result<Listing, SourceError> {
         let repository = self.repository.to_thread_local();
-        let revision =
-            Revision { source: self.shown.clone(), commit: Some(self.commit.to_string()), ..Revision::default() };
+        let seconds = repository.find_commit(self.commit).ok().and_then(|commit| Some(commit.time().ok()?.seconds));
+        let revision = Revision {
+            source: self.shown.clone(),
+            commit: Some(self.commit.to_string()),
+            committed: seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()),
+            ..Revision::default()
+        };
         let mut listing = Listing { revision, folder: self.folder.clone(), ..Listing::default() };
         let mut walk = Walk { repository: &repository, wanted, limit, listing: &mut listing, visited: 0 };
         walk.tree(self.tree, "", 0)?;

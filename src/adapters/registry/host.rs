@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Notify;
 
 use crate::adapters::lock;
-use crate::model::{Cause, Digest};
+use crate::model::{Cause, Digest, HostTally};
 
 use super::failure::Failure;
 use super::pace::{Admission, Ending, FIRST_BREAK, Pace, growing};
@@ -108,6 +108,11 @@ impl Hosts {
             })
         });
         Arc::clone(host)
+    }
+
+    /// What each host that was asked made of it.
+    pub(super) fn tally(&self) -> BTreeMap<String, HostTally> {
+        lock(&self.gates).iter().map(|(name, gate)| (name.clone(), lock(&gate.pace).tally())).collect()
     }
 
     fn gate(&self, name: &str, config: &HostConfig) -> Arc<Gate> {

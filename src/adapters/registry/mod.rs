@@ -458,6 +458,7 @@ impl Registry for Registries {
             refused: count(&self.refused),
             requests: count(&self.http.requests),
             milliseconds: self.opened.elapsed().as_millis(),
+            hosts: self.http.hosts.tally(),
         }
     }
 }

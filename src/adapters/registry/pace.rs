@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::model::HostTally;
+
 use super::wire::Quota;
 
 /// A host that is broken is left alone for so long at first, and twice as long each time, up to `LONGEST_BREAK`.
@@ -37,6 +39,8 @@ pub(super) struct Pace {
     /// The least that was told to be left of this window: answers overtake one another.
     left: Option<u64>,
     reset: Option<Instant>,
+    /// How requests have ended.
+    tally: HostTally,
 }
 
 /// Whether a request may be sent now.
@@ -77,7 +81,13 @@ impl Pace {
             limit: None,
             left: None,
             reset: None,
+            tally: HostTally::default(),
         }
+    }
+
+    /// How requests have ended, and what is left of the quota.
+    pub(super) fn tally(&self) -> HostTally {
+        HostTally { left: self.left, ..self.tally }
     }
 
     /// Leaves it alone until then.
@@ -129,6 +139,11 @@ impl Pace {
         let growing = |first: Duration, times: u32| growing(first, times, jitter);
         // Nothing is learned from what was sent before the last failure was known.
         let is_news = self.failed.is_none_or(|failed| failed < started);
+        match ending {
+            Ending::Answered => self.tally.answered += 1,
+            Ending::Broken => self.tally.broken += 1,
+            Ending::Limited(_) => self.tally.limited += 1,
+        }
         match ending {
             Ending::Answered => {
                 self.proven = true;

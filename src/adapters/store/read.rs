@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row};
 
 use crate::api::ImageStream;
 use crate::model::{Change, LiveStream, Observed, Owned, StreamId};
-use crate::ports::{LiveState, Observation, PortError, Which, Workloads};
+use crate::ports::{LiveState, Looking, Observation, PortError, Which, Workloads};
 
 use super::{NEW_STORE, failed, schema};
 
@@ -161,14 +161,10 @@ impl LiveState for Reader {
         .flatten()
     }
 
-    async fn observe(
-        &self,
-        namespaces: &BTreeSet<String>,
-        settled: &BTreeMap<StreamId, String>,
-    ) -> Result<Observation, PortError> {
-        let mut observation = self.look(settled)?;
+    async fn observe(&self, looking: Looking<'_>) -> Result<Observation, PortError> {
+        let mut observation = self.look(looking.settled)?;
         // Whatever is not in the store is not there: it has no namespaces that could be hidden.
-        for namespace in namespaces {
+        for namespace in looking.namespaces {
             observation.listed.insert(namespace.clone(), Observed::Known(()));
         }
         Ok(observation)

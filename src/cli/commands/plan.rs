@@ -128,15 +128,22 @@ pub(super) fn read(
     if !text.is_empty() {
         console.say(text.trim_end_matches('\n'));
     }
-    if planning.strict && stops(findings, true) {
-        let (streams, tags) = read.assembled.found;
-        let summary = render::summary(findings, streams, tags, read.assembled.waived);
-        return Err(Failure::new(
-            Exit::Refused,
-            format!("the definitions have findings ({summary}), and `--strict` was given"),
-        ));
+    if planning.strict {
+        strict(&read)?;
     }
     Ok(read)
+}
+
+/// Whether findings are the end, where `--strict` was given.
+pub(in crate::cli) fn strict(read: &ReadSource) -> Result<(), Failure> {
+    let findings = &read.assembled.findings;
+    if !stops(findings, true) {
+        return Ok(());
+    }
+    let (streams, tags) = read.assembled.found;
+    let summary = render::summary(findings, streams, tags, read.assembled.waived);
+    let message = format!("the definitions have findings ({summary}), and `--strict` was given");
+    Err(Failure::new(Exit::Refused, message))
 }
 
 /// Whoever is asked what upstream tags are.

@@ -32,6 +32,14 @@ use super::runtime;
 
 pub(in crate::cli) fn run(args: &Args, command: &Run, console: &Console) -> Result<Exit, Failure> {
     log(command.log, console);
+    for (flag, given) in
+        [("--refresh", command.planning.refresh.is_some()), ("--allow-empty", command.planning.allow_empty)]
+    {
+        if given {
+            let message = format!("`run` would do what `{flag}` says again and again");
+            return Err(Failure::usage(message).hint(format!("use `streamkeeper apply {flag}` once")));
+        }
+    }
     // What is wrong with the config is said before anything begins.
     let config = Context::load(args)?.config.run;
     let flags = lanes(args, &config);
@@ -59,7 +67,10 @@ pub(in crate::cli) fn run(args: &Args, command: &Run, console: &Console) -> Resu
         }
         None => config.listen.clone(),
     };
-    runtime.block_on(serve(command, &config, listen.as_ref(), &shared, lanes))
+    let ended = runtime.block_on(serve(command, &config, listen.as_ref(), &shared, lanes));
+    // A source that hangs is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 /// A lane, with both ends of whether it leads.
@@ -129,18 +140,12 @@ async fn serve(
             watchers.push(watch_files(&watched, Arc::clone(&bell))?);
         }
         tasks.spawn(async move {
-            // Whoever stands for election does so until the lane has ended, and then gives back what it holds.
-            let ran = daemon::run(&*lane, Machine::new(pace), Arc::clone(&bell), standing, Timestamp::now);
-            let heard = async {
-                tokio::select! {
-                    () = ran => {}
-                    () = lane.watch(&bell) => {}
-                }
-            };
             // In a task of its own: a source that keeps the lane waiting does not keep the Lease from being renewed.
             let elector = Arc::clone(&lane);
             let elected = tokio::spawn(async move { elector.lead(leads).await });
-            heard.await;
+            keep_at_it(&lane, &pace, &bell, &standing).await;
+            // Whoever stands for election does so until the lane has ended, and then gives back what it holds.
+            drop(standing);
             lane.end();
             let _ = elected.await;
         });
@@ -164,6 +169,25 @@ async fn serve(
     signals.abort();
     drop(watchers);
     ended
+}
+
+/// Runs a lane until it is told to stop. What breaks in it, which is a defect of ours, is told, and it begins anew: the others
+/// know nothing of it.
+async fn keep_at_it(lane: &Arc<Lane>, pace: &Pace, bell: &Arc<Bell>, standing: &watch::Receiver<bool>) {
+    loop {
+        let (lane_, pace, bell, standing) = (Arc::clone(lane), pace.clone(), Arc::clone(bell), standing.clone());
+        let running = tokio::spawn(async move {
+            tokio::select! {
+                () = daemon::run(&*lane_, Machine::new(pace), Arc::clone(&bell), standing, Timestamp::now) => {}
+                () = lane_.watch(&bell) => {}
+            }
+        });
+        match running.await {
+            Ok(()) => return,
+            Err(error) => lane.broke(&error.to_string()),
+        }
+        tokio::time::sleep(ANEW).await;
+    }
 }
 
 /// Opens the server, with its secrets.
@@ -286,6 +310,9 @@ fn seed(name: &str) -> u64 {
 
 /// After a signal to stop, steps under way have so long to end: less than the 30 seconds that Kubernetes gives.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(25);
+
+/// A lane that has broken begins anew after so long.
+const ANEW: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Where log lines go, and how.
 fn log(format: LogFormat, console: &Console) {

@@ -1,6 +1,7 @@
 //! Which of several processes writes: the one that holds the store's lock, or the cluster's Lease.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -10,8 +11,9 @@ use crate::adapters::cluster::{Access, Candidate, Connection};
 use crate::adapters::store::Writer;
 use crate::cli::context::Context;
 use crate::cli::target::access;
-use crate::text::inert;
+use crate::text::{chain, hex, inert};
 
+use super::open::{self, Election, Opened};
 use super::{Lane, PATIENCE};
 
 /// After so long without renewal a Lease may be taken: what Kubernetes' own controllers have.
@@ -19,12 +21,65 @@ const LEASE: Duration = Duration::from_secs(15);
 
 impl Lane {
     /// Becomes the one that writes, when whoever does lets go: of the store's lock, or of the cluster's Lease. `leads` says
-    /// whether it is; when nobody listens any more, what is held is given back.
+    /// whether it is; when nobody listens any more, what is held is given back. A config that names another target is another
+    /// election.
     pub(in crate::cli) async fn lead(&self, leads: watch::Sender<bool>) {
-        let store = Context::load(&self.args).ok().filter(|context| self.writes_store(context)).map(|it| it.store);
-        match store {
-            Some(store) => self.lock_store(&store, &leads).await,
-            None => self.hold_lease(&leads).await,
+        let mut election = self.election.subscribe();
+        tokio::select! {
+            () = self.first_config() => {}
+            () = leads.closed() => return,
+        }
+        loop {
+            let wanted = election.borrow_and_update().clone();
+            let held = async {
+                match wanted {
+                    Some(Election::Store(store)) => self.lock_store(&store, &leads).await,
+                    Some(Election::Lease(manager)) => self.hold_lease(manager.as_deref(), &leads).await,
+                    None => leads.closed().await,
+                }
+            };
+            tokio::select! {
+                () = held => return,
+                _ = election.changed() => {
+                    let _ = leads.send(false);
+                    *self.writer.lock().await = None;
+                }
+            }
+        }
+    }
+
+    /// Reads the config that says what there is to be elected for. Only a field manager may be said by a revision that has to be
+    /// fetched.
+    async fn first_config(&self) {
+        let known = |context: &Context| {
+            let election = Election::of(context, &self.args);
+            self.election.send_if_modified(|known| {
+                let is_first = known.is_none();
+                *known = known.take().or(Some(election));
+                is_first
+            });
+        };
+        if let Ok(context) = Context::load(&self.args)
+            && (self.writes_store(&context) || !Context::is_in_revision(&self.args))
+        {
+            return known(&context);
+        }
+        let mut pause = PATIENCE;
+        let mut told = String::new();
+        loop {
+            match open::open(&self.args, None, None, &AtomicBool::new(false)).await {
+                Ok(Opened { context, .. }) => return known(&context),
+                Err(failure) => {
+                    let error = inert(&chain(&*failure.error), 600);
+                    if error != told {
+                        tracing::error!(lane = self.name, error, "no pass before the config is known");
+                        self.failed(&error);
+                        told = error;
+                    }
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PATIENCE * 60);
         }
     }
 
@@ -52,13 +107,12 @@ impl Lane {
         }
     }
 
-    async fn hold_lease(&self, leads: &watch::Sender<bool>) {
+    async fn hold_lease(&self, manager: Option<&str>, leads: &watch::Sender<bool>) {
         let access = Access { timeout: Some(PATIENCE * 5), ..access(&self.args) };
-        let manager = Context::load(&self.args).ok().and_then(|context| context.config.field_manager);
         let duration = self.lease.duration.map_or(LEASE, |duration| duration.duration().unsigned_abs());
         let candidate = Candidate {
             namespace: self.lease.namespace.clone().unwrap_or_else(own_namespace),
-            name: self.lease_name(manager.as_deref()),
+            name: self.lease_name(manager),
             identity: identity(),
             duration,
             pause: duration / 7,
@@ -80,7 +134,12 @@ impl Lane {
     fn lease_name(&self, manager: Option<&str>) -> String {
         let base = self.lease.name.clone();
         let base = base.unwrap_or_else(|| format!("streamkeeper-{}", manager.unwrap_or("streamkeeper")));
-        let name = if self.name == "main" { base } else { format!("{base}-{}", self.name) };
+        // `a` and `b-c` are not `a-b` and `c`.
+        let hash = ring::digest::digest(&ring::digest::SHA256, format!("{base}\n{}", self.name).as_bytes());
+        let name = match self.name.as_str() {
+            "main" => base,
+            lane => format!("{base}-{lane}-{}", &hex(hash.as_ref())[..8]),
+        };
         let plain =
             |char: char| if char.is_ascii_alphanumeric() || char == '.' { char.to_ascii_lowercase() } else { '-' };
         name.chars().map(plain).take(253).collect::<String>().trim_matches(['-', '.']).to_owned()

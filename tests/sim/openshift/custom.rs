@@ -54,7 +54,11 @@ impl World {
                 {
                     return stale(&id.name);
                 }
-                self.custom.remove(id);
+                self.version += 1;
+                if let Some(mut custom) = self.custom.remove(id) {
+                    custom.object["metadata"]["resourceVersion"] = self.version.to_string().into();
+                    self.gone.push((self.version, "imagestreams".to_owned(), custom.object));
+                }
                 success(&json!({}))
             }
             _ => status(405, "MethodNotAllowed", "nobody asks for that", &json!({})),

@@ -91,6 +91,10 @@ pub struct World {
     pub events: Vec<Value>,
     /// Looks that watches have taken.
     pub watches: usize,
+    /// Watches are cut, and none begins.
+    pub cut_watches: bool,
+    /// What was deleted: at which version, of which resource, and what it was.
+    pub gone: Vec<(u64, String, Value)>,
     /// Versions before this one are forgotten.
     pub oldest: u64,
     /// Leases by `namespace/name`.
@@ -136,6 +140,8 @@ impl Default for World {
             slow: 0,
             events: Vec::new(),
             watches: 0,
+            cut_watches: false,
+            gone: Vec::new(),
             oldest: 0,
             leases: BTreeMap::new(),
             failing: false,

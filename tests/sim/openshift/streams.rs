@@ -327,11 +327,19 @@ impl World {
             let object = self.store(id, Stored { deleting: true, ..stored });
             return found("200 OK", &object);
         }
-        self.streams.remove(id);
-        self.version += 1;
+        self.drop_stream(id);
         success(
             &json!({"name": id.name, "group": "image.openshift.io", "kind": "imagestreams", "uid": stored.stream.metadata.uid}),
         )
+    }
+
+    /// A stream is gone.
+    pub fn drop_stream(&mut self, id: &StreamId) {
+        self.version += 1;
+        if let Some(mut stored) = self.streams.remove(id) {
+            stored.stream.metadata.resource_version = Some(self.version.to_string());
+            self.gone.push((self.version, "imagestreams".to_owned(), Self::object(&stored)));
+        }
     }
 
     /// Somebody else writes: a stream as they want it, owned by `manager`.

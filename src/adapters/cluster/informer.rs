@@ -1,0 +1,161 @@
+//! What a watch has heard of a cluster: then a pass need not list it.
+//!
+//! Filled by a list and kept by the watch that goes on from it. Counts only as long as that watch is open; what it says may be
+//! some moments old, and each write is checked against the version that it was planned from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use crate::adapters::lock;
+use crate::model::{Cause, Ignorance, LiveStream, LiveWorkload, Observed, StreamId};
+use crate::ports::{Observation, Workloads};
+use crate::text::inert;
+
+/// What was heard so far. Shared by the one that watches and the ones that look.
+#[derive(Debug, Default)]
+pub struct Informer {
+    streams: Mutex<Streams>,
+    workloads: Mutex<Followers>,
+}
+
+/// Streams by name; the error says why one cannot be read.
+type Streams = BTreeMap<Scope, Heard<StreamId, Result<LiveStream, String>>>;
+/// Workloads by kind and uid.
+type Followers = BTreeMap<(&'static str, Scope), Heard<String, LiveWorkload>>;
+
+/// A namespace; none: all of them.
+pub(super) type Scope = Option<String>;
+
+/// What one watch keeps.
+#[derive(Debug)]
+struct Heard<K, V> {
+    open: bool,
+    /// By key: version and value.
+    items: BTreeMap<K, (String, V)>,
+}
+
+impl<K: Ord, V> Heard<K, V> {
+    fn put(&mut self, key: K, version: String, value: V) {
+        // A watch that has fallen behind brings what was before our own write.
+        let number = |version: &str| version.parse::<u128>().ok();
+        let is_old = self.items.get(&key).is_some_and(
+            |(known, _)| matches!((number(known), number(&version)), (Some(known), Some(now)) if now < known),
+        );
+        if !is_old {
+            self.items.insert(key, (version, value));
+        }
+    }
+}
+
+impl Informer {
+    /// Nothing was heard: another cluster, or another part of it, is watched from now on.
+    pub fn clear(&self) {
+        lock(&self.streams).clear();
+        lock(&self.workloads).clear();
+    }
+
+    pub(super) fn streams(&self, scope: Scope, items: Vec<(StreamId, String, Result<LiveStream, String>)>) {
+        let items = items.into_iter().map(|(id, version, live)| (id, (version, live))).collect();
+        lock(&self.streams).insert(scope, Heard { open: false, items });
+    }
+
+    pub(super) fn workloads(&self, kind: &'static str, scope: Scope, items: Vec<(String, LiveWorkload)>) {
+        let items = items.into_iter().map(|(uid, workload)| (uid, (String::new(), workload))).collect();
+        lock(&self.workloads).insert((kind, scope), Heard { open: false, items });
+    }
+
+    /// The watch of a scope has begun, or broken off. `kind`: of workloads of that kind; none: of streams.
+    pub(super) fn is_open(&self, kind: Option<&'static str>, scope: &Scope, open: bool) {
+        match kind {
+            None => lock(&self.streams).get_mut(scope).into_iter().for_each(|heard| heard.open = open),
+            Some(kind) => {
+                lock(&self.workloads).get_mut(&(kind, scope.clone())).into_iter().for_each(|heard| heard.open = open);
+            }
+        }
+    }
+
+    /// A stream is this now; none: it is gone.
+    pub(super) fn stream(
+        &self,
+        scope: &Scope,
+        id: StreamId,
+        version: String,
+        live: Option<Result<LiveStream, String>>,
+    ) {
+        if let Some(heard) = lock(&self.streams).get_mut(scope) {
+            match live {
+                Some(live) => heard.put(id, version, live),
+                None => drop(heard.items.remove(&id)),
+            }
+        }
+    }
+
+    /// What we have written ourselves, before it is heard of.
+    pub(super) fn wrote(&self, id: &StreamId, version: &str, live: &Result<LiveStream, String>) {
+        for (scope, heard) in &mut *lock(&self.streams) {
+            if scope.as_ref().is_none_or(|namespace| *namespace == id.namespace) {
+                heard.put(id.clone(), version.to_owned(), live.clone());
+            }
+        }
+    }
+
+    /// A workload is this now; none: it is gone, or follows nothing. Gives what it was.
+    pub(super) fn workload(
+        &self,
+        kind: &'static str,
+        scope: &Scope,
+        uid: String,
+        now: Option<LiveWorkload>,
+    ) -> Option<LiveWorkload> {
+        let mut workloads = lock(&self.workloads);
+        let heard = workloads.get_mut(&(kind, scope.clone()))?;
+        match now {
+            Some(now) => heard.items.insert(uid, (String::new(), now)),
+            None => heard.items.remove(&uid),
+        }
+        .map(|(_, workload)| workload)
+    }
+
+    /// The streams of these namespaces, or of all there are, if watches hear of all of them. Of those in `settled` at their
+    /// version, only that they are there.
+    pub(super) fn observe(
+        &self,
+        namespaces: &BTreeSet<String>,
+        everywhere: bool,
+        settled: &BTreeMap<StreamId, String>,
+    ) -> Option<Observation> {
+        let streams = lock(&self.streams);
+        let scopes: Vec<Scope> = if everywhere { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+        let mut seen = Observation::default();
+        for scope in &scopes {
+            let heard = streams.get(scope).filter(|heard| heard.open)?;
+            for (id, (version, live)) in &heard.items {
+                match live {
+                    Ok(live) if settled.get(id) == Some(version) => {
+                        seen.settled_tags += live.owned.tags.len();
+                        seen.settled.insert(id.clone());
+                    }
+                    Ok(live) => drop(seen.streams.insert(id.clone(), live.clone())),
+                    Err(error) => {
+                        let asked = inert(&id.to_string(), 300);
+                        let ignorance = Ignorance::new(asked, Cause::Malformed, inert(error, 300));
+                        seen.unreadable.insert(id.clone(), ignorance);
+                    }
+                }
+            }
+        }
+        seen.listed = namespaces.iter().map(|namespace| (namespace.clone(), Observed::Known(()))).collect();
+        Some(seen)
+    }
+
+    /// All workloads of these kinds, if watches hear of all of them.
+    pub(super) fn all_workloads(&self, kinds: &[&'static str]) -> Option<Workloads> {
+        let workloads = lock(&self.workloads);
+        let mut all = Workloads::default();
+        for kind in kinds {
+            let heard = workloads.get(&(*kind, None)).filter(|heard| heard.open)?;
+            all.seen.extend(heard.items.values().map(|(_, workload)| workload.clone()));
+        }
+        Some(all)
+    }
+}
