@@ -4,7 +4,6 @@ mod elect;
 mod open;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,10 +15,10 @@ use tokio::task::block_in_place;
 use crate::adapters::cluster::Informer;
 use crate::adapters::git;
 use crate::adapters::store::{Cache, Writer};
-use crate::config::LeaseConfig;
+use crate::config::{Interval, LeaseConfig, RunConfig};
 use crate::daemon::{
-    self, Bell, Board, Cause, Ended, Guarded, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus, Poke, Quarrels,
-    Told, Work,
+    self, Bell, Board, Cause, CommitStatus, Ended, Guarded, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus,
+    Poke, Quarrels, Told, Work,
 };
 use crate::executor::{self, Patience};
 use crate::model::{
@@ -36,6 +35,7 @@ use super::commands::plan::{strict, upstreams};
 use super::console::Console;
 use super::context::{Context, Parts, TOOL, location, now};
 use super::failure::{Exit, Failure};
+use super::files::Watched;
 use super::notify::Notifier;
 use super::target::Live;
 
@@ -69,6 +69,8 @@ pub(super) struct Lane {
     hints: Arc<Hints>,
     notifier: Notifier,
     told: std::sync::Mutex<Told>,
+    /// What the source's host was told last.
+    of_commit: std::sync::Mutex<Option<CommitStatus>>,
     lease: LeaseConfig,
     kept: Mutex<Kept>,
     /// Commit that the source's URL was last seen at.
@@ -112,7 +114,7 @@ impl Lane {
         name: &str,
         args: Args,
         planning: Planning,
-        lease: LeaseConfig,
+        config: &RunConfig,
         shared: &Shared,
         standing: watch::Receiver<bool>,
     ) -> Self {
@@ -128,8 +130,9 @@ impl Lane {
             metrics: Arc::clone(metrics),
             hints: Arc::clone(hints),
             notifier: notifier.clone(),
-            told: std::sync::Mutex::default(),
-            lease,
+            told: std::sync::Mutex::new(Told::new(config.notify_after.map_or(daemon::LASTS, Interval::duration))),
+            of_commit: std::sync::Mutex::default(),
+            lease: config.lease.clone(),
             kept: Mutex::default(),
             seen: std::sync::Mutex::default(),
             standing: std::sync::Mutex::new(Some(standing)),
@@ -164,9 +167,10 @@ impl Lane {
         &self.name
     }
 
-    /// The folders whose changes are changes of the source; none if it has to be asked.
-    pub(super) fn watched(&self) -> Vec<PathBuf> {
-        git::watched(&location(&self.args))
+    /// The files whose changes are changes of the source or its config.
+    pub(super) fn watched(&self) -> Watched {
+        let store = Context::load(&self.args).ok().map(|context| context.store);
+        Watched { folders: git::watched(&location(&self.args)), config: self.args.config.clone(), store }
     }
 
     /// Hears of what others change on the target, and rings. Begins anew with every other config. Never ends.
@@ -246,6 +250,10 @@ impl Lane {
             let Some((_, live)) = cluster.as_ref() else { return Err(Failure::usage("no target")) };
             live
         };
+        if asked.full {
+            // Opened anew, it is begun anew if it has grown too large.
+            *cache = None;
+        }
         let cache = cache.get_or_insert_with(|| Arc::new(Cache::new(&live.memory(&context.store))));
         let parts = context.reading(BTreeSet::new())?;
         let list = block_in_place(|| reconcile::list(&*source, &parts.selection, context.limits()))?;
@@ -297,7 +305,7 @@ impl Lane {
         let dues = [due, planner::retry(desired, &known, now()), quarrels.next(now()), thaw];
         let due = dues.into_iter().flatten().min();
         let removes = plan.steps.iter().any(|step| step.action.is_removal());
-        let is_folder = self.args.revision.is_none() && !self.watched().is_empty();
+        let is_folder = self.args.revision.is_none() && !git::watched(&location(&self.args)).is_empty();
         if removes && is_folder {
             // A file may be on its way: what is gone has to be gone at a second look, at the same state of all files.
             tokio::time::sleep(SECOND_LOOK).await;
@@ -402,6 +410,18 @@ impl Lane {
 }
 
 impl Lane {
+    /// Tells the source's host how far its commit has come, when that is news.
+    fn tell_of_commit(&self, status: &PassStatus) {
+        let (mut commit, mut streams) = (None, 0);
+        self.board.lane(&self.name, |lane| (commit, streams) = (lane.revision.clone(), lane.streams));
+        let told = commit.and_then(|commit| CommitStatus::of(&self.name, &commit, streams, status));
+        let Ok(mut last) = self.of_commit.lock() else { return };
+        if let Some(told) = told.filter(|told| last.as_ref() != Some(told)) {
+            self.notifier.tell_of_commit(&self.args.source, told.clone());
+            *last = Some(told);
+        }
+    }
+
     /// Counts what became of a plan's steps, and how long its commit has waited for that.
     fn count(&self, plan: &Plan, report: &Report) {
         let steps = plan.steps.iter().map(|step| (step.id, step.action.kind()));
@@ -537,6 +557,7 @@ impl Work for Lane {
             // Trouble that lasts is told when it has, though nothing else happens.
             ended.due = [ended.due, told.next().filter(|_| !ended.again)].into_iter().flatten().min();
         }
+        self.tell_of_commit(&status);
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let (lane, cause) = (&self.name, asked.cause.to_string());
         match &status.error {

@@ -8,6 +8,7 @@ mod commands;
 mod console;
 mod context;
 mod failure;
+mod files;
 mod lane;
 mod lines;
 mod notify;

@@ -1,76 +1,134 @@
-//! Telling somebody, over http.
+//! Telling somebody, over http: notices, and how far commits have come.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
 
-use crate::config::NotifyConfig;
-use crate::daemon::Notice;
-use crate::model::NoticeFormat;
+use crate::config::{CommitStatusConfig, NotifyConfig, RunConfig};
+use crate::daemon::{CommitStatus, Notice, repository};
+use crate::model::{CodeHost, NoticeFormat};
 use crate::text::inert;
 
 use super::context::TOOL;
 use super::failure::{Exit, Failure};
 
-/// Notices that wait to be told; of more, the newest are dropped.
+/// What waits to be told; of more, the newest is dropped.
 const WAITING: usize = 64;
 /// How often one is tried.
 const TRIES: u32 = 4;
 
-/// Takes notices, and tells them in a task of its own: no lane waits for it.
+/// Takes what there is to tell, and tells it in a task of its own: no lane waits for it.
 #[derive(Clone)]
 pub(super) struct Notifier {
-    notices: mpsc::Sender<Arc<Notice>>,
+    outbox: mpsc::Sender<Outgoing>,
+}
+
+enum Outgoing {
+    Notice(Notice),
+    Status { source: String, status: CommitStatus },
+}
+
+/// Whom the config names.
+struct Receivers {
+    notices: Vec<Receiver>,
+    statuses: Vec<CodeHostAt>,
+    client: reqwest::Client,
+}
+
+struct Receiver {
+    url: SecretString,
+    format: NoticeFormat,
+    template: Option<String>,
+}
+
+struct CodeHostAt {
+    kind: CodeHost,
+    host: String,
+    api: Option<String>,
+    token: SecretString,
 }
 
 impl Notifier {
     /// Begins to tell whom the config names. To be called in a runtime.
-    pub(super) fn start(config: &[NotifyConfig]) -> Result<Self, Failure> {
-        let mut receivers = Vec::new();
-        for NotifyConfig { url_file, format } in config {
-            let failed = |why: String| {
-                Failure::new(Exit::Failed, format!("failed to read the URL in `{}`: {why}", url_file.display()))
-            };
-            let url = std::fs::read_to_string(url_file).map_err(|error| failed(error.to_string()))?;
-            let url = url.trim();
-            if !(url.starts_with("https://") || url.starts_with("http://127.0.0.1:")) {
-                return Err(failed("it is no `https` URL".to_owned()));
-            }
-            receivers.push((SecretString::from(url), *format));
-        }
+    pub(super) fn start(config: &RunConfig) -> Result<Self, Failure> {
+        let notices: Result<Vec<_>, _> = config.notify.iter().map(receiver).collect();
+        let statuses: Result<Vec<_>, _> = config.commit_statuses.iter().map(code_host).collect();
         crate::adapters::use_ring();
         // Where it goes was said by whoever runs this, and by nobody who answers.
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-        let client =
-            client.timeout(Duration::from_secs(20)).build().map_err(|error| Failure::new(Exit::Failed, error))?;
-        let (notices, mut inbox) = mpsc::channel::<Arc<Notice>>(WAITING);
-        tokio::spawn(async move {
-            while let Some(notice) = inbox.recv().await {
-                for (url, format) in &receivers {
-                    tell(&client, url, &notice, *format).await;
-                }
-            }
-        });
-        Ok(Self { notices })
+        let client = client.user_agent(TOOL.replace(' ', "/")).timeout(Duration::from_secs(20));
+        let client = client.build().map_err(|error| Failure::new(Exit::Failed, error))?;
+        let receivers = Receivers { notices: notices?, statuses: statuses?, client };
+        let (outbox, inbox) = mpsc::channel(WAITING);
+        tokio::spawn(receivers.tell_all(inbox));
+        Ok(Self { outbox })
     }
 
     /// Tells something, as soon as may be.
     pub(super) fn tell(&self, notice: Notice) {
         let (lane, title) = (notice.lane.clone(), notice.title.clone());
         tracing::info!(lane, title, "notice");
-        if self.notices.try_send(Arc::new(notice)).is_err() {
-            tracing::warn!(lane, "too many notices: this one is not sent");
+        self.put(&lane, Outgoing::Notice(notice));
+    }
+
+    /// Tells the host of a source how far a commit of it has come.
+    pub(super) fn tell_of_commit(&self, source: &str, status: CommitStatus) {
+        let lane = status.lane.clone();
+        self.put(&lane, Outgoing::Status { source: source.to_owned(), status });
+    }
+
+    fn put(&self, lane: &str, outgoing: Outgoing) {
+        if self.outbox.try_send(outgoing).is_err() {
+            tracing::warn!(lane, "too much to tell: this is not sent");
         }
     }
 }
 
-async fn tell(client: &reqwest::Client, url: &SecretString, notice: &Notice, format: NoticeFormat) {
-    let (body, kind) = notice.body(format, TOOL);
+impl Receivers {
+    async fn tell_all(self, mut inbox: mpsc::Receiver<Outgoing>) {
+        while let Some(outgoing) = inbox.recv().await {
+            match outgoing {
+                Outgoing::Notice(notice) => {
+                    for receiver in &self.notices {
+                        let (body, kind) = match &receiver.template {
+                            Some(template) => (notice.fill(template), "application/json"),
+                            None => notice.body(receiver.format, TOOL),
+                        };
+                        let request = self.client.post(receiver.url.expose_secret());
+                        let request = request.header("Content-Type", kind).body(body.to_string());
+                        send(&notice.lane, request).await;
+                    }
+                }
+                Outgoing::Status { source, status } => self.tell_of(&source, &status).await,
+            }
+        }
+    }
+
+    async fn tell_of(&self, source: &str, status: &CommitStatus) {
+        let Some((host, repository)) = repository(source) else { return };
+        // A token goes to the host that it was given for.
+        for at in self.statuses.iter().filter(|at| at.host == host) {
+            let (path, body) = status.request(at.kind, &repository);
+            let url = format!("{}{path}", at.api.clone().unwrap_or_else(|| at.kind.api(&host)));
+            let token = at.token.expose_secret();
+            let (name, value) = match at.kind {
+                CodeHost::Github => ("Authorization", format!("Bearer {token}")),
+                CodeHost::Gitlab => ("PRIVATE-TOKEN", token.to_owned()),
+                CodeHost::Gitea => ("Authorization", format!("token {token}")),
+            };
+            let request = self.client.post(url).header(name, value).header("Content-Type", "application/json");
+            send(&status.lane, request.body(body.to_string())).await;
+        }
+    }
+}
+
+/// Sends one, a few times if need be.
+async fn send(lane: &str, request: reqwest::RequestBuilder) {
     let mut pause = Duration::from_secs(1);
     for tries in 1..=TRIES {
-        let request = client.post(url.expose_secret()).header("Content-Type", kind).body(body.to_string());
+        let Some(request) = request.try_clone() else { return };
         let why = match request.send().await {
             Ok(answer) if answer.status().is_success() => return,
             Ok(answer) => format!("it answers {}", answer.status()),
@@ -78,10 +136,42 @@ async fn tell(client: &reqwest::Client, url: &SecretString, notice: &Notice, for
             Err(error) => crate::text::chain(&error.without_url()),
         };
         if tries == TRIES {
-            tracing::warn!(lane = notice.lane, error = inert(&why, 300), "a notice could not be sent");
+            tracing::warn!(lane, error = inert(&why, 300), "what was to be told could not be sent");
         } else {
             tokio::time::sleep(pause).await;
             pause *= 4;
         }
     }
+}
+
+fn receiver(config: &NotifyConfig) -> Result<Receiver, Failure> {
+    let NotifyConfig { url_file, format, template } = config;
+    let url = one_line(url_file, "URL")?;
+    if !is_private(&url) {
+        let message = format!("failed to read the URL in `{}`: it is no `https` URL", url_file.display());
+        return Err(Failure::new(Exit::Failed, message));
+    }
+    Ok(Receiver { url: SecretString::from(url), format: *format, template: template.clone() })
+}
+
+fn code_host(config: &CommitStatusConfig) -> Result<CodeHostAt, Failure> {
+    let CommitStatusConfig { kind, host, api, token_file } = config;
+    if api.as_ref().is_some_and(|api| !is_private(api)) {
+        return Err(Failure::new(Exit::Refused, "`run.commitStatuses`: `api` is no `https` URL"));
+    }
+    let token = SecretString::from(one_line(token_file, "token")?);
+    let api = api.as_ref().map(|api| api.trim_end_matches('/').to_owned());
+    Ok(CodeHostAt { kind: *kind, host: host.clone(), api, token })
+}
+
+/// Whether nobody on the way can read what is sent there.
+fn is_private(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://127.0.0.1:")
+}
+
+fn one_line(path: &Path, what: &str) -> Result<String, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Exit::Failed, format!("failed to read the {what} in `{}`: {error}", path.display()))
+    };
+    Ok(std::fs::read_to_string(path).map_err(failed)?.trim().to_owned())
 }

@@ -18,7 +18,9 @@ pub use file::{
 };
 pub use freeze::{FreezeConfig, Moment};
 pub use registries::{AllowedRegistryConfig, MirrorConfig, MirrorSourcePolicy, PullConfig, RegistryConfig};
-pub use run::{LeaseConfig, ListenConfig, NotifyConfig, RunConfig, RunSource, RunTarget, WebhookConfig};
+pub use run::{
+    CommitStatusConfig, LeaseConfig, ListenConfig, NotifyConfig, RunConfig, RunSource, RunTarget, WebhookConfig,
+};
 pub use workloads::{DriftConfig, OnFailureConfig, WorkloadConfig, WorkloadKind};
 
 /// Name of the config file at the root of a source.

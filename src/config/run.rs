@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::model::{NoticeFormat, Sender};
+use crate::model::{CodeHost, NoticeFormat, Sender};
 
 use super::{Interval, TargetConfig};
 
@@ -29,8 +29,12 @@ pub struct RunConfig {
     pub listen: Option<ListenConfig>,
     /// Who may say that there is something to look at.
     pub webhooks: Vec<WebhookConfig>,
-    /// Who is told when something is not as it should be for two minutes, and when it is so again.
+    /// Who is told when something is not as it should be for some time, and when it is so again.
     pub notify: Vec<NotifyConfig>,
+    /// How long it has to last before somebody is told; 2 minutes when it is not given.
+    pub notify_after: Option<Interval>,
+    /// Hosts of sources that are told how far commits have come.
+    pub commit_statuses: Vec<CommitStatusConfig>,
 }
 
 /// Somebody who is told.
@@ -41,6 +45,25 @@ pub struct NotifyConfig {
     pub url_file: PathBuf,
     /// How it is written.
     pub format: NoticeFormat,
+    /// With `format: json`: the JSON that is posted, in whose strings `{{lane}}`, `{{state}}`, `{{title}}`, `{{lines}}` and
+    /// `{{time}}` are filled in.
+    #[serde(default)]
+    pub template: Option<String>,
+}
+
+/// A host of sources that is told how far commits have come.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CommitStatusConfig {
+    /// What it is.
+    pub kind: CodeHost,
+    /// Its name in URLs of sources, such as `github.com`, with the port where there is one.
+    pub host: String,
+    /// Base of its API; what is usual for the host when it is not given.
+    #[serde(default)]
+    pub api: Option<String>,
+    /// File with the token, relative to this file. It needs to be good for commit statuses and nothing else.
+    pub token_file: PathBuf,
 }
 
 /// A source.
@@ -133,7 +156,8 @@ impl RunConfig {
             || self.full.is_some()
             || self.listen.is_some()
             || !(self.sources.is_empty() && self.targets.is_empty())
-            || !(self.webhooks.is_empty() && self.notify.is_empty())
+            || !(self.webhooks.is_empty() && self.notify.is_empty() && self.commit_statuses.is_empty())
+            || self.notify_after.is_some()
             || lease.name.is_some()
             || lease.namespace.is_some()
             || lease.duration.is_some()
@@ -162,6 +186,9 @@ impl RunConfig {
         for notify in &mut self.notify {
             notify.url_file = folder.join(&notify.url_file);
         }
+        for host in &mut self.commit_statuses {
+            host.token_file = folder.join(&host.token_file);
+        }
         for webhook in &mut self.webhooks {
             webhook.secret_file = folder.join(&webhook.secret_file);
         }
@@ -186,6 +213,13 @@ impl RunConfig {
         let targets = names(self.targets.iter().map(|target| &target.name).collect());
         if let Some(why) = sources.or(targets) {
             return Err(format!("`run`: {why}"));
+        }
+        for template in self.notify.iter().filter_map(|notify| notify.template.as_ref()) {
+            serde_json::from_str::<serde_json::Value>(template)
+                .map_err(|error| format!("`run.notify.template` is no JSON: {error}"))?;
+        }
+        if self.notify.iter().any(|notify| notify.template.is_some() && notify.format != NoticeFormat::Json) {
+            return Err("`run.notify`: `template` is for `format: json`".to_owned());
         }
         let whole = |duration: core::time::Duration| duration.as_secs() >= 2 && duration.subsec_nanos() == 0;
         if self.lease.duration.is_some_and(|duration| !whole(duration.duration().unsigned_abs())) {

@@ -1,22 +1,27 @@
 //! Connections to the HTTP server: so many at once, each for so long. Who is slow keeps nobody else waiting.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 /// Connections at once; more wait to be accepted.
 const AT_ONCE: usize = 1024;
+/// Connections at once from one address: whoever takes all that it may leaves room for those who ask about health.
+const OF_ONE: usize = AT_ONCE / 2;
+/// How long one may be silent at first.
+const SILENT: Duration = Duration::from_secs(3);
 /// How long one lasts: what is asked here is answered in milliseconds, and who asks again may connect again.
 const LIFE: Duration = Duration::from_secs(15);
 /// How long a client may take to agree on TLS.
@@ -31,7 +36,44 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
     end: Pin<Box<Sleep>>,
+    /// Something was received.
+    heard: bool,
     _permit: OwnedSemaphorePermit,
+    _guest: Guest,
+}
+
+/// Connections by address.
+type Guests = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// One connection of an address.
+struct Guest {
+    address: IpAddr,
+    guests: Guests,
+}
+
+impl Guest {
+    /// None: there are too many of that address.
+    fn admit(address: IpAddr, guests: &Guests) -> Option<Self> {
+        let mut all = guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(address).or_default();
+        if *count >= OF_ONE {
+            return None;
+        }
+        *count += 1;
+        Some(Self { address, guests: Arc::clone(guests) })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut all = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.address);
+            }
+        }
+    }
 }
 
 /// Accepts connections, and agrees on TLS beside each other.
@@ -46,6 +88,7 @@ impl Connections {
         let address = listener.local_addr()?;
         let (ready, accepted) = mpsc::channel(1);
         let slots = Arc::new(Semaphore::new(AT_ONCE));
+        let guests = Guests::default();
         let acceptor = tls.map(TlsAcceptor::from);
         tokio::spawn(async move {
             loop {
@@ -61,10 +104,12 @@ impl Connections {
                     },
                     () = ready.closed() => return,
                 };
+                let Some(guest) = Guest::admit(peer.ip(), &guests) else { continue };
                 let (ready, acceptor) = (ready.clone(), acceptor.clone());
                 tokio::spawn(async move {
                     let Some(stream) = agree(stream, acceptor).await else { return };
-                    let connection = Connection { stream, end: Box::pin(tokio::time::sleep(LIFE)), _permit: permit };
+                    let end = Box::pin(tokio::time::sleep(SILENT));
+                    let connection = Connection { stream, end, heard: false, _permit: permit, _guest: guest };
                     let _ = ready.send((connection, peer)).await;
                 });
             }
@@ -110,7 +155,13 @@ impl AsyncRead for Connection {
         if self.is_over(context) {
             return Poll::Ready(Err(over()));
         }
-        Pin::new(&mut self.stream).poll_read(context, into)
+        let before = into.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, into);
+        if !self.heard && into.filled().len() > before {
+            self.heard = true;
+            self.end.as_mut().reset(Instant::now() + LIFE);
+        }
+        read
     }
 }
 

@@ -6,6 +6,7 @@
 //! May name `model`, `ports`, `reconcile` and `text`.
 //! Tests: beside the code; `tests/it/daemon.rs`, `tests/it/daemon_cluster.rs`.
 
+mod commit_status;
 mod connections;
 mod guard;
 mod hints;
@@ -18,11 +19,12 @@ mod server;
 mod status;
 mod webhook;
 
+pub use commit_status::{CommitStatus, State, repository};
 pub use guard::Guarded;
 pub use hints::{Hints, names};
 pub use machine::{Cause, Command, Ended, Event, Look, Machine, Pace, Pass, Poke};
 pub use metrics::Metrics;
-pub use notice::{Notice, Told};
+pub use notice::{LASTS, Notice, Told};
 pub use quarrels::Quarrels;
 pub use run::{Bell, Work, run};
 pub use server::{Server, Site};

@@ -7,8 +7,9 @@ use crate::model::NoticeFormat;
 
 use super::status::PassStatus;
 
-/// A pass that could not look at something is often followed by one that can: told is what lasts for so long.
-const LASTS: SignedDuration = SignedDuration::from_mins(2);
+/// A pass that could not look at something is often followed by one that can: told is what lasts for so long, unless it is said
+/// otherwise.
+pub const LASTS: SignedDuration = SignedDuration::from_mins(2);
 /// The same trouble is told again after so long.
 const AGAIN: SignedDuration = SignedDuration::from_hours(6);
 
@@ -28,14 +29,21 @@ pub struct Notice {
 }
 
 /// What has been told of a lane.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Told {
+    /// Told is what lasts for so long.
+    lasts: SignedDuration,
     failing_since: Option<Timestamp>,
     /// When trouble was told last, and which.
     told: Option<(Timestamp, Vec<String>)>,
 }
 
 impl Told {
+    /// Nothing was told.
+    pub fn new(lasts: SignedDuration) -> Self {
+        Self { lasts, failing_since: None, told: None }
+    }
+
     /// A pass has ended: whether that is worth telling.
     pub fn ended(&mut self, lane: &str, status: &PassStatus, now: Timestamp) -> Option<Notice> {
         let notice = |is_good, title, lines| Some(Notice { lane: lane.to_owned(), at: now, is_good, title, lines });
@@ -53,7 +61,7 @@ impl Told {
             // Another number of the same is no news.
             Some((at, told)) => now.duration_since(*at) >= AGAIN || (*told != lines && told.len() < lines.len()),
         };
-        if now.duration_since(since) < LASTS || !is_new {
+        if now.duration_since(since) < self.lasts || !is_new {
             return None;
         }
         self.told = Some((now, lines.clone()));
@@ -62,7 +70,7 @@ impl Told {
 
     /// When a trouble that was not told yet will have lasted long enough.
     pub fn next(&self) -> Option<Timestamp> {
-        self.failing_since.filter(|_| self.told.is_none()).and_then(|since| since.checked_add(LASTS).ok())
+        self.failing_since.filter(|_| self.told.is_none()).and_then(|since| since.checked_add(self.lasts).ok())
     }
 }
 
@@ -86,6 +94,55 @@ fn trouble(status: &PassStatus) -> Vec<String> {
 }
 
 impl Notice {
+    /// A JSON in whose strings the notice is filled in. What is filled in cannot end a string: it is filled in after the JSON
+    /// was parsed.
+    pub fn fill(&self, template: &str) -> Value {
+        let mut value = serde_json::from_str(template).unwrap_or_default();
+        self.fill_in(&mut value);
+        value
+    }
+
+    fn fill_in(&self, value: &mut Value) {
+        let Self { lane, at, is_good, title, lines } = self;
+        match value {
+            Value::String(text) => {
+                let state = if *is_good { "good" } else { "failing" };
+                let (time, lines) = (at.to_string(), lines.join("\n"));
+                let places = [
+                    ("lane", lane),
+                    ("state", &state.to_owned()),
+                    ("time", &time),
+                    ("title", title),
+                    ("lines", &lines),
+                ];
+                // In one go: what is filled in is no template.
+                let mut out = String::new();
+                let mut rest = text.as_str();
+                while let Some((before, after)) = rest.split_once("{{") {
+                    out.push_str(before);
+                    let known = places
+                        .iter()
+                        .find_map(|(name, value)| Some((*value, after.strip_prefix(name)?.strip_prefix("}}")?)));
+                    match known {
+                        Some((value, left)) => {
+                            out.push_str(value);
+                            rest = left;
+                        }
+                        None => {
+                            out.push_str("{{");
+                            rest = after;
+                        }
+                    }
+                }
+                out.push_str(rest);
+                *text = out;
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.fill_in(item)),
+            Value::Object(map) => map.values_mut().for_each(|value| self.fill_in(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
     /// The body, and its content type. What comes from outside is inert.
     pub fn body(&self, format: NoticeFormat, tool: &str) -> (Value, &'static str) {
         let Self { lane, at, is_good, title, lines } = self;
@@ -124,7 +181,7 @@ mod tests {
         let at = |minutes: i64| Timestamp::from_second(1_800_000_000 + minutes * 60).expect("a time");
         let bad = |error: &str| PassStatus { error: Some(error.to_owned()), ..PassStatus::default() };
         let good = PassStatus::default();
-        let mut told = Told::default();
+        let mut told = Told::new(LASTS);
         assert_eq!(told.ended("a", &good, at(0)), None);
         assert_eq!(told.ended("a", &bad("x"), at(1)), None, "it may be over in a moment");
         assert_eq!(told.next(), Some(at(3)));
@@ -147,6 +204,10 @@ mod tests {
         let (body, _) = notice.body(NoticeFormat::Slack, "x");
         let text = body["text"].as_str().expect("a text");
         assert!(!text.contains(['<', '>', '@', '#', '*', '`']), "{text}");
+        let filled = notice.fill(r#"{"a": ["{{title}}: {{lines}} {{x}} {{lane}}"], "{{lane}}": 1}"#);
+        let text = filled["a"][0].as_str().expect("a text");
+        assert!(text.starts_with("t: <!channel>") && text.ends_with("{{x}} a"), "{text}");
+        assert_eq!(filled["{{lane}}"], 1);
         let (body, kind) = notice.body(NoticeFormat::CloudEvents, "x");
         for required in ["specversion", "id", "source", "type"] {
             assert!(body[required].is_string(), "{required}");

@@ -26,7 +26,7 @@ pub use id::{StreamId, TagId, is_namespace};
 pub use image_reference::{Digest, ImageReference, InvalidReference, is_tag_name};
 pub use live::{Cause, Ignorance, Live, LiveStream, Observed, Owned, PlatformImage, Question, Resolution, Upstream};
 pub use live_workload::{ConfigTrigger, ContainerImage, LiveWorkload, Manner, Rollout, Triggers};
-pub use outside::{NoticeFormat, Sender};
+pub use outside::{CodeHost, NoticeFormat, Sender};
 pub use plan::{
     Action, Deferred, DeferredAction, ImportFailure, ImportItem, ImportResult, Move, Plan, Precondition, Reason, Roll,
     RollEffect, RollImage, Step, StepId, StreamHeader, Update, Wait,

@@ -23,6 +23,18 @@ pub enum Sender {
     Registry,
 }
 
+/// Who keeps repositories, and can be told of their commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CodeHost {
+    /// GitHub, also on premises.
+    Github,
+    /// GitLab.
+    Gitlab,
+    /// Gitea and Forgejo.
+    Gitea,
+}
+
 /// How a notice is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

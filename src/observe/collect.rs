@@ -72,7 +72,9 @@ pub async fn collect(
     let relevant = |id: &&StreamId| !observed.settled.contains(*id);
     let tags = desired.streams.iter().filter(|(id, _)| relevant(id)).flat_map(|(_, stream)| stream.tags.values());
     let all: Vec<Question> = tags.filter_map(|tag| tag.question()).collect::<BTreeSet<_>>().into_iter().collect();
-    let remembered = memory.upstream(&all);
+    let mut remembered = memory.upstream(&all);
+    // That something is not there is only believed for a while by who looks again and again.
+    remembered.retain(|_, upstream| policy.patient || upstream.answer != Observed::Absent);
     let Questions { resolve, list } = questions(desired, &observed, policy, &remembered, now);
     observed.upstream = remembered;
 

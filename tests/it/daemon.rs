@@ -67,7 +67,7 @@ impl Daemon {
         panic!("no {number} times `{message}`: {:#?}", self.lines());
     }
 
-    fn address(&self) -> String {
+    pub fn address(&self) -> String {
         self.wait("listens", 1)[0]["address"].as_str().unwrap().to_owned()
     }
 
@@ -103,7 +103,7 @@ impl Daemon {
 }
 
 /// Status and body of an answer.
-fn ask(address: &str, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
+pub fn ask(address: &str, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let head = format!(
@@ -118,13 +118,13 @@ fn ask(address: &str, method: &str, path: &str, headers: &str, body: &[u8]) -> (
     (code, answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
 }
 
-fn configure(folder: &Path, text: &str) {
+pub fn configure(folder: &Path, text: &str) {
     let path = folder.join("source/streamkeeper.yaml");
     let before = std::fs::read_to_string(&path).unwrap();
     std::fs::write(path, format!("{before}{text}\n")).unwrap();
 }
 
-fn tags(folder: &Path) -> String {
+pub fn tags(folder: &Path) -> String {
     run(folder, &["get", "istag", "-o", "name", "--store", "source/.streamkeeper"]).1
 }
 

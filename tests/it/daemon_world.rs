@@ -370,7 +370,7 @@ impl World {
         let live = Blind { reader: Reader::open(self.folder.path()).unwrap(), fault: self.fault };
         let registry = Registries { images: &self.images, fault: self.fault, asked: AtomicUsize::new(0) };
         let removals = if self.calm { RemovalLimit::Count(usize::MAX) } else { RemovalLimit::Fifth };
-        let policy = Policy { spread: true, removals, ..Policy::default() };
+        let policy = Policy { spread: true, patient: true, removals, ..Policy::default() };
         let server = Server::default();
         let pass = Pass {
             live: &live,

@@ -15,6 +15,7 @@ mod corpus;
 mod crash;
 mod daemon;
 mod daemon_cluster;
+mod daemon_tells;
 mod daemon_world;
 mod definitions;
 mod deploy;

@@ -15,6 +15,9 @@ use crate::ports::{Memory, Settled};
 /// Another layout is another file: old ones are simply no longer read.
 const FILE: &str = "cache-5.db";
 
+/// A cache that has grown past this is begun anew: most of it is of images and definitions that are long gone.
+const MOST: u64 = 512 * 1024 * 1024;
+
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS definitions (key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS upstream (
@@ -31,6 +34,9 @@ const SCHEMA: &str = "
         PRIMARY KEY (rules, namespace, name)
     ) STRICT, WITHOUT ROWID;
 ";
+
+/// What is remembered of a reference that is not there.
+const ABSENT: &str = "absent";
 
 /// The cache of a store. Made with the first thing to remember; a folder that is not there is not made for it.
 pub struct Cache {
@@ -57,6 +63,13 @@ impl Cache {
     fn open(&self) -> Option<Connection> {
         if !self.folder.is_dir() {
             return None;
+        }
+        let path = self.folder.join(FILE);
+        if path.metadata().is_ok_and(|metadata| metadata.len() > MOST) {
+            // Whoever has it open keeps what was there.
+            for suffix in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(self.folder.join(format!("{FILE}{suffix}")));
+            }
         }
         let connect = || -> rusqlite::Result<Connection> {
             let connection = Connection::open(self.folder.join(FILE))?;
@@ -125,6 +138,9 @@ impl Memory for Cache {
                     .optional()?;
                 let upstream = row.and_then(|(checked_at, resolution)| {
                     let checked_at: Timestamp = checked_at.parse().ok()?;
+                    if resolution == ABSENT {
+                        return Some(Upstream { answer: Observed::Absent, checked_at });
+                    }
                     let resolution: Resolution = serde_json::from_str(&resolution).ok()?;
                     Some(Upstream { answer: Observed::Known(resolution), checked_at })
                 });
@@ -141,20 +157,14 @@ impl Memory for Cache {
         self.write(|transaction| {
             let mut statement =
                 transaction.prepare_cached("INSERT OR REPLACE INTO upstream VALUES (?1, ?2, ?3, ?4)")?;
-            let mut forget =
-                transaction.prepare_cached("DELETE FROM upstream WHERE reference = ?1 AND insecure = ?2")?;
             for (question, Upstream { answer, checked_at }) in answers {
+                let text = match answer {
+                    Observed::Known(resolution) => serde_json::to_string(resolution).unwrap_or_default(),
+                    Observed::Absent => ABSENT.to_owned(),
+                    Observed::Unknown(_) => continue,
+                };
                 let reference = question.reference.to_string();
-                match answer {
-                    Observed::Known(resolution) => {
-                        let text = serde_json::to_string(resolution).unwrap_or_default();
-                        statement.execute(params![reference, question.insecure, checked_at.to_string(), text])?;
-                    }
-                    Observed::Absent => {
-                        forget.execute(params![reference, question.insecure])?;
-                    }
-                    Observed::Unknown(_) => {}
-                }
+                statement.execute(params![reference, question.insecure, checked_at.to_string(), text])?;
             }
             Ok(())
         });

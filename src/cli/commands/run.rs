@@ -1,13 +1,12 @@
 //! `run`: keeps at it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use notify::{RecursiveMode, Watcher};
 use secrecy::SecretString;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
@@ -44,7 +43,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Run, console: &Console) -> Resu
     let config = Context::load(args)?.config.run;
     let flags = lanes(args, &config);
     let runtime = runtime()?;
-    let notifier = runtime.block_on(async { Notifier::start(&config.notify) })?;
+    let notifier = runtime.block_on(async { Notifier::start(&config) })?;
     let shared = Shared {
         notifier,
         board: Arc::new(Board::new(TOOL, Timestamp::now())),
@@ -53,8 +52,11 @@ pub(in crate::cli) fn run(args: &Args, command: &Run, console: &Console) -> Resu
     };
     let lane = |(name, args): (String, Args)| {
         let (leads, standing) = watch::channel(false);
-        let (planning, lease) = (command.planning.clone(), config.lease.clone());
-        (Arc::new(Lane::new(&name, args, planning, lease, &shared, standing.clone())), leads, standing)
+        (
+            Arc::new(Lane::new(&name, args, command.planning.clone(), &config, &shared, standing.clone())),
+            leads,
+            standing,
+        )
     };
     let lanes: Vec<Led> = flags.into_iter().map(lane).collect();
     let listen = match command.listen {
@@ -135,14 +137,18 @@ async fn serve(
         pace.poll = poll.map(|poll| poll.duration().unsigned_abs()).or(pace.poll);
         pace.full = config.full.map_or(pace.full, |full| full.duration().unsigned_abs());
         let watched = lane.watched();
-        if !watched.is_empty() {
+        if !watched.folders.is_empty() {
             pace.poll = None;
-            watchers.push(watch_files(&watched, Arc::clone(&bell))?);
         }
+        let (name, rung) = (lane.name().to_owned(), Arc::clone(&bell));
+        let (ready, begun) = oneshot::channel();
+        watchers.push(tokio::spawn(async move { watched.ring(&name, &rung, ready).await }));
         tasks.spawn(async move {
             // In a task of its own: a source that keeps the lane waiting does not keep the Lease from being renewed.
             let elector = Arc::clone(&lane);
             let elected = tokio::spawn(async move { elector.lead(leads).await });
+            // A change that comes while the first pass reads is noticed.
+            let _ = begun.await;
             keep_at_it(&lane, &pace, &bell, &standing).await;
             // Whoever stands for election does so until the lane has ended, and then gives back what it holds.
             drop(standing);
@@ -167,7 +173,7 @@ async fn serve(
         () = answer => Err(Failure::new(Exit::Failed, "the HTTP server has ended")),
     };
     signals.abort();
-    drop(watchers);
+    watchers.iter().for_each(tokio::task::JoinHandle::abort);
     ended
 }
 
@@ -245,25 +251,6 @@ fn tls(certificate: &Path, key: &Path) -> Result<ServerConfig, Failure> {
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = builder.and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private));
     config.map_err(|error| failed(certificate, error.to_string()))
-}
-
-/// Tells of changes of files. What an event says is not believed: everything is read again.
-fn watch_files(folders: &[PathBuf], bell: Arc<Bell>) -> Result<notify::RecommendedWatcher, Failure> {
-    let failed = |error: notify::Error| Failure::new(Exit::Failed, format!("failed to watch the source: {error}"));
-    let ours = |path: &PathBuf| path.components().any(|part| part.as_os_str() == ".streamkeeper");
-    let on_event = move |event: Result<notify::Event, notify::Error>| {
-        // Reading is no change, and what we write ourselves is no definition. An overflow is an event without paths.
-        let is_change = event
-            .is_ok_and(|event| !event.kind.is_access() && (event.paths.is_empty() || !event.paths.iter().all(ours)));
-        if is_change {
-            bell.poke(Poke::Source);
-        }
-    };
-    let mut watcher = notify::recommended_watcher(on_event).map_err(failed)?;
-    for folder in folders {
-        watcher.watch(folder, RecursiveMode::Recursive).map_err(failed)?;
-    }
-    Ok(watcher)
 }
 
 /// The first signal lets the steps under way end; the second ends the program, which is safe as well. SIGHUP looks at once.

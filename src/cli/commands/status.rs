@@ -85,6 +85,9 @@ fn text(status: &Status, now: Timestamp) -> String {
         let mut lines: Vec<String> = lane.source_error.iter().map(|error| format!("the source: {error}")).collect();
         if let Some(pass) = lane.last_pass.as_ref().filter(|_| lane.failing_since.is_some()) {
             lines.extend(pass.error.clone());
+            lines.extend(
+                pass.config_error.iter().map(|error| format!("the config is broken, and the last one counts: {error}")),
+            );
             lines.extend(pass.failures.iter().cloned());
             lines.extend(pass.waits.iter().cloned());
             let failed =
