@@ -2,6 +2,7 @@
 
 mod elect;
 mod open;
+mod said;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tokio::task::block_in_place;
 
+use tracing::Instrument;
+
 use crate::adapters::cluster::Informer;
 use crate::adapters::git;
 use crate::adapters::store::{Cache, Writer};
@@ -21,14 +24,12 @@ use crate::daemon::{
     Poke, Quarrels, Told, Work,
 };
 use crate::executor::{self, Patience};
-use crate::model::{
-    Action, Deferred, Desired, ImportItem, ImportResult, Live as Known, Outcome, Plan, Policy, Reason, Report, StepId,
-};
+use crate::model::{Deferred, Desired, Outcome, Plan, Report, StepId};
 use crate::planner;
 use crate::ports::{NoProgress, PortError, Registry};
 use crate::reconcile::{self, Inputs, Pass, Planned};
 use crate::render;
-use crate::text::{Diagnostic, Severity, chain, inert};
+use crate::text::{chain, inert};
 
 use super::args::{Args, Planning};
 use super::commands::plan::{strict, upstreams};
@@ -40,6 +41,10 @@ use super::notify::Notifier;
 use super::target::Live;
 
 use open::{ASK, Election, Opened};
+use said::{count_errors, pushed, refused, word, written};
+
+/// Target of spans, for traces: log lines do not carry them.
+pub(super) const SPANS: &str = "spans";
 
 /// How often another process that writes is asked whether it has let go.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -214,7 +219,9 @@ impl Lane {
         let is_fresh =
             matches!(asked.cause, Cause::Source | Cause::Target | Cause::Registry | Cause::Retry | Cause::Due);
         let commit = self.seen.lock().ok().and_then(|mut seen| if is_fresh { seen.clone() } else { seen.take() });
-        let Opened { context, source, broken } = open::open(&self.args, commit, last.as_ref(), stop).await?;
+        let Opened { context, source, broken } = open::open(&self.args, commit, last.as_ref(), stop)
+            .instrument(tracing::info_span!(target: SPANS, "open"))
+            .await?;
         if let Some(error) = &broken {
             tracing::error!(lane = self.name, error, "the config is broken; the last one counts");
         }
@@ -295,7 +302,7 @@ impl Lane {
             tool: TOOL,
             look_at_all: asked.full,
         };
-        let planned = pass.plan(desired, now()).await?;
+        let planned = pass.plan(desired, now()).instrument(tracing::info_span!(target: SPANS, "plan")).await?;
         self.metrics.registries(&self.name, &upstream.tally());
         if let Some(key) = key {
             reconcile::remember(&**cache, key, &read, &planned);
@@ -320,7 +327,8 @@ impl Lane {
         let report = if plan.is_empty() || stop.load(Ordering::Relaxed) {
             None
         } else {
-            Some(self.carry_out(&plan, live, &context, stop).await?)
+            let span = tracing::info_span!(target: SPANS, "apply", steps = plan.steps.len());
+            Some(self.carry_out(&plan, live, &context, stop).instrument(span).await?)
         };
         for (name, wanted, with) in report.iter().flat_map(|report| written(desired, &plan, &known, report)) {
             if let Some(quarrel) = quarrels.written(&name, &wanted, with.as_deref(), now()) {
@@ -437,80 +445,6 @@ impl Lane {
     }
 }
 
-/// What a plan has made what it should be: its name, what was wanted, and who else has written it last.
-fn written(
-    desired: &Desired,
-    plan: &Plan,
-    live: &Known,
-    report: &Report,
-) -> BTreeSet<(String, String, Option<String>)> {
-    let is_done = |id: &StepId| report.outcomes.get(id).is_some_and(|outcome| *outcome == Outcome::Applied);
-    let mut all = BTreeSet::new();
-    for step in plan.steps.iter().filter(|step| is_done(&step.id)) {
-        // An image that has moved, or is missing, is nobody's change.
-        if let (Reason::Changed { .. } | Reason::Drifted { .. }, Some(stream)) =
-            (&step.reason, desired.streams.get(step.action.stream()))
-        {
-            let with = live.streams.get(step.action.stream()).and_then(|live| live.owned.last_writer.clone());
-            all.insert((step.action.stream().to_string(), stream.content.clone(), with));
-        }
-    }
-    for update in plan.updates.iter().filter(|update| is_done(&update.id)) {
-        if let Reason::Drifted { by, .. } = &update.reason {
-            all.insert((update.workload.to_string(), planner::wanted(&update.images), by.clone()));
-        }
-    }
-    all
-}
-
-/// Tags that follow upstream, of repositories that something was pushed to, are asked for although they are not due.
-fn pushed(policy: &mut Policy, desired: &Desired, hints: &BTreeSet<String>) {
-    if hints.is_empty() {
-        return;
-    }
-    let mut asked = BTreeSet::new();
-    for (id, stream) in &desired.streams {
-        for tag in stream.tags.values().filter(|tag| tag.reference.import_policy.scheduled) {
-            let repository = tag.question().map(|question| question.reference.with_defaults().repository());
-            if repository.is_some_and(|repository| hints.iter().any(|hint| daemon::names(hint, &repository))) {
-                asked.insert((id.clone(), tag.reference.name.clone()));
-            }
-        }
-    }
-    policy.pushed = asked;
-}
-
-fn count_errors(findings: &[Diagnostic]) -> usize {
-    findings.iter().filter(|finding| finding.severity == Severity::Error).count()
-}
-
-/// Why registries refuse the images of a step, in words of a closed list.
-fn refused(action: &Action) -> Vec<&'static str> {
-    let Action::Import { images, .. } = action else { return Vec::new() };
-    let reason = |item: &ImportItem| match &item.result {
-        ImportResult::Image { .. } => None,
-        ImportResult::Failure(failure) => Some(match failure.reason.as_str() {
-            "NotFound" => "NotFound",
-            "Unauthorized" => "Unauthorized",
-            "Forbidden" => "Forbidden",
-            _ => "Other",
-        }),
-    };
-    images.iter().filter_map(reason).collect()
-}
-
-/// What became of a step, in a word.
-fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Applied => "applied",
-        Outcome::AlreadySo => "alreadySo",
-        Outcome::Diverged { .. } => "diverged",
-        Outcome::Stale { .. } => "stale",
-        Outcome::Failed { .. } => "failed",
-        Outcome::Skipped { .. } => "skipped",
-    }
-}
-
 impl Work for Lane {
     async fn look(&self) -> Look {
         let location = location(&self.args);
@@ -542,7 +476,9 @@ impl Work for Lane {
         let (began, clock) = (now(), Instant::now());
         self.board.lane(&self.name, |lane| lane.busy = true);
         let hints = self.hints.take(&self.name);
-        let result = self.try_pass(asked, stop, &hints).await;
+        let span =
+            tracing::info_span!(target: SPANS, "pass", lane = self.name, cause = %asked.cause, full = asked.full);
+        let result = self.try_pass(asked, stop, &hints).instrument(span).await;
         if result.is_err() {
             // What nobody has looked at is still to be looked at; and a connection may have outlived its login.
             self.hints.put_back(&self.name, hints);

@@ -14,6 +14,8 @@ mod lines;
 mod notify;
 mod registries;
 mod target;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use clap::Parser;
 

@@ -211,3 +211,28 @@ fn copy(from: &Path, to: &Path) {
         std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
 }
+
+#[cfg(feature = "otlp")]
+#[test]
+fn traces_go_to_whoever_collects_them() {
+    let folder = site();
+    let folder = folder.path();
+    define(folder, "app.yaml", "app", &[("0", "0")]);
+    let collector = Server::start(|_| Reply::new("200 OK", &[("Content-Type", "application/x-protobuf")], ""));
+    let mut command = program(folder);
+    command.args(["run", "--log", "json", "-s", "source"]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.host));
+    let mut daemon = Daemon::spawn(command);
+    daemon.wait("pass", 1);
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended(), Some(0));
+    let seen = collector.seen();
+    assert!(!seen.is_empty(), "what is left is sent at the end: {:#?}", daemon.lines());
+    assert!(seen.iter().all(|request| request.path == "/v1/traces"), "{seen:?}");
+    let sent: String = seen.iter().map(|request| request.body.as_str()).collect();
+    for name in ["pass", "open", "plan", "apply", "streamkeeper", "cause"] {
+        assert!(sent.contains(name), "{name}: {sent}");
+    }
+    // Log lines do not carry them.
+    assert!(daemon.lines().iter().all(|line| line["span"].is_null()), "{:#?}", daemon.lines());
+}

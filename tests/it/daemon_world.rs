@@ -27,9 +27,11 @@ const HOUR: i64 = 3_600_000;
 
 /// What is wrong outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub enum Fault {
     /// The Git host does not answer.
     SourceDown,
+    /// It takes its time.
+    SourceSlow,
     /// It answers that there is nothing in it.
     SourceEmpty,
     /// A part of it cannot be read.
@@ -52,8 +54,9 @@ enum Fault {
     DiskFull,
 }
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 12] = [
     Fault::SourceDown,
+    Fault::SourceSlow,
     Fault::SourceEmpty,
     Fault::SourcePart,
     Fault::RegistryDown,
@@ -67,21 +70,60 @@ const FAULTS: [Fault; 11] = [
 ];
 
 /// Numbers that are the same for the same seed (Knuth's linear congruential generator, its upper half).
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, most: u64) -> u64 {
+    pub fn below(&mut self, most: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % most
     }
 
-    fn one_in(&mut self, number: u64) -> bool {
+    pub fn one_in(&mut self, number: u64) -> bool {
         self.below(number) == 0
     }
 }
 
 /// Tags of a stream: the image each is of, and whether it follows.
-type Commit = BTreeMap<u64, BTreeMap<u64, (u64, bool)>>;
+pub type Commit = BTreeMap<u64, BTreeMap<u64, (u64, bool)>>;
+
+/// What a commit defines.
+pub fn streams(commit: &Commit) -> BTreeMap<StreamId, DesiredStream> {
+    let mut streams = BTreeMap::new();
+    for (stream, tags) in commit {
+        let id = StreamId::new("world", format!("s{stream}"));
+        let tag = |(tag, (image, scheduled)): (&u64, &(u64, bool))| {
+            let name = format!("registry.example.com/lab/app{image}:1");
+            let from = ObjectReference { kind: DOCKER_IMAGE.to_owned(), namespace: String::new(), name };
+            let mut reference = TagReference { name: format!("t{tag}"), from: Some(from), ..TagReference::default() };
+            reference.import_policy.scheduled = *scheduled;
+            (reference.name.clone(), Box::new(DesiredTag { reference, origin: Origin::default() }))
+        };
+        let tags: BTreeMap<_, _> = tags.iter().map(tag).collect();
+        let content = format!("{tags:?}");
+        streams.insert(id, DesiredStream { tags, content, ..DesiredStream::default() });
+    }
+    streams
+}
+
+/// Somebody changes some of it.
+pub fn edit(commit: &mut Commit, random: &mut Random) {
+    for _ in 0..=random.below(3) {
+        let (stream, tag) = (random.below(6), random.below(5));
+        let tags = commit.entry(stream).or_default();
+        if random.one_in(4) {
+            tags.remove(&tag);
+        } else {
+            tags.insert(tag, (random.below(12), random.one_in(2)));
+        }
+    }
+    if random.one_in(20) {
+        let stream = random.below(6);
+        commit.remove(&stream);
+    }
+    if commit.is_empty() {
+        commit.insert(0, [(0, (0, true))].into());
+    }
+}
 
 struct World {
     random: Random,
@@ -92,6 +134,8 @@ struct World {
     cache: Cache,
     commit: Commit,
     number: u64,
+    /// Commits that there were.
+    history: Vec<Commit>,
     /// The commit that was seen when the source was last asked.
     seen: Option<u64>,
     /// Version of each image.
@@ -107,13 +151,13 @@ struct World {
     calm: bool,
 }
 
-struct Registries<'a> {
-    images: &'a [u64],
-    fault: Option<Fault>,
-    asked: AtomicUsize,
+pub struct Registries<'a> {
+    pub images: &'a [u64],
+    pub fault: Option<Fault>,
+    pub asked: AtomicUsize,
 }
 
-fn digest(image: u64, version: u64) -> Digest {
+pub fn digest(image: u64, version: u64) -> Digest {
     Digest::parse(&format!("sha256:{image:0>32}{version:0>32}")).unwrap()
 }
 
@@ -227,7 +271,7 @@ fn folder() -> tempfile::TempDir {
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
@@ -244,6 +288,7 @@ impl World {
             machine: Self::machine(polled, seed),
             commit: Commit::new(),
             number: 0,
+            history: Vec::new(),
             seen: None,
             images: (0..12).map(|_| random.below(3)).collect(),
             fault: None,
@@ -277,20 +322,7 @@ impl World {
         if self.fault == Some(Fault::SourceEmpty) {
             return desired;
         }
-        for (stream, tags) in &self.commit {
-            let id = StreamId::new("world", format!("s{stream}"));
-            let tag = |(tag, (image, scheduled)): (&u64, &(u64, bool))| {
-                let name = format!("registry.example.com/lab/app{image}:1");
-                let from = ObjectReference { kind: DOCKER_IMAGE.to_owned(), namespace: String::new(), name };
-                let mut reference =
-                    TagReference { name: format!("t{tag}"), from: Some(from), ..TagReference::default() };
-                reference.import_policy.scheduled = *scheduled;
-                (reference.name.clone(), Box::new(DesiredTag { reference, origin: Origin::default() }))
-            };
-            let tags: BTreeMap<_, _> = tags.iter().map(tag).collect();
-            let content = format!("{tags:?}");
-            desired.streams.insert(id, DesiredStream { tags, content, ..DesiredStream::default() });
-        }
+        desired.streams = streams(&self.commit);
         if self.fault == Some(Fault::SourcePart) {
             // A file that cannot be read: nobody knows what is in it.
             let first = desired.streams.keys().next().cloned();
@@ -303,22 +335,20 @@ impl World {
     /// A commit.
     fn change(&mut self) {
         self.number += 1;
-        for _ in 0..=self.random.below(3) {
-            let (stream, tag) = (self.random.below(6), self.random.below(5));
-            let tags = self.commit.entry(stream).or_default();
-            if self.random.one_in(4) {
-                tags.remove(&tag);
-            } else {
-                tags.insert(tag, (self.random.below(12), self.random.one_in(2)));
-            }
+        if self.history.len() < 50 {
+            self.history.push(self.commit.clone());
         }
-        if self.random.one_in(20) {
-            let stream = self.random.below(6);
-            self.commit.remove(&stream);
+        // Somebody pushes with force: what was is so again, and what came after it has never been.
+        if self.random.one_in(10) {
+            let at = self.random.below(self.history.len() as u64);
+            self.commit.clone_from(&self.history[usize::try_from(at).unwrap()]);
         }
-        if self.commit.is_empty() {
-            self.commit.insert(0, [(0, (0, true))].into());
-        }
+        edit(&mut self.commit, &mut self.random);
+    }
+
+    /// How long the source takes.
+    fn slow(&mut self) -> i64 {
+        if self.fault == Some(Fault::SourceSlow) { i64::try_from(self.random.below(300_000)).unwrap() } else { 0 }
     }
 
     /// Takes an event to the machine, and does what it says.
@@ -329,7 +359,7 @@ impl World {
                 match command {
                     Command::Look => {
                         self.looks += 1;
-                        self.now += i64::try_from(self.random.below(2000)).unwrap();
+                        self.now += i64::try_from(self.random.below(2000)).unwrap() + self.slow();
                         let look = if self.fault == Some(Fault::SourceDown) {
                             Look::Failed
                         } else if self.seen.replace(self.number) == Some(self.number) {
@@ -342,7 +372,7 @@ impl World {
                     Command::Pass(pass) => {
                         self.passes += 1;
                         let ended = self.pass(pass.full);
-                        self.now += i64::try_from(self.random.below(5000)).unwrap();
+                        self.now += i64::try_from(self.random.below(5000)).unwrap() + self.slow();
                         // Something happens while it is under way.
                         if !self.calm && self.random.one_in(4) {
                             self.change();

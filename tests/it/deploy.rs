@@ -52,6 +52,7 @@ fn alerts_are_on_metrics_that_there_are() {
     text.leads("x", true);
     text.looked("x", "failed");
     text.webhook("github", "forged");
+    text.waiting("x", None);
     let pass = streamkeeper::daemon::Pass { full: true, cause: streamkeeper::daemon::Cause::Start };
     text.ended("x", pass, std::time::Duration::ZERO, &streamkeeper::daemon::PassStatus::default());
     let metrics = text.text();

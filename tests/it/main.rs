@@ -17,6 +17,7 @@ mod daemon;
 mod daemon_cluster;
 mod daemon_tells;
 mod daemon_world;
+mod daemon_world_cluster;
 mod definitions;
 mod deploy;
 mod example;

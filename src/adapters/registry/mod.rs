@@ -87,6 +87,12 @@ pub enum Content {
     Config,
 }
 
+/// Reads bytes as everything that a registry may answer with; panics where what was read breaks a promise. For fuzzing.
+#[doc(hidden)]
+pub fn read_anything(bytes: &[u8]) {
+    wire::read_anything(bytes);
+}
+
 /// All registries and layout folders there are, for one pass: each question is asked once.
 pub struct Registries {
     settings: Arc<Settings>,

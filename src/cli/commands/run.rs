@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use secrecy::SecretString;
+use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ServerConfig;
@@ -30,7 +31,8 @@ use crate::daemon::{self, Bell, Board, Hints, Machine, Pace, Poke, Server, Site}
 use super::runtime;
 
 pub(in crate::cli) fn run(args: &Args, command: &Run, console: &Console) -> Result<Exit, Failure> {
-    log(command.log, console);
+    let runtime = runtime()?;
+    let traces = log(command.log, console, &runtime)?;
     for (flag, given) in
         [("--refresh", command.planning.refresh.is_some()), ("--allow-empty", command.planning.allow_empty)]
     {
@@ -42,7 +44,6 @@ pub(in crate::cli) fn run(args: &Args, command: &Run, console: &Console) -> Resu
     // What is wrong with the config is said before anything begins.
     let config = Context::load(args)?.config.run;
     let flags = lanes(args, &config);
-    let runtime = runtime()?;
     let notifier = runtime.block_on(async { Notifier::start(&config) })?;
     let shared = Shared {
         notifier,
@@ -70,6 +71,8 @@ pub(in crate::cli) fn run(args: &Args, command: &Run, console: &Console) -> Resu
         None => config.listen.clone(),
     };
     let ended = runtime.block_on(serve(command, &config, listen.as_ref(), &shared, lanes));
+    // What is left of them is sent.
+    drop(traces);
     // A source that hangs is not waited for.
     runtime.shutdown_background();
     ended
@@ -301,8 +304,8 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(25);
 /// A lane that has broken begins anew after so long.
 const ANEW: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Where log lines go, and how.
-fn log(format: LogFormat, console: &Console) {
+/// Where log lines go, and how; and traces, where they are built in and somebody wants them: what is given back sends them.
+fn log(format: LogFormat, console: &Console, runtime: &Runtime) -> Result<Option<impl Sized>, Failure> {
     // What libraries say on their way is theirs.
     let ours = Targets::new().with_target("streamkeeper", Level::INFO).with_default(Level::ERROR);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
@@ -310,6 +313,14 @@ fn log(format: LogFormat, console: &Console) {
         LogFormat::Text => lines.with_ansi(console.err_paint().color).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    #[cfg(feature = "otlp")]
+    let (layer, traces) = crate::cli::traces::layer(runtime.handle())?.unzip();
+    #[cfg(not(feature = "otlp"))]
+    let (layer, traces) = {
+        let _ = runtime;
+        (None::<tracing_subscriber::layer::Identity>, None::<()>)
+    };
     // A second one in the same process is not needed.
-    let _ = tracing_subscriber::registry().with(lines.with_filter(ours)).try_init();
+    let _ = tracing_subscriber::registry().with(lines.with_filter(ours)).with(layer).try_init();
+    Ok(traces)
 }

@@ -12,3 +12,33 @@ pub(super) use manifest::{
     unsupported,
 };
 pub(super) use quota::{Quota, quota};
+
+/// Reads bytes as everything that a registry may answer with; panics where what was read breaks a promise. For fuzzing.
+pub(super) fn read_anything(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Some(Challenge::Bearer { realm, .. }) = challenge(&text) {
+        assert!(realm.len() <= text.len(), "nothing is made up");
+    }
+    if let Some(target) = next_page(&text) {
+        assert!(text.contains(target) && !target.contains('>'), "a target stands in the header");
+    }
+    if let Some(wait) = retry_after(&text, jiff::Timestamp::UNIX_EPOCH) {
+        assert!(wait <= std::time::Duration::from_secs(366 * 86_400), "nobody is waited for for ever");
+    }
+    let quota = quota(|_| Some(text.as_ref()), 0);
+    assert!(quota.reset.is_none_or(|reset| reset <= std::time::Duration::from_secs(366 * 86_400)), "{quota:?}");
+    if let Some((tags, _)) = tags(bytes) {
+        assert!(tags.len() <= TAGS && tags.iter().all(|tag| tag.len() <= 128), "only tags, and not too many");
+    }
+    if let Some((code, words)) = error_of(bytes) {
+        assert!(!format!("{code}{words}").contains(char::is_control), "strangers' words are inert");
+    }
+    let digest = digest_of(bytes);
+    assert!(has_digest(bytes, &digest), "bytes have their digest");
+    let media_type = guess_media_type(bytes).unwrap_or_default();
+    if let Ok(resolution) = resolution(digest.clone(), &media_type, bytes) {
+        assert_eq!(resolution.digest, digest);
+    }
+    let _ = config_of(bytes);
+    let _ = serde_json::from_slice::<TokenAnswer>(bytes).map(TokenAnswer::into_token);
+}
