@@ -25,6 +25,7 @@
 //! | [`rules`] | what image streams do: [`rules::perform`] | `api`, `model` |
 //! | [`definitions`] | bytes to what is wanted, and everything wrong with them | `api`, `text`, `model` |
 //! | [`planner`] | what is wanted and known, to a plan | `api`, `model`, `rules` |
+//! | [`review`] | what a plan means to who has to judge it | `api`, `model`, `text` |
 //! | [`render`] | values to text, Markdown, JSON | `api`, `text`, `model` |
 //! | [`config`] | the config file | `text`, `model` |
 //! | [`ports`] | the traits at the edge | `api`, `text`, `model` |
@@ -63,5 +64,6 @@ pub mod planner;
 pub mod ports;
 pub mod reconcile;
 pub mod render;
+pub mod review;
 pub mod rules;
 pub mod text;

@@ -123,6 +123,8 @@ pub enum Command {
     Plan(Plan),
     /// Change what differs: carry out a saved plan, or plan, ask and carry out.
     Apply(Apply),
+    /// Show a saved plan, in any format. Nobody is asked anything.
+    Show(Show),
     /// Keep at it: follow the source, the target and the registries until told to stop.
     Run(Run),
     /// Show what a `run` somewhere does.
@@ -219,6 +221,18 @@ pub struct Plan {
     /// How to show the plan.
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
+    /// Compare with this branch, tag or commit: what the definitions changed since they parted, and what of the plan is due to it.
+    #[arg(long, value_name = "REV")]
+    pub base: Option<String>,
+    /// With `--base`: read this revision from Git objects, as `--revision` does.
+    #[arg(long, value_name = "REV", requires = "base", conflicts_with = "revision")]
+    pub head: Option<String>,
+    /// With `--base`: compare the definitions alone. Neither a target nor a registry is asked, and no login is read.
+    #[arg(long, requires = "base", conflicts_with_all = ["out", "why"])]
+    pub definitions_only: bool,
+    /// Exit with 3 when the plan has a risk that is at least so bad, and nobody answers for it.
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub fail_on: Option<FailOn>,
     /// Also show where Git and the target differ without anything to do, with the rule that makes them equal.
     #[arg(long)]
     pub why: bool,
@@ -234,8 +248,42 @@ pub enum PlanFormat {
     Text,
     /// For a comment on a pull request.
     Markdown,
+    /// What will roll, as a diagram that Markdown may hold.
+    Mermaid,
     /// For programs.
     Json,
+    /// What is risky, for the lines of a pull request on GitHub.
+    Github,
+    /// What is risky, for GitLab's code quality report.
+    Gitlab,
+    /// What is risky, in SARIF 2.1.0.
+    Sarif,
+    /// Steps and risks as test cases, in JUnit's XML.
+    Junit,
+}
+
+/// From which severity on a risk refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Only errors.
+    Error,
+    /// Warnings as well.
+    Warning,
+    /// Anything.
+    Info,
+}
+
+/// `show`
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Show {
+    /// A plan saved by `plan --out`.
+    pub plan: PathBuf,
+    /// How to show it.
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub format: PlanFormat,
+    /// Exit with 3 when the plan has a risk that is at least so bad, and nobody answers for it.
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub fail_on: Option<FailOn>,
 }
 
 /// `apply`
@@ -249,6 +297,9 @@ pub struct Apply {
     /// Do not ask.
     #[arg(long, short)]
     pub yes: bool,
+    /// With a saved plan: look first whether all of it can still be done, and do nothing unless it can.
+    #[arg(long, requires = "plan")]
+    pub all_or_nothing: bool,
     /// On a cluster: wait until the workloads that follow have rolled out, at most so long (5m); otherwise it is only looked
     /// whether they get their images.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "5m", require_equals = true)]

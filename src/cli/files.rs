@@ -33,6 +33,7 @@ impl Watched {
         let (mut begun, mut missed) = (Some(begun), None);
         loop {
             let (trouble, mut heard) = mpsc::unbounded_channel();
+            let (folders, config) = (self.places(), self.config.as_deref().map(stamp));
             let watcher = self.begin(bell, trouble);
             let is_blind = self.folders.iter().any(|folder| is_remote(folder));
             let why = match &watcher {
@@ -49,12 +50,11 @@ impl Watched {
             begun.take().into_iter().for_each(|begun| _ = begun.send(()));
             let polls = watcher.is_err() || is_blind;
             let mut next = tokio::time::Instant::now() + POLL;
-            let (folders, config) = (self.places(), self.config.as_deref().map(stamp));
             missed = loop {
                 tokio::select! {
                     () = tokio::time::sleep(TICK) => {}
                     // Some events are lost, as when there are too many.
-                    _ = heard.recv() => break Some(Poke::Source),
+                    Some(()) = heard.recv() => break Some(Poke::Source),
                 }
                 if self.config.as_deref().map(stamp) != config {
                     break Some(Poke::Config);

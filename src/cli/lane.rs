@@ -21,7 +21,7 @@ use crate::adapters::store::{Cache, Writer};
 use crate::config::{Interval, LeaseConfig, RunConfig};
 use crate::daemon::{
     self, Bell, Board, Cause, CommitStatus, Ended, Guarded, Hints, LINES, Look, Metrics, Pass as Asked, PassStatus,
-    Poke, Quarrels, Told, Work,
+    Poke, Quarrels, State, Told, Work,
 };
 use crate::executor::{self, Patience};
 use crate::model::{Deferred, Desired, Outcome, Plan, Report, StepId};
@@ -194,16 +194,18 @@ impl Lane {
     async fn watch_as(&self, context: Option<&Context>, bell: &Bell) {
         let context = context.filter(|context| !self.writes_store(context));
         let Some(context) = context else { return std::future::pending().await };
+        let mut lost = false;
         loop {
             match Live::open(context, &self.args, false)
                 .await
                 .map(|live| live.with_informer(Arc::clone(&self.informer)))
             {
-                Ok(Live::Cluster(cluster)) => cluster.watch(|| bell.poke(Poke::Target)).await,
+                Ok(Live::Cluster(cluster)) => cluster.watch(lost, || bell.poke(Poke::Target)).await,
                 Ok(Live::Store(_)) => return std::future::pending().await,
                 // The passes say what is wrong.
                 Err(_) => tokio::time::sleep(PATIENCE * 30).await,
             }
+            lost = true;
         }
     }
 
@@ -268,6 +270,10 @@ impl Lane {
         policy.spread = true;
         policy.patient = asked.cause != Cause::Asked;
         policy.quarrels = quarrels.held(now());
+        if broken.is_some() {
+            // What the new one would have read, nobody knows.
+            policy.no_removals = Some("the config is broken, and an older one counts".to_owned());
+        }
         let Parts { selection, options, ruling } = &parts;
         let inputs =
             Inputs { listing: &list.listing, selection, options, ruling, policy: &policy, server: &server, tool: TOOL };
@@ -393,6 +399,9 @@ impl Lane {
         for reason in plan.steps.iter().flat_map(|step| refused(&step.action)) {
             *status.failed_imports.entry(reason.to_owned()).or_default() += 1;
         }
+        if report.is_none() && !plan.is_empty() {
+            status.steps.insert("skipped".to_owned(), plan.steps.len() + plan.updates.len());
+        }
         if let Some(report) = &report {
             self.count(&plan, report);
             for outcome in report.outcomes.values() {
@@ -419,13 +428,19 @@ impl Lane {
 
 impl Lane {
     /// Tells the source's host how far its commit has come, when that is news.
-    fn tell_of_commit(&self, status: &PassStatus) {
+    fn tell_of_commit(&self, status: &PassStatus, is_lasting: bool) {
         let (mut commit, mut streams) = (None, 0);
         self.board.lane(&self.name, |lane| (commit, streams) = (lane.revision.clone(), lane.streams));
         let told = commit.and_then(|commit| CommitStatus::of(&self.name, &commit, streams, status));
         let Ok(mut last) = self.of_commit.lock() else { return };
-        if let Some(told) = told.filter(|told| last.as_ref() != Some(told)) {
-            self.notifier.tell_of_commit(&self.args.source, told.clone());
+        let is_news = |told: &CommitStatus| {
+            last.as_ref().is_none_or(|last| (&last.commit, last.state) != (&told.commit, told.state))
+        };
+        // As with notices: trouble that is over in a moment is none.
+        let lasts = |told: &CommitStatus| told.state == State::Success || is_lasting;
+        if let Some(told) = told.filter(|told| is_news(told) && lasts(told))
+            && self.notifier.tell_of_commit(&self.args.source, told.clone())
+        {
             *last = Some(told);
         }
     }
@@ -488,12 +503,14 @@ impl Work for Lane {
         let took = clock.elapsed();
         self.metrics.ended(&self.name, asked, took, &status);
         self.board.ended(&self.name, asked, took, status.clone());
+        let mut is_lasting = false;
         if let Ok(mut told) = self.told.lock() {
             told.ended(&self.name, &status, now()).into_iter().for_each(|notice| self.notifier.tell(notice));
+            is_lasting = told.is_lasting(now());
             // Trouble that lasts is told when it has, though nothing else happens.
             ended.due = [ended.due, told.next().filter(|_| !ended.again)].into_iter().flatten().min();
         }
-        self.tell_of_commit(&status);
+        self.tell_of_commit(&status, is_lasting);
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let (lane, cause) = (&self.name, asked.cause.to_string());
         match &status.error {

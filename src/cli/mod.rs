@@ -41,6 +41,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         Command::Validate(ref command) => commands::validate::run(&args, command, &console),
         Command::Plan(ref command) => commands::plan::run(&args, command, &console),
         Command::Apply(ref command) => commands::apply::run(&args, command, &console),
+        Command::Show(ref command) => commands::show::run(command, &console),
         Command::Run(ref command) => commands::run::run(&args, command, &console),
         Command::Status(ref command) => commands::status::run(command, &console),
         Command::Get(ref command) => commands::get::run(&args, command, &console),

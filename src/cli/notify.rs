@@ -74,15 +74,17 @@ impl Notifier {
     }
 
     /// Tells the host of a source how far a commit of it has come.
-    pub(super) fn tell_of_commit(&self, source: &str, status: CommitStatus) {
+    pub(super) fn tell_of_commit(&self, source: &str, status: CommitStatus) -> bool {
         let lane = status.lane.clone();
-        self.put(&lane, Outgoing::Status { source: source.to_owned(), status });
+        self.put(&lane, Outgoing::Status { source: source.to_owned(), status })
     }
 
-    fn put(&self, lane: &str, outgoing: Outgoing) {
-        if self.outbox.try_send(outgoing).is_err() {
+    fn put(&self, lane: &str, outgoing: Outgoing) -> bool {
+        let put = self.outbox.try_send(outgoing).is_ok();
+        if !put {
             tracing::warn!(lane, "too much to tell: this is not sent");
         }
+        put
     }
 }
 

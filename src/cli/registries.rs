@@ -12,7 +12,7 @@ use crate::adapters::registry::{
 };
 use crate::adapters::store::Cache;
 use crate::config::{Config, MirrorSourcePolicy, PullConfig, RegistryConfig};
-use crate::model::{Desired, Digest, Observed, Question, Resolution, StreamId, Tally};
+use crate::model::{Desired, Digest, ImageFacts, Observed, Question, Resolution, StreamId, Tally};
 use crate::observe;
 use crate::ports::Registry;
 
@@ -78,6 +78,13 @@ impl Registry for Upstreams<'_> {
         match self {
             Self::Registries(registries) => registries.tags(repository).await,
             Self::Cluster(cluster) => cluster.tags(repository).await,
+        }
+    }
+
+    async fn image(&self, image: &Question, platform: (&str, &str)) -> Observed<ImageFacts> {
+        match self {
+            Self::Registries(registries) => registries.image(image, platform).await,
+            Self::Cluster(cluster) => cluster.image(image, platform).await,
         }
     }
 

@@ -234,6 +234,10 @@ impl LiveState for Live {
         }
     }
 
+    fn has_workloads(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
     async fn workloads(&self, which: Which<'_>) -> Workloads {
         match self {
             Self::Store(reader) => reader.workloads(which).await,

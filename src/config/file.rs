@@ -50,6 +50,8 @@ pub struct Config {
     pub findings: FindingRules,
     /// What a run may do, and how often tags are looked at.
     pub policy: PolicyConfig,
+    /// What whoever judges a plan is told.
+    pub review: ReviewConfig,
     /// How `run` keeps at it.
     pub run: RunConfig,
     /// How hosts are treated.
@@ -139,6 +141,32 @@ pub struct WaiverConfig {
     /// Last day of the waiver, such as `2027-01-31`; none: for good.
     #[serde(default)]
     pub until: Option<Date>,
+}
+
+/// What whoever judges a plan is told.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ReviewConfig {
+    /// So many workloads may roll out or build at once without a word; 20 when it is not given.
+    pub max_workloads: Option<usize>,
+    /// Rules of your own.
+    pub rules: Vec<OwnRule>,
+}
+
+/// A rule of your own.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OwnRule {
+    /// What it is called.
+    pub name: String,
+    /// An expression in CEL over `plan`, as `schema plan` has it, and `review`, which is a part of it: true breaks the rule.
+    #[schemars(with = "String")]
+    pub when: Spanned<String>,
+    /// What is said then.
+    pub message: String,
+    /// How bad it is; a warning when it is not given.
+    #[serde(default)]
+    pub severity: Option<FindingSeverity>,
 }
 
 /// What a run may do, and how often tags are looked at.
@@ -231,6 +259,13 @@ impl Config {
             return Err(wrong("", "`policy.scheduleBounds`: `least` is more than `most`".to_owned()));
         }
         config.policy.freeze.iter().try_for_each(FreezeConfig::check).map_err(|message| wrong("", message))?;
+        for rule in &config.review.rules {
+            let place = format!(":{}:{}", rule.when.referenced.line(), rule.when.referenced.column());
+            cel::Program::compile(&rule.when.value).map_err(|error| {
+                let why = inert(&error.to_string(), 300);
+                wrong(&place, format!("the rule `{}` is no expression: {why}", inert(&rule.name, 80)))
+            })?;
+        }
         // It is a part of names of annotations as well.
         let plain = |name: &String| {
             let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');

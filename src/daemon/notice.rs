@@ -68,6 +68,11 @@ impl Told {
         notice(false, format!("{lane} is not as it should be, since {since}"), lines)
     }
 
+    /// Whether there is trouble now that has lasted long enough to be told.
+    pub fn is_lasting(&self, now: Timestamp) -> bool {
+        self.failing_since.is_some_and(|since| now.duration_since(since) >= self.lasts)
+    }
+
     /// When a trouble that was not told yet will have lasted long enough.
     pub fn next(&self) -> Option<Timestamp> {
         self.failing_since.filter(|_| self.told.is_none()).and_then(|since| since.checked_add(self.lasts).ok())

@@ -251,6 +251,14 @@ struct Judge<'a> {
     used: BTreeSet<usize>,
 }
 
+/// What the config says of findings that definitions alone do not have: their severities, and how many somebody answers for.
+pub fn judge(ruling: &Ruling, findings: Vec<Diagnostic>) -> (Vec<Diagnostic>, usize) {
+    let mut judge = Judge { ruling, used: BTreeSet::new() };
+    let mut waived = 0;
+    let judged = findings.into_iter().filter_map(|finding| judge.judge(finding, &mut waived)).collect();
+    (judged, waived)
+}
+
 impl Judge<'_> {
     fn judge(&mut self, mut finding: Diagnostic, waived: &mut usize) -> Option<Diagnostic> {
         if let Some(rule) = self.ruling.severities.iter().rev().find(|rule| rule.code == finding.code) {
@@ -274,7 +282,7 @@ impl Judge<'_> {
             if let Some(until) = waiver.until.filter(|until| self.ruling.today > *until) {
                 let message = format!("the waiver of {code} ended on {until}");
                 findings.push(Diagnostic::new(Code::WaiverExpired, waiver.place.clone(), message));
-            } else if !self.used.contains(&at) {
+            } else if !self.used.contains(&at) && !waiver.code.is_of_plans() {
                 let message =
                     format!("the waiver of {code} for `{}` matches nothing", inert(waiver.paths.glob().glob(), 80));
                 findings.push(Diagnostic::new(Code::WaiverUnused, waiver.place.clone(), message));

@@ -18,6 +18,6 @@ mod triggers;
 mod upstream;
 mod workload;
 
-pub use assemble::{Assembled, FileEntry, Ruling, SeverityRule, Waiver, assemble};
+pub use assemble::{Assembled, FileEntry, Ruling, SeverityRule, Waiver, assemble, judge};
 pub use file::{Counts, FileDefinitions, FoundStream, ReadOptions, Triggers, read};
 pub use select::{Candidate, candidate, mentions_streams};

@@ -35,7 +35,11 @@ pub async fn follow(
 ) -> Vec<Followed> {
     let mut results: BTreeMap<&WorkloadId, Following> = BTreeMap::new();
     let mut open: BTreeMap<&WorkloadId, &Roll> = BTreeMap::new();
-    for roll in plan.rolls.iter().filter(|roll| !matches!(roll.effect, RollEffect::Ignores { .. })) {
+    for roll in plan
+        .rolls
+        .iter()
+        .filter(|roll| !matches!(roll.effect, RollEffect::Ignores { .. } | RollEffect::AfterBuild { .. }))
+    {
         match failed(report, roll) {
             Some(behind) => drop(results.insert(&roll.workload, Following::NotTried { behind })),
             None => drop(open.insert(&roll.workload, roll)),

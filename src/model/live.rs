@@ -148,9 +148,9 @@ pub struct Owned {
     /// Who has changed it last, if that was somebody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_writer: Option<String>,
-    /// Tags of ours whose source somebody else has written since.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub lost: BTreeSet<String>,
+    /// What our tags were last applied as, by tag, on targets that keep that: hashes of their definitions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub applied: BTreeMap<String, String>,
     /// Labels by key.
     pub labels: Vec<String>,
     /// Annotations by key.

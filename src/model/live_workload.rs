@@ -35,6 +35,15 @@ pub struct LiveWorkload {
     pub rollout: Rollout,
     /// Its identity.
     pub uid: String,
+    /// Pods that it wants, where it says so.
+    #[serde(default)]
+    pub replicas: Option<u64>,
+    /// How it replaces them, such as `Recreate`; empty where it does not say.
+    #[serde(default)]
+    pub strategy: String,
+    /// The tag that a build pushes to.
+    #[serde(default)]
+    pub output: Option<TagId>,
 }
 
 /// An image field of a pod template.
@@ -99,6 +108,12 @@ pub enum Rollout {
 }
 
 impl TagId {
+    /// The tag that `stream:tag` in another object means.
+    fn output(name: &str, namespace: &str, own: &str) -> Option<Self> {
+        let (stream, tag) = name.split_once(':')?;
+        Some(StreamId::new(if namespace.is_empty() { own } else { namespace }, stream).tag(tag))
+    }
+
     /// The tag that a trigger of the annotation names, in a workload of that namespace; none unless it is `stream:tag`.
     pub fn followed(from: &TriggerSource, namespace: &str) -> Option<Self> {
         let (stream, tag) = from.name.split_once(':')?;
@@ -142,7 +157,23 @@ impl LiveWorkload {
         };
         let uid = text(&metadata["uid"]);
         let images = images(pod, &metadata["managedFields"], kind);
-        follows.then(|| Self { triggers, images, looks_up, rollout: rollout(kind, object), uid, id })
+        let spec = &object["spec"];
+        let strategies = [&spec["strategy"]["type"], &spec["updateStrategy"]["type"]];
+        let output = &spec["output"]["to"];
+        let pushes = || TagId::output(text(&output["name"]).as_str(), &text(&output["namespace"]), &id.namespace);
+        let output = (kind == "BuildConfig" && output["kind"] == "ImageStreamTag").then(pushes).flatten();
+        follows.then(|| Self {
+            triggers,
+            images,
+            looks_up,
+            rollout: rollout(kind, object),
+            uid,
+            // A number of a file that nobody has typed yet is text.
+            replicas: spec["replicas"].as_u64().or_else(|| spec["replicas"].as_str()?.parse().ok()),
+            strategy: strategies.into_iter().find_map(Value::as_str).unwrap_or_default().to_owned(),
+            output,
+            id,
+        })
     }
 
     /// The tags that its triggers name.

@@ -7,6 +7,7 @@ mod change;
 mod desired;
 mod equality;
 mod id;
+mod image_facts;
 mod image_reference;
 mod live;
 mod live_workload;
@@ -14,6 +15,7 @@ mod outside;
 mod plan;
 mod policy;
 mod report;
+mod review;
 mod revision;
 mod tag_order;
 mod tally;
@@ -23,6 +25,7 @@ pub use change::Change;
 pub use desired::{Desired, DesiredStream, DesiredTag, Held, Origin};
 pub use equality::{EqualBy, Equality};
 pub use id::{StreamId, TagId, is_namespace};
+pub use image_facts::{ImageConfig, ImageFacts, LayerFacts};
 pub use image_reference::{Digest, ImageReference, InvalidReference, is_tag_name};
 pub use live::{Cause, Ignorance, Live, LiveStream, Observed, Owned, PlatformImage, Question, Resolution, Upstream};
 pub use live_workload::{ConfigTrigger, ContainerImage, LiveWorkload, Manner, Rollout, Triggers};
@@ -33,9 +36,10 @@ pub use plan::{
 };
 pub use policy::{
     Drift, INTERVAL_ANNOTATION, OnFailure, Policy, Quarrel, RECONCILE_ANNOTATION, Refresh, RemovalLimit, Schedule,
-    WorkloadPolicy, interval,
+    WorkloadPolicy, fingerprint, interval,
 };
 pub use report::{Followed, Following, Outcome, Report};
+pub use review::{DefinitionChange, Difference, ImageChange, ImageSummary, Layer, Review, Risk};
 pub use revision::Revision;
 pub use tag_order::import_order;
 pub use tally::{HostTally, Tally};

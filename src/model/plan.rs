@@ -8,11 +8,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{ImageLookupPolicy, TagImportPolicy, TagReference, TagReferencePolicy};
+use crate::text::hex;
 
 use super::desired::Origin;
 use super::id::{StreamId, TagId};
 use super::image_reference::Digest;
 use super::live::Ignorance;
+use super::live_workload::LiveWorkload;
+use super::review::Review;
 use super::revision::Revision;
 use super::workload::WorkloadId;
 
@@ -50,6 +53,9 @@ pub struct Plan {
     /// Workloads that could not be looked at: they may follow as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<Ignorance>,
+    /// What it means, for who has to judge it; the executor never looks at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Box<Review>>,
 }
 
 /// Number of a step in its plan, printed `#7`.
@@ -124,6 +130,15 @@ pub struct Roll {
     /// The images that it gets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<RollImage>,
+    /// Its pods, where it says how many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u64>,
+    /// How they are replaced, such as `Recreate`, where it says so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub strategy: String,
+    /// The tags that it follows, moved or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follows: Vec<TagId>,
     /// The steps behind it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<StepId>,
@@ -137,6 +152,11 @@ pub enum RollEffect {
     RollsOut,
     /// A build is started, and what comes of it cannot be said.
     Builds,
+    /// It follows what a build will push, and what that is cannot be said.
+    AfterBuild {
+        /// The build.
+        build: WorkloadId,
+    },
     /// It gets the image, and uses it later.
     Waits {
         /// For what.
@@ -464,6 +484,30 @@ impl Wait {
     }
 }
 
+impl Plan {
+    /// A short name for exactly this plan: the beginning of the hash of its bytes as JSON.
+    pub fn id(&self) -> String {
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+        hex(digest.as_ref())[..12].to_owned()
+    }
+}
+
+impl Roll {
+    /// What becomes of a workload, without images.
+    pub fn new(workload: &LiveWorkload, effect: RollEffect) -> Self {
+        Self {
+            workload: workload.id.clone(),
+            effect,
+            images: Vec::new(),
+            replicas: workload.replicas,
+            strategy: workload.strategy.clone(),
+            follows: workload.tags(),
+            after: Vec::new(),
+        }
+    }
+}
+
 impl Action {
     /// The stream it writes.
     pub fn stream(&self) -> &StreamId {
@@ -475,6 +519,17 @@ impl Action {
             | Self::Import { stream, .. }
             | Self::DeleteTag { stream, .. }
             | Self::DeleteStream { stream } => stream,
+        }
+    }
+
+    /// The tags that it names; of a whole stream, none.
+    pub fn tags(&self) -> Vec<&str> {
+        match self {
+            Self::CreateStream { tags, .. } => tags.iter().map(|tag| tag.name.as_str()).collect(),
+            Self::SetTag { after, .. } => vec![&after.name],
+            Self::Follow { tag, .. } | Self::DeleteTag { tag, .. } => vec![tag],
+            Self::Import { images, .. } => images.iter().map(|item| item.tag.as_str()).collect(),
+            Self::UpdateStream { .. } | Self::DeleteStream { .. } => Vec::new(),
         }
     }
 

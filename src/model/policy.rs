@@ -24,6 +24,13 @@ fn hash(text: &str) -> i64 {
     i64::from_ne_bytes((hash >> 1).to_ne_bytes())
 }
 
+/// A short hash of a tag's definition: equal definitions, equal hashes.
+pub fn fingerprint(tag: &TagReference) -> String {
+    let plain = TagReference { generation: None, ..tag.clone() };
+    let text = serde_json::to_string(&plain).unwrap_or_default();
+    format!("{:016x}", hash(&text))[8..].to_owned()
+}
+
 /// Reads a length of time above zero, as people write it: `15m`, `1h 30m`, `PT15M`.
 ///
 /// # Errors

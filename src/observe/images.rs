@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, Ignorance, ImageReference, ImportItem, ImportResult, Observed, Plan, Question};
+use crate::model::{
+    Action, Digest, Ignorance, ImageFacts, ImageReference, ImportItem, ImportResult, Observed, Plan, Question,
+};
 use crate::ports::{Progress, Registry};
 
 use super::collect::ask;
@@ -53,4 +55,22 @@ fn items(action: &Action) -> &[ImportItem] {
         | Action::DeleteTag { .. }
         | Action::DeleteStream { .. } => &[],
     }
+}
+
+/// What images are, by digest. Of those that were fetched nobody is asked.
+pub async fn images(
+    wanted: Vec<Question>,
+    platform: (&str, &str),
+    registry: &impl Registry,
+    progress: &impl Progress,
+) -> BTreeMap<Digest, Observed<ImageFacts>> {
+    progress.begin("looking at images", wanted.len());
+    let seen = ask(wanted, |image| async move {
+        let answer = registry.image(&image, platform).await;
+        progress.advance(1);
+        (image.reference.digest, answer)
+    })
+    .await;
+    progress.end();
+    seen.into_iter().filter_map(|(digest, answer)| Some((digest?, answer))).collect()
 }

@@ -43,13 +43,16 @@ pub fn questions(
             });
             // An answer that it is not there is good for a while, too.
             let condition = current.and_then(|stream| stream.status_tag(&tag.reference.name)?.conditions.first());
+            let is_pushed = policy.pushed.contains(&(id.clone(), tag.reference.name.clone()));
             let waits = policy.patient
+                && !is_pushed
+                && (fresh || !tag.reference.import_policy.scheduled)
                 && remembered.get(&question).is_some_and(|upstream| {
                     let retry = condition.and_then(|condition| Policy::retry(condition, upstream.checked_at));
                     let is_no = upstream.answer == Observed::Absent && upstream.checked_at <= now;
                     is_no && retry.is_some_and(|retry| now < retry)
                 });
-            let fresh = fresh && !policy.pushed.contains(&(id.clone(), tag.reference.name.clone()));
+            let fresh = fresh && !is_pushed;
             let asked = policy.refresh.asks(id, &tag.reference.name);
             let imports = needs_import(id, current, &tag.reference) && !waits;
             if asked || imports || (!fresh && !waits && question.reference.digest.is_none()) {

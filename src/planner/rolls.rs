@@ -27,8 +27,41 @@ pub fn rolls(input: &PlanInput<'_>, plan: &Plan, workloads: &[LiveWorkload]) -> 
     let streams: BTreeSet<&StreamId> = plan.steps.iter().map(|step| step.action.stream()).collect();
     let mut rolls: Vec<Roll> =
         workloads.iter().filter_map(|workload| roll(workload, &after, &moved, &streams)).collect();
+    behind_builds(&mut rolls, workloads, &after);
     rolls.sort_by(|one, other| one.workload.cmp(&other.workload));
     rolls
+}
+
+/// What follows the tags that builds push to, and the tags that copy those: in second order, and so on.
+fn behind_builds(rolls: &mut Vec<Roll>, workloads: &[LiveWorkload], after: &After<'_>) {
+    let by_id: BTreeMap<&WorkloadId, &LiveWorkload> =
+        workloads.iter().map(|workload| (&workload.id, workload)).collect();
+    let aliases = after.aliases();
+    let builds = rolls.iter().filter(|roll| roll.effect == RollEffect::Builds);
+    let mut open: Vec<(WorkloadId, Vec<StepId>)> =
+        builds.map(|roll| (roll.workload.clone(), roll.after.clone())).collect();
+    let mut known: BTreeSet<WorkloadId> = rolls.iter().map(|roll| roll.workload.clone()).collect();
+    while let Some((build, steps)) = open.pop() {
+        let Some(output) = by_id.get(&build).and_then(|workload| workload.output.clone()) else { continue };
+        let mut tags = BTreeSet::from([output]);
+        // Aliases of aliases as well: each round finds more, or it ends.
+        loop {
+            let more: Vec<TagId> = tags.iter().flat_map(|tag| aliases.get(tag)).flatten().cloned().collect();
+            let before = tags.len();
+            tags.extend(more);
+            if tags.len() == before {
+                break;
+            }
+        }
+        for workload in workloads.iter().filter(|workload| workload.tags().iter().any(|tag| tags.contains(tag))) {
+            if !known.insert(workload.id.clone()) {
+                continue;
+            }
+            let effect = RollEffect::AfterBuild { build: build.clone() };
+            rolls.push(Roll { after: steps.clone(), ..Roll::new(workload, effect) });
+            open.push((workload.id.clone(), steps.clone()));
+        }
+    }
 }
 
 fn roll(
@@ -45,8 +78,7 @@ fn roll(
             let concerned = tags.iter().any(|tag| streams.contains(&tag.stream))
                 || (tags.is_empty() && streams.iter().any(|stream| stream.namespace == *namespace));
             let effect = RollEffect::Ignores { why };
-            let workload = workload.id.clone();
-            return concerned.then(|| Roll { workload, effect, images: Vec::new(), after: Vec::new() });
+            return concerned.then(|| Roll::new(workload, effect));
         }
     };
     let ours: Vec<_> = writes.into_iter().filter(|write| moved.contains_key(&write.tag)).collect();
@@ -55,7 +87,7 @@ fn roll(
     }
     let steps: BTreeSet<StepId> = ours.iter().flat_map(|write| moved[&write.tag].iter().copied()).collect();
     let effect = if builds { RollEffect::Builds } else { effect(workload) };
-    Some(Roll { workload: workload.id.clone(), effect, images: ours, after: steps.into_iter().collect() })
+    Some(Roll { images: ours, after: steps.into_iter().collect(), ..Roll::new(workload, effect) })
 }
 
 /// Tags whose image some workload that follows them does not roll out with.
@@ -99,6 +131,23 @@ pub(super) struct After<'a> {
 }
 
 impl<'a> After<'a> {
+    /// The tags that copy each tag.
+    fn aliases(&self) -> BTreeMap<TagId, BTreeSet<TagId>> {
+        let ids: BTreeSet<&StreamId> = self.live.keys().chain(self.changed.keys()).collect();
+        let mut aliases: BTreeMap<TagId, BTreeSet<TagId>> = BTreeMap::new();
+        for id in ids {
+            for tag in self.stream(id).into_iter().flat_map(|stream| &stream.spec.tags) {
+                let source = match alias_target(id, tag) {
+                    Some(AliasTarget::Own(name)) => id.tag(name),
+                    Some(AliasTarget::Other(source)) => source,
+                    None => continue,
+                };
+                aliases.entry(source).or_default().insert(id.tag(&tag.name));
+            }
+        }
+        aliases
+    }
+
     pub(super) fn of(input: &PlanInput<'a>, plan: &Plan) -> Self {
         let Live { streams: live, observed_at, .. } = input.live;
         let mut after = Self { live, changed: BTreeMap::new() };

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::api::{IMAGE_STREAM_TAG, ImageStream, TagReference};
+use crate::model::fingerprint;
 use crate::model::{
     Action, DeferredAction, DesiredStream, Drift, LiveStream, Observed, Quarrel, RECONCILE_ANNOTATION, Reason,
     StreamHeader, StreamId, Wait,
@@ -167,7 +168,7 @@ pub(super) fn judge(builder: &Builder<'_>, id: &StreamId, live: &LiveStream, wan
             let by = format!("`{manager}` applies this tag with another value; `--force-conflicts` takes it over");
             Verdict::Theirs(Wait::NotOwned { by })
         }
-        (Some((action, reason)), None) => match (drifted(live, name, reason), builder.input.policy.drift) {
+        (Some((action, reason)), None) => match (drifted(live, wanted, reason), builder.input.policy.drift) {
             (Reason::Drifted { fields, by }, Drift::Report) => {
                 let by = by.map_or("somebody".to_owned(), |by| format!("`{by}`"));
                 let by = format!("{by} has changed {}; `policy.drift` is `report`, so it stays", fields.join(", "));
@@ -184,12 +185,10 @@ pub(super) fn judge(builder: &Builder<'_>, id: &StreamId, live: &LiveStream, wan
     }
 }
 
-/// A source that we have given a tag and that is another's now: there it is not Git that has changed.
-fn drifted(live: &LiveStream, tag: &str, reason: Reason) -> Reason {
+/// Whether it is Git that has changed since a tag was applied, or somebody else.
+fn drifted(live: &LiveStream, wanted: &TagReference, reason: Reason) -> Reason {
     match reason {
-        Reason::Changed { fields }
-            if live.owned.lost.contains(tag) && fields.iter().any(|field| field.starts_with("from.")) =>
-        {
+        Reason::Changed { fields } if live.owned.applied.get(&wanted.name) == Some(&fingerprint(wanted)) => {
             Reason::Drifted { fields, by: live.owned.last_writer.clone() }
         }
         reason => reason,

@@ -29,7 +29,7 @@ pub fn updates(
     for workload in sorted {
         let told = |why: String| {
             let effect = RollEffect::Ignores { why };
-            Roll { workload: workload.id.clone(), effect, images: Vec::new(), after: Vec::new() }
+            Roll::new(workload, effect)
         };
         let writes = match rules::fires(workload, &after, Manner::Ours) {
             Fires::Writes(writes) => writes,
@@ -108,7 +108,7 @@ pub fn updates(
         let number = plan.steps.len() + updates.len() + 1;
         let id = StepId(u32::try_from(number).unwrap_or(u32::MAX));
         let effect = super::rolls::effect(workload);
-        rolls.push(Roll { workload: workload.id.clone(), effect, images: writes.clone(), after: vec![id] });
+        rolls.push(Roll { images: writes.clone(), after: vec![id], ..Roll::new(workload, effect) });
         let (uid, workload) = (workload.uid.clone(), workload.id.clone());
         updates.push(Update { id, workload, images: writes, reason, uid, after: steps.into_iter().collect() });
     }

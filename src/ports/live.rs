@@ -21,6 +21,11 @@ pub trait LiveState: Sync {
     /// When the target as a whole cannot be read; parts that cannot be are `Unknown` in the observation.
     fn observe(&self, looking: Looking<'_>) -> impl Future<Output = Result<Observation, PortError>> + Send;
 
+    /// Whether it holds workloads at all; of one that does not, those of the definitions are what follows.
+    fn has_workloads(&self) -> bool {
+        true
+    }
+
     /// Workloads with image triggers. Never an error: what cannot be looked at is said beside what can.
     fn workloads(&self, which: Which<'_>) -> impl Future<Output = Workloads> + Send;
 }
@@ -40,7 +45,12 @@ pub struct Looking<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Which<'a> {
     /// All there are; where that is not permitted, those of these namespaces.
-    All(&'a BTreeSet<String>),
+    All {
+        /// The namespaces.
+        namespaces: &'a BTreeSet<String>,
+        /// What was heard before does not count.
+        anew: bool,
+    },
     /// These.
     These(&'a BTreeSet<WorkloadId>),
 }

@@ -1,6 +1,6 @@
 //! What is asked of registries.
 
-use crate::model::{Digest, Observed, Question, Resolution, Tally};
+use crate::model::{Cause, Digest, Ignorance, ImageFacts, Observed, Question, Resolution, Tally};
 
 /// Answers what references are now. Never an error: what cannot be said is `Unknown`, with the reason.
 pub trait Registry: Sync {
@@ -16,6 +16,14 @@ pub trait Registry: Sync {
 
     /// The tags of a repository, all pages of them. A list that may lack some is `Unknown`.
     fn tags(&self, repository: &Question) -> impl Future<Output = Observed<Vec<String>>> + Send;
+
+    /// What the image of a digest is, of a list the one for that operating system and architecture. Of images that were fetched
+    /// nobody is asked; of others twice at most, and once more for a list.
+    fn image(&self, image: &Question, platform: (&str, &str)) -> impl Future<Output = Observed<ImageFacts>> + Send {
+        let ignorance = Ignorance::new(image.reference.to_string(), Cause::Refused, "images are not looked at there");
+        let _ = platform;
+        async { Observed::Unknown(ignorance) }
+    }
 
     /// What it took so far.
     fn tally(&self) -> Tally;

@@ -62,7 +62,12 @@ impl<L: LiveState, R: Registry, M: Memory, P: Progress> Pass<'_, L, R, M, P> {
         let ours = policy.workloads.as_ref();
         if ours.is_some() || planner::moves(&plan) {
             let namespaces = desired.streams.keys().map(|id| id.namespace.clone()).collect();
-            let Workloads { seen, unseen } = self.live.workloads(Which::All(&namespaces)).await;
+            let which = Which::All { namespaces: &namespaces, anew: self.look_at_all };
+            let Workloads { mut seen, unseen } = self.live.workloads(which).await;
+            if !self.live.has_workloads() {
+                let defined = desired.workloads.iter().filter_map(|workload| workload.defined.as_ref());
+                seen.extend(defined.map(|defined| defined.workload.clone()));
+            }
             if policy.on_failure == OnFailure::Hold {
                 live.failing = planner::failing(&seen, &live);
                 // Where this account has nothing to do, it need not look.

@@ -13,6 +13,8 @@ mod names;
 mod paint;
 mod plan;
 mod report;
+mod reported;
+mod review;
 mod rolls;
 mod streams;
 mod table;
@@ -28,7 +30,11 @@ pub use markdown::plan_markdown;
 pub use names::{reason, tally, wait};
 pub use paint::Paint;
 pub use plan::{plan_line, plan_text};
-pub use report::{report_line, report_text};
+pub use report::{planned_for, report_line, report_text};
+pub use reported::{
+    Reported, plan_junit, reported, reported_findings, reported_github, reported_gitlab, reported_sarif,
+};
+pub use review::rolls_mermaid;
 pub use rolls::image_line;
 pub use streams::{StreamRow, streams_table, tags_column, tags_table};
 pub use table::Table;

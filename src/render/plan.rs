@@ -9,6 +9,7 @@ use crate::text::inert;
 
 use super::names::{count, image, reason, wait};
 use super::paint::Paint;
+use super::review::review_text;
 use super::rolls::{rolls_count, rolls_text};
 use super::table::{cut, fold};
 
@@ -21,6 +22,9 @@ pub fn plan_text(plan: &Plan, paint: Paint) -> String {
     }
     for ((_, id), steps) in &streams {
         stream(&mut out, id, steps, paint);
+    }
+    if let Some(review) = &plan.review {
+        review_text(&mut out, review, paint);
     }
     rolls_text(&mut out, plan, paint);
     waiting(&mut out, plan, paint);
@@ -244,6 +248,11 @@ fn behind(out: &mut String, plan: &Plan, paint: Paint) {
 
 /// A plan in one line.
 pub fn plan_line(plan: &Plan) -> String {
+    format!("Plan: {} ({}, {})", plan_counts(plan), count(plan.streams, "stream", "streams"), plan.revision)
+}
+
+/// What a plan does, in numbers.
+pub(super) fn plan_counts(plan: &Plan) -> String {
     let mut counts = [0_usize; 6];
     for step in &plan.steps {
         match &step.action {
@@ -275,13 +284,12 @@ pub fn plan_line(plan: &Plan) -> String {
     let what = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
     let waiting = plan.deferred.iter().filter(|deferred| !deferred.wait.is_note()).count();
     let behind = plan.deferred.len() - waiting;
-    let mut line = format!("Plan: {what}{}", rolls_count(plan));
+    let mut line = format!("{what}{}", rolls_count(plan));
     if waiting > 0 {
         let _ = write!(line, "; {waiting} waiting");
     }
     if behind > 0 {
         let _ = write!(line, "; {behind} behind upstream");
     }
-    let _ = write!(line, " ({}, {})", count(plan.streams, "stream", "streams"), plan.revision);
     line
 }

@@ -24,7 +24,7 @@ pub fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
                 ("diverged", format!("expected {}, got {}", inert(expected, 120), inert(actual, 120)))
             }
             Outcome::Stale { precondition, actual } => {
-                ("stale", format!("{}, but {}", relied_on(precondition), inert(actual, 200)))
+                ("stale", format!("{}, but {}", planned_for(precondition), inert(actual, 200)))
             }
             Outcome::Failed { error, again } => {
                 let next = if *again { "; run again to try once more" } else { "" };
@@ -61,7 +61,8 @@ fn subject(step: &Step) -> String {
     }
 }
 
-fn relied_on(precondition: &Precondition) -> String {
+/// What a step was planned for.
+pub fn planned_for(precondition: &Precondition) -> String {
     match precondition {
         Precondition::StreamAbsent { .. } => "planned for a stream that was not there".to_owned(),
         Precondition::ResourceVersion { version, .. } => format!("planned for version {}", inert(version, 40)),

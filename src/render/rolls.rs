@@ -12,7 +12,12 @@ use super::table::{cut, fold};
 /// The workloads that a plan moves, by what becomes of them, and what could not be looked at.
 pub(super) fn rolls_text(out: &mut String, plan: &Plan, paint: Paint) {
     let four = paint.width.map(|width| width.saturating_sub(4));
-    for (title, class) in [("Will roll out", 0), ("Will build", 1), ("Will get the image, and use it later", 2)] {
+    for (title, class) in [
+        ("Will roll out", 0),
+        ("Will build", 1),
+        ("Will get the image, and use it later", 2),
+        ("Will follow a build, whatever that makes", 4),
+    ] {
         let rolls: Vec<&Roll> = plan.rolls.iter().filter(|roll| class_of(&roll.effect) == class).collect();
         if rolls.is_empty() {
             continue;
@@ -21,6 +26,7 @@ pub(super) fn rolls_text(out: &mut String, plan: &Plan, paint: Paint) {
         for roll in rolls {
             let why = match &roll.effect {
                 RollEffect::Waits { why } => format!(" ({})", inert(why, 200)),
+                RollEffect::AfterBuild { build } => format!(" (after {})", inert(&build.to_string(), 200)),
                 RollEffect::RollsOut | RollEffect::Builds | RollEffect::Ignores { .. } => String::new(),
             };
             let ours = plan.updates.iter().find(|update| update.workload == roll.workload);
@@ -59,6 +65,7 @@ fn class_of(effect: &RollEffect) -> u8 {
         RollEffect::Builds => 1,
         RollEffect::Waits { .. } => 2,
         RollEffect::Ignores { .. } => 3,
+        RollEffect::AfterBuild { .. } => 4,
     }
 }
 
@@ -78,6 +85,7 @@ pub(super) fn roll_cells(roll: &Roll) -> (String, String) {
         RollEffect::RollsOut => ("rolls out".to_owned(), images.join("; ")),
         RollEffect::Builds => ("builds".to_owned(), images.join("; ")),
         RollEffect::Waits { why } => (format!("gets the image: {}", inert(why, 200)), images.join("; ")),
+        RollEffect::AfterBuild { build } => ("follows a build".to_owned(), inert(&build.to_string(), 300)),
         RollEffect::Ignores { why } => ("does not follow".to_owned(), inert(why, 400)),
     }
 }

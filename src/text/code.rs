@@ -128,9 +128,30 @@ codes! {
     TriggerTarget: SK510, "trigger-target", Warning, "a trigger on a tag that no definition fills";
     WaiverUnused: SK601, "waiver-unused", Info, "a waiver that matches nothing";
     WaiverExpired: SK602, "waiver-expired", Warning, "a waiver past its date";
+    BecameRoot: SK701, "became-root", Warning, "an image that runs as root takes the place of one that does not";
+    EntrypointReplaced: SK702, "entrypoint-replaced", Warning, "the entrypoint of an image is another one";
+    PlatformLost: SK703, "platform-lost", Warning, "an image is no longer there for a platform";
+    OlderImage: SK704, "older-image", Warning, "an image is older than the one it takes the place of";
+    NoTime: SK705, "no-time", Info, "an image does not say when it was made";
+    SizeJump: SK706, "size-jump", Warning, "an image is much larger than the one before it";
+    BaseChanged: SK707, "base-changed", Warning, "an image was made from another base";
+    OtherSource: SK708, "other-source", Warning, "an image was made from another source repository";
+    AttestationLost: SK709, "attestation-lost", Warning, "an image has lost its attestations";
+    Unpinned: SK710, "unpinned", Warning, "a tag that was pinned to a digest is not any more";
+    BecameInsecure: SK711, "became-insecure", Warning, "a tag is imported without verifying TLS from now on";
+    RemovedInUse: SK712, "removed-in-use", Error, "a tag is removed that something still follows";
+    ManyWorkloads: SK713, "many-workloads", Warning, "very many workloads roll out at once";
+    ImageNotSeen: SK714, "image-not-seen", Info, "an image could not be compared";
+    NewRoot: SK715, "new-root", Info, "a new image runs as root";
+    OwnRule: SK716, "own-rule", Warning, "a rule of the config is broken";
 }
 
 impl Code {
+    /// Whether plans break it, and definitions alone do not.
+    pub fn is_of_plans(self) -> bool {
+        self.id().starts_with("SK7")
+    }
+
     /// Whether what breaks the rule cannot be used at all: it is unread, ambiguous, or the server refuses it. Such a finding
     /// can neither be lowered nor waived.
     pub fn is_binding(self) -> bool {

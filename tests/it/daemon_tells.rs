@@ -82,7 +82,7 @@ fn the_host_of_a_source_is_told_how_far_a_commit_has_come() {
     let host = Server::start(|_| Reply::new("201 Created", &[], "{}"));
     std::fs::write(folder.join("token"), "hunter2canary\n").unwrap();
     let config = format!(
-        "run: {{poll: 1s, commitStatuses: [{{kind: github, host: 'localhost:{}', api: 'http://{}', tokenFile: token}}, {{kind: gitlab, host: elsewhere.example.com, tokenFile: token}}]}}\n",
+        "run: {{poll: 1s, full: 1s, notifyAfter: 1s, commitStatuses: [{{kind: github, host: 'localhost:{}', api: 'http://{}', tokenFile: token}}, {{kind: gitlab, host: elsewhere.example.com, tokenFile: token}}]}}\n",
         source.port, host.host
     );
     std::fs::write(folder.join("run.yaml"), config).unwrap();

@@ -43,6 +43,7 @@ mod real_registry;
 mod recorded;
 mod recorded_server;
 mod registry;
+mod review;
 mod schemas;
 mod site;
 mod sources;

@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rules", &["api", "model"]),
     ("definitions", &["api", "text", "model"]),
     ("planner", &["api", "model", "rules"]),
+    ("review", &["api", "text", "model"]),
     ("render", &["api", "text", "model"]),
     ("config", &["text", "model"]),
     ("ports", &["api", "text", "model"]),
@@ -39,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "ports",
             "reconcile",
             "render",
+            "review",
             "rules",
             "text",
         ],
@@ -46,7 +48,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that decide: they get time, randomness and the world as values.
-const PURE: &[&str] = &["api", "text", "model", "rules", "definitions", "planner", "render", "config"];
+const PURE: &[&str] = &["api", "text", "model", "rules", "definitions", "planner", "review", "render", "config"];
 
 /// Words that pure rooms do without, and why.
 const IMPURE: &[(&str, &str)] = &[

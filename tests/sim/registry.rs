@@ -48,6 +48,34 @@ impl Content {
         self.manifest(repository, IMAGE, manifest.as_bytes())
     }
 
+    /// An image with that config, and layers of those sizes by content.
+    pub fn image_of(&mut self, repository: &str, config: &serde_json::Value, layers: &[(&str, u64)]) -> String {
+        let config = config.to_string();
+        let named = digest(config.as_bytes());
+        let layer = |(content, size): &(&str, u64)| json!({"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": digest(content.as_bytes()), "size": size});
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": IMAGE,
+            "config": {"mediaType": CONFIG, "size": config.len(), "digest": named},
+            "layers": layers.iter().map(layer).collect::<Vec<_>>(),
+        })
+        .to_string();
+        self.blobs.insert(format!("{repository}@{named}"), config.into_bytes());
+        self.manifest(repository, IMAGE, manifest.as_bytes())
+    }
+
+    /// A list over images that are there, each for an operating system and architecture.
+    pub fn list_of(&mut self, repository: &str, images: &[(&str, &str, &str)]) -> String {
+        let manifests: Vec<_> = images
+            .iter()
+            .map(|(os, architecture, digest)| {
+                let size = self.manifests[&format!("{repository}@{digest}")].1.len();
+                json!({"mediaType": IMAGE, "digest": digest, "size": size, "platform": {"os": os, "architecture": architecture}})
+            })
+            .collect();
+        let list = json!({"schemaVersion": 2, "mediaType": LIST, "manifests": manifests}).to_string();
+        self.manifest(repository, LIST, list.as_bytes())
+    }
+
     /// A list over images that are there.
     pub fn list(&mut self, repository: &str, images: &[(&str, &str)]) -> String {
         let manifests: Vec<_> = images

@@ -29,9 +29,13 @@ pub(super) type Scope = Option<String>;
 /// What one watch keeps.
 #[derive(Debug)]
 struct Heard<K, V> {
+    /// Who has heard it: another account, or another manager, reads other things into it.
+    by: String,
     open: bool,
     /// By key: version and value.
     items: BTreeMap<K, (String, V)>,
+    /// Versions at which things went.
+    gone: BTreeMap<K, String>,
 }
 
 impl<K: Ord, V> Heard<K, V> {
@@ -54,14 +58,14 @@ impl Informer {
         lock(&self.workloads).clear();
     }
 
-    pub(super) fn streams(&self, scope: Scope, items: Vec<(StreamId, String, Result<LiveStream, String>)>) {
+    pub(super) fn streams(&self, by: String, scope: Scope, items: Vec<(StreamId, String, Result<LiveStream, String>)>) {
         let items = items.into_iter().map(|(id, version, live)| (id, (version, live))).collect();
-        lock(&self.streams).insert(scope, Heard { open: false, items });
+        lock(&self.streams).insert(scope, Heard { by, open: false, items, gone: BTreeMap::new() });
     }
 
-    pub(super) fn workloads(&self, kind: &'static str, scope: Scope, items: Vec<(String, LiveWorkload)>) {
+    pub(super) fn workloads(&self, by: String, kind: &'static str, scope: Scope, items: Vec<(String, LiveWorkload)>) {
         let items = items.into_iter().map(|(uid, workload)| (uid, (String::new(), workload))).collect();
-        lock(&self.workloads).insert((kind, scope), Heard { open: false, items });
+        lock(&self.workloads).insert((kind, scope), Heard { by, open: false, items, gone: BTreeMap::new() });
     }
 
     /// The watch of a scope has begun, or broken off. `kind`: of workloads of that kind; none: of streams.
@@ -85,14 +89,17 @@ impl Informer {
         if let Some(heard) = lock(&self.streams).get_mut(scope) {
             match live {
                 Some(live) => heard.put(id, version, live),
-                None => drop(heard.items.remove(&id)),
+                None => {
+                    heard.items.remove(&id);
+                    heard.gone.insert(id, version);
+                }
             }
         }
     }
 
     /// What we have written ourselves, before it is heard of.
-    pub(super) fn wrote(&self, id: &StreamId, version: &str, live: &Result<LiveStream, String>) {
-        for (scope, heard) in &mut *lock(&self.streams) {
+    pub(super) fn wrote(&self, by: &str, id: &StreamId, version: &str, live: &Result<LiveStream, String>) {
+        for (scope, heard) in lock(&self.streams).iter_mut().filter(|(_, heard)| heard.by == by) {
             if scope.as_ref().is_none_or(|namespace| *namespace == id.namespace) {
                 heard.put(id.clone(), version.to_owned(), live.clone());
             }
@@ -120,6 +127,7 @@ impl Informer {
     /// version, only that they are there.
     pub(super) fn observe(
         &self,
+        by: &str,
         namespaces: &BTreeSet<String>,
         everywhere: bool,
         settled: &BTreeMap<StreamId, String>,
@@ -128,7 +136,7 @@ impl Informer {
         let scopes: Vec<Scope> = if everywhere { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
         let mut seen = Observation::default();
         for scope in &scopes {
-            let heard = streams.get(scope).filter(|heard| heard.open)?;
+            let heard = streams.get(scope).filter(|heard| heard.open && heard.by == by)?;
             for (id, (version, live)) in &heard.items {
                 match live {
                     Ok(live) if settled.get(id) == Some(version) => {
@@ -149,11 +157,11 @@ impl Informer {
     }
 
     /// All workloads of these kinds, if watches hear of all of them.
-    pub(super) fn all_workloads(&self, kinds: &[&'static str]) -> Option<Workloads> {
+    pub(super) fn all_workloads(&self, by: &str, kinds: &[&'static str]) -> Option<Workloads> {
         let workloads = lock(&self.workloads);
         let mut all = Workloads::default();
         for kind in kinds {
-            let heard = workloads.get(&(*kind, None)).filter(|heard| heard.open)?;
+            let heard = workloads.get(&(*kind, None)).filter(|heard| heard.open && heard.by == by)?;
             all.seen.extend(heard.items.values().map(|(_, workload)| workload.clone()));
         }
         Some(all)

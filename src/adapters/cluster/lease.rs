@@ -78,8 +78,16 @@ impl Connection {
         let mut seen = Seen { record: Value::Null, since: Instant::now() };
         let mut renewed: Option<Instant> = None;
         let mut trouble = String::new();
+        // It may still have our name, though we may not write any more.
+        let mut is_ours = false;
         loop {
             let tried = Instant::now();
+            // Past its time nobody leads, whatever the next try comes to.
+            if renewed.is_some_and(|at| at.elapsed() >= candidate.deadline()) {
+                renewed = None;
+                is_ours = true;
+                leads.send_if_modified(|leads| std::mem::replace(leads, false));
+            }
             // Who leads has until then to renew it, however long one try would take.
             let left = renewed.and_then(|at| candidate.deadline().checked_sub(at.elapsed()));
             let left = left.filter(|left| !left.is_zero()).unwrap_or(candidate.deadline());
@@ -87,6 +95,7 @@ impl Connection {
             let now = match result {
                 Ok(Ok(holds)) => {
                     renewed = holds.then_some(tried);
+                    is_ours = holds;
                     trouble.clear();
                     holds
                 }
@@ -110,7 +119,7 @@ impl Connection {
                 () = leads.closed() => break,
             }
         }
-        if renewed.is_some() {
+        if renewed.is_some() || is_ours {
             let _ = tokio::time::timeout(candidate.deadline(), self.give_back(candidate)).await;
         }
     }

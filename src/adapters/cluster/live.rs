@@ -41,7 +41,7 @@ impl LiveState for Cluster {
         // Who writes images looks at every stream that workloads may follow.
         let nothing = BTreeMap::new();
         let settled = if self.api == Api::OpenShift { settled } else { &nothing };
-        let heard = || self.informer.observe(&namespaces, self.namespaces.is_empty(), settled);
+        let heard = || self.informer.observe(&self.identity(), &namespaces, self.namespaces.is_empty(), settled);
         if let Some(heard) = (!anew).then(heard).flatten() {
             return Ok(heard);
         }

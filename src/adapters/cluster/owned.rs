@@ -1,6 +1,6 @@
 //! What of a stream is ours: read from its managed fields (server-side apply). Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
@@ -22,15 +22,18 @@ pub(super) enum Kept {
     Imported,
     /// What the manager has changed, as JSON, newest first.
     Changes,
+    /// What each tag was applied as, as JSON: hashes by tag.
+    Applied,
 }
 
 impl Kept {
-    const ALL: [(Self, &str); 5] = [
+    const ALL: [(Self, &str); 6] = [
         (Self::Definition, "streamkeeper.io/definition."),
         (Self::Scope, "streamkeeper.io/scope."),
         (Self::Created, "streamkeeper.io/created."),
         (Self::Imported, "streamkeeper.io/imported."),
         (Self::Changes, "streamkeeper.io/changes."),
+        (Self::Applied, "streamkeeper.io/applied."),
     ];
 
     /// The annotation's key.
@@ -106,7 +109,7 @@ impl Object {
         Owned {
             stream: annotation(Kept::Created).is_some(),
             last_writer: self.last_writer(manager),
-            lost: self.lost(manager),
+            applied: annotation(Kept::Applied).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
             tags: names.map(|name| (name, path.clone())).collect(),
             others,
             other_fields: self.other_fields(manager),
@@ -118,19 +121,6 @@ impl Object {
             tag_annotations,
             scope: annotation(Kept::Scope).map(str::to_owned),
         }
-    }
-
-    /// Tags of ours whose source is not ours any more: whoever writes it otherwise (`Update`) takes it from us.
-    fn lost(&self, manager: &str) -> BTreeSet<String> {
-        let tags = self.fields(manager).and_then(|fields| fields["f:spec"]["f:tags"].as_object()).into_iter().flatten();
-        let lost = tags.filter_map(|(key, fields)| {
-            let key: Value = serde_json::from_str(key.strip_prefix("k:")?).ok()?;
-            // OpenShift takes a source as a whole, and says nothing of its parts.
-            let from = fields.get("f:from").and_then(Value::as_object);
-            let has = from.is_some_and(|from| from.is_empty() || from.contains_key("f:name"));
-            (!has).then(|| key["name"].as_str().map(str::to_owned)).flatten()
-        });
-        lost.collect()
     }
 
     /// The manager of the newest entry, unless it is that one.

@@ -1,9 +1,11 @@
 //! What is applied to a stream: everything that we want of it, changed step by step. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value, json};
 
 use crate::api::{IMAGE_STREAM_IMAGE, TagReference};
-use crate::model::{Action, StreamHeader, StreamId};
+use crate::model::{Action, StreamHeader, StreamId, fingerprint};
 
 use super::owned::{Kept, Object};
 
@@ -39,10 +41,14 @@ impl Wanted {
             Action::CreateStream { header, tags, .. } => {
                 self.header(&StreamHeader::default(), header, true);
                 tags.iter().for_each(|tag| self.tag(tag));
+                self.record(tags, manager);
                 self.annotate(&Kept::Created.key(manager), "true");
             }
             Action::UpdateStream { before, after, .. } => self.header(before, after, false),
-            Action::SetTag { after, .. } => self.tag(after),
+            Action::SetTag { after, .. } => {
+                self.tag(after);
+                self.record(std::slice::from_ref(after), manager);
+            }
             // Done in other requests.
             Action::Follow { .. } | Action::Import { .. } | Action::DeleteTag { .. } | Action::DeleteStream { .. } => {}
         }
@@ -79,6 +85,22 @@ impl Wanted {
 
     pub(super) fn forget(&mut self, key: &str) {
         at(&mut self.object, &["metadata", "annotations"]).remove(key);
+    }
+
+    /// Writes down what tags were applied as: whether Git or somebody else has changed them since can be told by that.
+    fn record(&mut self, tags: &[TagReference], manager: &str) {
+        let key = Kept::Applied.key(manager);
+        let before =
+            self.object.pointer("/metadata/annotations").and_then(|annotations| annotations.get(&key)?.as_str());
+        let mut all: BTreeMap<String, String> =
+            before.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let there: BTreeSet<String> =
+            self.tags().iter().filter_map(|tag| Some(tag["name"].as_str()?.to_owned())).collect();
+        all.retain(|name, _| there.contains(name));
+        all.extend(tags.iter().map(|tag| (tag.name.clone(), fingerprint(tag))));
+        if !all.is_empty() {
+            self.annotate(&key, &json!(all).to_string());
+        }
     }
 
     fn tags(&mut self) -> &mut Vec<Value> {

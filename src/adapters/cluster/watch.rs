@@ -1,6 +1,6 @@
 //! Watching a cluster: somebody else has changed a stream, or a workload that follows one. An event is only a reason to look.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use http::Request;
@@ -8,6 +8,8 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 
 use crate::model::{LiveWorkload, Manner};
+
+use crate::ports::LiveState;
 
 use super::access::{Connection, Trouble};
 use super::informer::Scope;
@@ -20,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MOST: Duration = Duration::from_secs(60);
 /// The server ends a watch before that: a connection that is silent for longer is broken.
 const SILENCE: Duration = Duration::from_secs(300);
+/// A watch that has lasted for so long has ended as it should.
+const LASTED: Duration = Duration::from_secs(10);
 /// Bytes of one event: an object of etcd has at most 1.5 MiB, and JSON may need more.
 const EVENT: usize = 8 * 1024 * 1024;
 
@@ -43,7 +47,8 @@ enum Ended {
 impl Cluster {
     /// Calls `changed` when somebody else has changed a stream, or an image or trigger of a workload whose images are ours to
     /// give. Ends when the login is not accepted any more.
-    pub async fn watch(&self, changed: impl Fn() + Sync) {
+    /// `lost`: what has happened until now was not heard of.
+    pub async fn watch(&self, lost: bool, changed: impl Fn() + Sync) {
         let mut all = vec![Watched::Streams(self.api)];
         // On OpenShift its own controllers see to workloads.
         if self.api == Api::Kubernetes {
@@ -53,18 +58,20 @@ impl Cluster {
         let mut watches = futures::stream::FuturesUnordered::new();
         for watched in &all {
             if self.namespaces.is_empty() {
-                watches.push(self.watch_one(*watched, None, &changed));
+                watches.push(self.watch_one(*watched, None, lost, &changed));
             }
             for namespace in &self.namespaces {
-                watches.push(self.watch_one(*watched, Some(namespace), &changed));
+                watches.push(self.watch_one(*watched, Some(namespace), lost, &changed));
             }
         }
         watches.next().await;
+        drop(watches);
+        self.informer.clear();
         tokio::time::sleep(PAUSE_MOST).await;
     }
 
     /// Ends when the login is not accepted: where it may not be watched now, it may be later.
-    async fn watch_one(&self, watched: Watched, namespace: Option<&str>, changed: &(impl Fn() + Sync)) {
+    async fn watch_one(&self, watched: Watched, namespace: Option<&str>, lost: bool, changed: &(impl Fn() + Sync)) {
         let scope: Scope = namespace.map(str::to_owned);
         let kind = match watched {
             Watched::Streams(_) => None,
@@ -72,17 +79,18 @@ impl Cluster {
         };
         let mut version: Option<String> = None;
         let mut pause = PAUSE;
-        let mut was_lost = false;
+        let mut was_lost = lost;
         loop {
+            let begun = Instant::now();
             let result = match &version {
                 // Where to begin; what was before, a pass has seen or will see.
                 None => {
-                    let begun = self.begin(watched, &scope).await.map(Ended::At);
+                    let list = self.begin(watched, &scope).await.map(Ended::At);
                     // Since it was last heard of, anything may have happened.
-                    if begun.is_ok() && std::mem::replace(&mut was_lost, true) {
+                    if list.is_ok() && std::mem::replace(&mut was_lost, false) {
                         changed();
                     }
-                    begun
+                    list
                 }
                 Some(version) => {
                     let request = request::watch(&self.listed(watched, namespace), version);
@@ -92,15 +100,20 @@ impl Cluster {
                 }
             };
             self.informer.is_open(kind, &scope, false);
+            was_lost |= !matches!(result, Ok(Ended::At(_)));
             match result {
                 Ok(Ended::At(at)) => {
-                    if version.as_ref() != Some(&at) {
-                        pause = PAUSE;
-                    }
+                    let is_first = version.is_none();
+                    let has_moved = version.as_ref() != Some(&at);
                     version = Some(at);
                     // A server that ends watches at once is not asked again at once.
-                    tokio::time::sleep(pause / 10).await;
-                    continue;
+                    if is_first || begun.elapsed() > LASTED || has_moved {
+                        if !is_first {
+                            pause = PAUSE;
+                        }
+                        tokio::time::sleep(PAUSE / 10).await;
+                        continue;
+                    }
                 }
                 Ok(Ended::TooOld) => version = None,
                 // A role may be on its way, or the resource itself.
@@ -128,7 +141,7 @@ impl Cluster {
             Watched::Streams(api) => {
                 let list = |after: Option<&str>| request::list(api, scope.as_deref(), after);
                 let Listed { items, version } = self.pages(list, |raw| Some(self.live(raw))).await?;
-                self.informer.streams(scope.clone(), items);
+                self.informer.streams(self.identity(), scope.clone(), items);
                 version
             }
             Watched::Workloads(kind) => {
@@ -138,7 +151,7 @@ impl Cluster {
                         .map(|workload| (workload.uid.clone(), workload))
                 };
                 let Listed { items, version } = self.pages(list, read).await?;
-                self.informer.workloads(kind.name, scope.clone(), items);
+                self.informer.workloads(self.identity(), kind.name, scope.clone(), items);
                 version
             }
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::StreamExt;
 
 use crate::model::{Cause, Ignorance, LiveWorkload, Manner, OTHER_NAMESPACES, WorkloadId};
-use crate::ports::{Which, Workloads};
+use crate::ports::{LiveState, Which, Workloads};
 
 use super::access::Trouble;
 use super::request::{Api, KINDS, Kind};
@@ -36,14 +36,14 @@ struct Looked {
 
 impl Cluster {
     pub(super) async fn look_at_workloads(&self, which: Which<'_>) -> Workloads {
-        if let (Which::All(_), Api::Kubernetes) = (which, self.api) {
+        if let (Which::All { anew: false, .. }, Api::Kubernetes) = (which, self.api) {
             let kinds: Vec<&'static str> = self.kinds.iter().copied().collect();
-            if let Some(heard) = self.informer.all_workloads(&kinds) {
+            if let Some(heard) = self.informer.all_workloads(&self.identity(), &kinds) {
                 return heard;
             }
         }
         let looks: Vec<Look> = match which {
-            Which::All(namespaces) => {
+            Which::All { namespaces, .. } => {
                 let kinds = KINDS.iter().filter(|kind| match self.api {
                     // Of Pods there are too many to say that they follow nothing.
                     Api::OpenShift => kind.name != "Pod",

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::adapters::lock;
 use crate::model::{Action, ImportItem, ImportResult, Plan, Precondition, Report, StreamId, TagId, Update};
-use crate::ports::{Command, Performed, PortError, Target};
+use crate::ports::{Command, LiveState, Performed, PortError, Target};
 
 use super::access::Trouble;
 use super::owned::{Kept, Object};
@@ -99,7 +99,7 @@ impl Cluster {
 
     pub(super) fn remember(&self, stream: &StreamId, object: Object) {
         let (id, version, live) = self.live(object.raw.clone());
-        self.informer.wrote(&id, &version, &live);
+        self.informer.wrote(&self.identity(), &id, &version, &live);
         lock(&self.left).insert(stream.clone(), object);
     }
 
@@ -394,6 +394,11 @@ impl Cluster {
         current: Option<&Object>,
     ) -> Result<Performed, Trouble> {
         let Some(object) = current else { return Ok(Performed::AlreadySo { now: None }) };
+        // Whatever the plan was made from: what we have not made, we do not take away.
+        if !object.owned(&self.manager).stream {
+            let message = format!("`{stream}` was not made by `{}`", self.manager);
+            return Ok(Performed::Refused { message });
+        }
         self.connection.send(request::delete_stream(self.api, stream, object.uid(), object.version())).await?;
         self.forget(stream);
         Ok(Performed::Applied { now: None })

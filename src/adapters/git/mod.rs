@@ -59,6 +59,16 @@ pub fn watched(location: &Location) -> Vec<PathBuf> {
     git.or_else(|| objects::is_bare(path).then(|| path.to_owned())).into_iter().collect()
 }
 
+/// The last commit that two revisions of a local repository have in common; none where that is not known: a URL, a clone without
+/// its history.
+pub fn merge_base(location: &Location, one: &str, other: Option<&str>) -> Option<String> {
+    let path = location.given.strip_prefix("file://").unwrap_or(&location.given);
+    if path.contains("://") {
+        return None;
+    }
+    objects::merge_base(Path::new(path), one, other.unwrap_or("HEAD"))
+}
+
 /// Opens a source. A URL is fetched here.
 ///
 /// # Errors

@@ -97,6 +97,17 @@ pub(super) fn at_commit(
     Ok(Objects { repository: repository.into_sync(), commit, tree, shown, folder: prefix.join("/") })
 }
 
+/// The last commit that two revisions have in common.
+pub(super) fn merge_base(path: &Path, one: &str, other: &str) -> Option<String> {
+    let repository = if is_bare(path) { open_repository(path).ok()? } else { discover(path)? };
+    let commit = |name: &str| -> Option<ObjectId> {
+        let id = repository.rev_parse_single(gix::bstr::BStr::new(name.as_bytes())).ok()?;
+        Some(id.object().ok()?.peel_to_commit().ok()?.id)
+    };
+    let base = repository.merge_base(commit(one)?, commit(other)?).ok()?;
+    base.map(|base| base.to_string())
+}
+
 /// The folders from the root of the work tree down to a path.
 pub(super) fn prefix(repository: &gix::Repository, path: &Path) -> Vec<String> {
     let (Some(root), Ok(path)) = (repository.workdir().and_then(|root| root.canonicalize().ok()), path.canonicalize())

@@ -44,7 +44,9 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::adapters::lock;
-use crate::model::{Cause, Digest, ImageReference, Observed, Question, Resolution, Tally};
+use crate::model::{
+    Cause, Digest, ImageConfig, ImageFacts, ImageReference, Observed, PlatformImage, Question, Resolution, Tally,
+};
 use crate::ports::Registry;
 
 pub use auth::Credentials;
@@ -99,6 +101,8 @@ pub struct Registries {
     http: http::Http,
     layouts: layout::Layouts,
     memory: Arc<dyn RegistryMemory>,
+    /// Bytes that there is no other place for.
+    held: Mutex<BTreeMap<(Content, Digest), (String, Vec<u8>)>>,
     /// Manifests whose bytes were seen in this pass.
     seen: Mutex<BTreeMap<Digest, Resolution>>,
     /// Answers of this pass. Whoever asks first holds the place; those behind find the answer there.
@@ -113,6 +117,9 @@ pub struct Registries {
     charged: AtomicUsize,
     refused: AtomicUsize,
 }
+
+/// Bytes of manifests and configs that are held at most, where they cannot be kept.
+const HELD: usize = 16 * 1024 * 1024;
 
 /// Who is asked: a host, or the folder in its place.
 enum Target {
@@ -129,6 +136,7 @@ impl Registries {
             settings,
             layouts: layout::Layouts::default(),
             memory,
+            held: Mutex::default(),
             seen: Mutex::default(),
             answers: Mutex::default(),
             complete: Mutex::default(),
@@ -194,7 +202,21 @@ impl Registries {
 
     /// What is kept and still has its digest.
     fn kept(&self, kind: Content, digest: &Digest) -> Option<(String, Vec<u8>)> {
-        self.memory.content(kind, digest).filter(|(_, bytes)| wire::has_digest(bytes, digest))
+        let remembered = self.memory.content(kind, digest).filter(|(_, bytes)| wire::has_digest(bytes, digest));
+        remembered.or_else(|| lock(&self.held).get(&(kind, digest.clone())).cloned())
+    }
+
+    /// Keeps bytes beyond the process where there is a place for that, and in the process where there is none.
+    fn keep(&self, kind: Content, digest: &Digest, media_type: &str, bytes: &[u8]) {
+        self.memory.keep_content(kind, digest, media_type, bytes);
+        if self.memory.content(kind, digest).is_some() {
+            return;
+        }
+        let mut held = lock(&self.held);
+        let size: usize = held.values().map(|(_, bytes)| bytes.len()).sum();
+        if size + bytes.len() <= HELD {
+            held.insert((kind, digest.clone()), (media_type.to_owned(), bytes.to_vec()));
+        }
     }
 
     /// Reads a manifest whose bytes were hashed, and keeps it.
@@ -202,7 +224,7 @@ impl Registries {
         let resolution = wire::resolution(manifest.digest.clone(), &manifest.media_type, &manifest.bytes)
             .map_err(Failure::malformed)?;
         let Manifest { digest, media_type, bytes } = manifest;
-        self.memory.keep_content(Content::Manifest, digest, media_type, bytes);
+        self.keep(Content::Manifest, digest, media_type, bytes);
         lock(&self.seen).insert(digest.clone(), resolution.clone());
         Ok(resolution)
     }
@@ -331,7 +353,7 @@ impl Registries {
             let detail = format!("the config of {} is not {}", digest.short(), config.short());
             return Err(Failure::malformed(detail));
         }
-        self.memory.keep_content(Content::Config, &config, &descriptor.media_type, &bytes);
+        self.keep(Content::Config, &config, &descriptor.media_type, &bytes);
         Ok(())
     }
 
@@ -340,6 +362,14 @@ impl Registries {
         let Some((media_type, bytes)) = self.kept(Content::Manifest, digest) else { return false };
         let config = || wire::config_of(&bytes).is_none_or(|(config, _)| self.kept(Content::Config, &config).is_some());
         wire::resolution(digest.clone(), &media_type, &bytes).is_ok() && config()
+    }
+
+    /// What an image is, of which manifest and config are kept.
+    fn config(&self, digest: &Digest) -> Option<ImageConfig> {
+        let (_, manifest) = self.kept(Content::Manifest, digest)?;
+        let (config, _) = wire::config_of(&manifest)?;
+        let (_, config) = self.kept(Content::Config, &config)?;
+        Some(wire::image(digest.as_str(), &manifest, &config))
     }
 
     fn told<T>(&self, answer: Result<Option<T>, Failure>, asked: &str) -> Observed<T> {
@@ -430,6 +460,35 @@ impl Registry for Registries {
         self.recall(digest)
     }
 
+    async fn image(&self, image: &Question, platform: (&str, &str)) -> Observed<ImageFacts> {
+        let asked = image.reference.to_string();
+        let Some(digest) = image.reference.digest.clone() else {
+            return self.told(Err(Failure::malformed("only a digest can be looked at")), &asked);
+        };
+        match self.fetch(image).await {
+            Observed::Known(()) => {}
+            Observed::Absent => return Observed::Absent,
+            Observed::Unknown(ignorance) => return Observed::Unknown(ignorance),
+        }
+        let Some((media_type, bytes)) = self.kept(Content::Manifest, &digest) else {
+            return self.told(Err(forgotten(&digest)), &asked);
+        };
+        let images = self.recall(&digest).map(|it| it.platforms).unwrap_or_default();
+        let is_it = |it: &&PlatformImage| it.os == platform.0 && it.architecture == platform.1;
+        let chosen = if images.is_empty() { Some(&digest) } else { images.iter().find(is_it).map(|it| &it.digest) };
+        let mut config = None;
+        if let Some(chosen) = chosen {
+            let reference = ImageReference { digest: Some(chosen.clone()), ..image.reference.clone() };
+            match self.fetch(&Question { reference, insecure: image.insecure }).await {
+                Observed::Known(()) => config = self.config(chosen),
+                Observed::Absent => return self.told(Err(gone(chosen)), &asked),
+                Observed::Unknown(ignorance) => return Observed::Unknown(ignorance),
+            }
+        }
+        let annotations = wire::annotations(&bytes);
+        Observed::Known(ImageFacts { digest, media_type, images, annotations, image: config })
+    }
+
     async fn tags(&self, repository: &Question) -> Observed<Vec<String>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         // A list is the source's own: mirrors hold a part of it (semantics 3.4). Where the source must not be contacted, the
@@ -467,6 +526,11 @@ impl Registry for Registries {
             hosts: self.http.hosts.tally(),
         }
     }
+}
+
+/// What was fetched in this pass is not to be had any more.
+fn forgotten(digest: &Digest) -> Failure {
+    Failure::new(Cause::Unreadable, format!("{} was seen, and there is nowhere to keep it", digest.short()))
 }
 
 /// The registry names a digest and does not have it.

@@ -170,6 +170,10 @@ impl LiveState for Reader {
         Ok(observation)
     }
 
+    fn has_workloads(&self) -> bool {
+        false
+    }
+
     async fn workloads(&self, _: Which<'_>) -> Workloads {
         Workloads::default()
     }

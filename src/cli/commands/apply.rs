@@ -13,8 +13,8 @@ use crate::cli::context::{Context, local_folder, now};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::target::Live;
 use crate::executor::{self, Patience};
-use crate::model::{Cause, Desired, FORMAT_VERSION, OTHER_NAMESPACES, Outcome, Plan, Report};
-use crate::ports::{LiveState, Target};
+use crate::model::{Cause, Desired, FORMAT_VERSION, OTHER_NAMESPACES, Outcome, Plan, Precondition, Report};
+use crate::ports::{LiveState, Looking, Target};
 use crate::reconcile;
 use crate::render;
 
@@ -143,6 +143,18 @@ fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result
         return Err(Failure::new(Exit::Refused, message)
             .hint("name the target it was made for, with `--store`, or `--target` and `--context`"));
     }
+    if let Some((freeze, until)) = context.config.frozen(now()).filter(|_| !command.planning.ignore_freeze) {
+        let message = format!("nothing is changed until {until}: {freeze}");
+        return Err(Failure::new(Exit::Refused, message).hint("`--ignore-freeze` changes things all the same"));
+    }
+    if command.all_or_nothing {
+        let stale = runtime.block_on(stale(&plan, &live))?;
+        if !stale.is_empty() {
+            stale.iter().for_each(|line| console.say(line));
+            console.say("Nothing was changed: a part of the plan is stale.");
+            return Ok(Exit::Stale);
+        }
+    }
     let exit = match &live {
         Live::Store(_) => carry_out(
             &runtime,
@@ -161,7 +173,39 @@ fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result
     exit
 }
 
-fn load(path: &Path) -> Result<Plan, Failure> {
+/// What of a plan's preconditions is not so, each in a line. Looked at before anything is done; every step looks again.
+async fn stale(plan: &Plan, live: &Live) -> Result<Vec<String>, Failure> {
+    let namespaces = plan.steps.iter().map(|step| step.action.stream().namespace.clone()).collect();
+    let nothing = std::collections::BTreeMap::new();
+    let seen = live.observe(Looking { namespaces: &namespaces, settled: &nothing, anew: true }).await?;
+    let mut lines = Vec::new();
+    for step in &plan.steps {
+        for precondition in &step.requires {
+            let metadata = |id| seen.streams.get(id).map(|live| &live.stream.metadata);
+            let holds = match precondition {
+                Precondition::StreamAbsent { stream } => metadata(stream).is_none(),
+                Precondition::ResourceVersion { stream, version, uid } => metadata(stream)
+                    .is_some_and(|it| it.resource_version.as_ref() == Some(version) && it.uid.as_ref() == Some(uid)),
+                Precondition::TagAt { tag, reference } => seen.streams.get(&tag.stream).is_some_and(|live| {
+                    live.stream.head(&tag.tag).is_some_and(|head| head.docker_image_reference == *reference)
+                }),
+                // Seen to when it is its turn: workloads are no part of what a plan decides.
+                Precondition::WorkloadAt { .. } => true,
+            };
+            if !holds {
+                let stream = crate::text::inert(&step.action.stream().to_string(), 300);
+                lines.push(format!(
+                    "{} on {stream}: {}, and it is not so any more",
+                    step.id,
+                    render::planned_for(precondition)
+                ));
+            }
+        }
+    }
+    Ok(lines)
+}
+
+pub(super) fn load(path: &Path) -> Result<Plan, Failure> {
     let shown = path.display();
     let bytes = std::fs::read(path)
         .map_err(|error| Failure::new(Exit::Failed, format!("failed to read the plan `{shown}`: {error}")))?;

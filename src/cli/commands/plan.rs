@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::adapters::git::without_credentials;
 use crate::adapters::registry::Credentials;
 use crate::adapters::store::Cache;
-use crate::cli::args::{Args, Plan, PlanFormat, Planning, Resolve, Target};
+use crate::cli::args::{Args, FailOn, Plan, PlanFormat, Planning, Resolve, Target};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, Parts, TOOL, now};
 use crate::cli::failure::{Exit, Failure};
@@ -20,10 +20,16 @@ use crate::planner::{self, PlanInput};
 use crate::ports::{LiveState, Registry, Source};
 use crate::reconcile::{self, Inputs, List, Pass, Planned, ReadSource};
 use crate::render;
+use crate::text::Severity;
 
+use super::review::{self, Reviewing};
 use super::{pretty, runtime, stops};
 
 pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Result<Exit, Failure> {
+    let args = &Args { revision: command.head.clone().or_else(|| args.revision.clone()), ..args.clone() };
+    if command.definitions_only {
+        return definitions_only(args, command, console);
+    }
     let (context, source) = Context::open(args)?;
     let runtime = runtime()?;
     let live = runtime.block_on(Live::open(&context, args, command.planning.force_conflicts))?;
@@ -35,12 +41,15 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
     let inputs =
         Inputs { listing: &list.listing, selection, options, ruling, policy: &policy, server: &server, tool: TOOL };
     let key = inputs.key(&live);
-    let quiet = key.filter(|_| !command.why).and_then(|key| reconcile::recall(&*cache, key, &list.listing, now()));
+    let is_quiet = !command.why && command.base.is_none();
+    let quiet = key.filter(|_| is_quiet).and_then(|key| reconcile::recall(&*cache, key, &list.listing, now()));
     let (plan, stopped, why) = match quiet {
         Some(quiet) => (quiet.plan, false, None),
         None => {
             let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
-            let planned =
+            let base = command.base.as_ref();
+            let base = base.map(|base| review::base(args, &context, base, &cache, console)).transpose()?;
+            let mut planned =
                 runtime.block_on(make(&context, &command.planning, command.why, &live, &cache, &read, console))?;
             if let Some(key) = key {
                 reconcile::remember(&*cache, key, &read, &planned);
@@ -51,8 +60,11 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
             let input =
                 PlanInput { desired, live: &planned.live, policy: &policy, server: &server, target: &target, tool };
             let why = command.why.then(|| planner::equalities(&input));
+            let planning = &command.planning;
+            let reviewing = Reviewing { context: &context, planning, live: &live, cache: &cache, console };
+            runtime.block_on(reviewing.review(&mut planned.plan, desired, base.as_ref(), &planned.live))?;
             // The process ends with this plan: giving back thousands of streams one by one would only take time.
-            std::mem::forget(read);
+            std::mem::forget((read, base));
             let Planned { plan, live, .. } = planned;
             std::mem::forget(live);
             (plan, stopped, why)
@@ -93,12 +105,9 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
         }
         console.say(&format!("saved to {}; `{again}` does exactly this", path.display()));
     }
-    match command.format {
-        PlanFormat::Text => console.out(&render::plan_text(&plan, console.out_paint())),
-        PlanFormat::Markdown => console.out(&render::plan_markdown(&plan)),
-        PlanFormat::Json => console.out(&pretty(&plan)?),
-    }
-    Ok(if stopped {
+    console.out(&show(&plan, command.format, console)?);
+    let gate = command.fail_on.map_or(Exit::Done, |least| fail_on(&plan, least));
+    Ok(if stopped || gate != Exit::Done {
         Exit::Refused
     } else if command.exit_code && !plan.is_empty() {
         Exit::Pending
@@ -106,6 +115,66 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
         Exit::Done
     })
 }
+
+/// A plan in a format.
+pub(super) fn show(plan: &model::Plan, format: PlanFormat, console: &Console) -> Result<String, Failure> {
+    Ok(match format {
+        PlanFormat::Text => render::plan_text(plan, console.out_paint()),
+        PlanFormat::Markdown => render::plan_markdown(plan),
+        PlanFormat::Mermaid => render::rolls_mermaid(plan),
+        PlanFormat::Json => pretty(plan)?,
+        PlanFormat::Github => render::reported_github(&render::reported(plan)),
+        PlanFormat::Gitlab => pretty(&render::reported_gitlab(&render::reported(plan)))?,
+        PlanFormat::Sarif => pretty(&render::reported_sarif(&render::reported(plan), TOOL))?,
+        PlanFormat::Junit => render::plan_junit(plan),
+    })
+}
+
+/// Whether a plan has a risk that is at least so bad.
+pub(super) fn fail_on(plan: &model::Plan, least: FailOn) -> Exit {
+    let least = match least {
+        FailOn::Error => Severity::Error,
+        FailOn::Warning => Severity::Warning,
+        FailOn::Info => Severity::Info,
+    };
+    review::gate(plan, least)
+}
+
+/// Compares definitions with definitions: nobody else is asked.
+fn definitions_only(args: &Args, command: &Plan, console: &Console) -> Result<Exit, Failure> {
+    let (context, source) = Context::open(args)?;
+    // Nothing is remembered: there is no target that it could be remembered of.
+    let cache = Cache::new(Path::new(""));
+    let parts = context.reading(BTreeSet::new())?;
+    let list = reconcile::list(&*source, &parts.selection, context.limits())?;
+    let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
+    let desired = &read.assembled.desired;
+    let Some(base) = &command.base else { return Err(Failure::usage("`--definitions-only` without `--base`")) };
+    let base = review::base(args, &context, base, &cache, console)?;
+    let (policy, server, live) = (context.config.policy(), crate::rules::Server::default(), model::Live::default());
+    let nothing = model::Desired { revision: desired.revision.clone(), ..model::Desired::default() };
+    let input =
+        PlanInput { desired: &nothing, live: &live, policy: &policy, server: &server, target: NO_TARGET, tool: TOOL };
+    let plan = planner::plan(&input);
+    let mut plan = model::Plan { streams: read.assembled.found.0, scope: desired.scope.clone(), ..plan };
+    let facts = std::collections::BTreeMap::new();
+    let input = crate::review::Input {
+        plan: &plan,
+        desired,
+        base: Some(&base),
+        live: &live,
+        facts: &facts,
+        most_workloads: usize::MAX,
+        platform: ("linux", "amd64"),
+    };
+    let (found, _) = crate::review::review(&input);
+    plan.review = Some(Box::new(found));
+    console.out(&show(&plan, command.format, console)?);
+    Ok(if stops(&read.assembled.findings, command.planning.strict) { Exit::Refused } else { Exit::Done })
+}
+
+/// What a plan is for that is for nothing.
+const NO_TARGET: &str = "nothing: definitions alone were compared";
 
 /// Reads the definitions and shows what is wrong with them. With `--strict` that may be the end.
 pub(super) fn read(
@@ -121,8 +190,7 @@ pub(super) fn read(
     let findings = &read.assembled.findings;
     let mut lines = Files::new(source, &read.entries, context.limits().file_bytes);
     // Notes are for `validate`: a plan is read for what changes.
-    let worth: Vec<_> =
-        findings.iter().filter(|finding| finding.severity > crate::text::Severity::Info).cloned().collect();
+    let worth: Vec<_> = findings.iter().filter(|finding| finding.severity > Severity::Info).cloned().collect();
     let text = render::findings_text(&worth, &mut lines, console.err_paint());
     drop(lines);
     if !text.is_empty() {

@@ -50,7 +50,8 @@ pub(super) fn get(args: &Args, command: &Get, console: &Console) -> Result<Exit,
         }
         Live::Cluster(_) => {
             let namespaces = BTreeSet::from([context.namespace.clone()]);
-            let Workloads { seen, unseen } = runtime.block_on(live.workloads(Which::All(&namespaces)));
+            let Workloads { seen, unseen } =
+                runtime.block_on(live.workloads(Which::All { namespaces: &namespaces, anew: true }));
             unseen.iter().for_each(|ignorance| console.say(&format!("not looked at: {ignorance}")));
             (seen, if live.updates_workloads() { Manner::Ours } else { Manner::OpenShift })
         }

@@ -42,7 +42,7 @@ pub(super) fn pushed(policy: &mut Policy, desired: &Desired, hints: &BTreeSet<St
     }
     let mut asked = BTreeSet::new();
     for (id, stream) in &desired.streams {
-        for tag in stream.tags.values().filter(|tag| tag.reference.import_policy.scheduled) {
+        for tag in stream.tags.values() {
             let repository = tag.question().map(|question| question.reference.with_defaults().repository());
             if repository.is_some_and(|repository| hints.iter().any(|hint| daemon::names(hint, &repository))) {
                 asked.insert((id.clone(), tag.reference.name.clone()));

@@ -2,11 +2,13 @@
 
 mod answer;
 mod challenge;
+mod config;
 mod manifest;
 mod quota;
 
 pub(super) use answer::{TAGS, error_of, next_page, retry_after, tags};
 pub(super) use challenge::{Challenge, TokenAnswer, challenge};
+pub(super) use config::{annotations, image};
 pub(super) use manifest::{
     ACCEPT, Kind, MANIFEST_LIMIT, Manifest, config_of, digest_of, guess_media_type, has_digest, kind, resolution,
     unsupported,
@@ -40,5 +42,8 @@ pub(super) fn read_anything(bytes: &[u8]) {
         assert_eq!(resolution.digest, digest);
     }
     let _ = config_of(bytes);
+    let image = image("", bytes, bytes);
+    assert!(image.layers.len() <= 500 && image.env.len() <= 500, "not too much is kept");
+    let _ = annotations(bytes);
     let _ = serde_json::from_slice::<TokenAnswer>(bytes).map(TokenAnswer::into_token);
 }

@@ -1,0 +1,163 @@
+//! What a plan means to who has to judge it: which images change into which, and what is risky about that.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::desired::Origin;
+use super::id::{StreamId, TagId};
+use super::image_reference::Digest;
+use super::live::Ignorance;
+use super::plan::StepId;
+use super::revision::Revision;
+
+/// What a plan means. All of it was said by definitions, registries and the target: nothing in it is to be trusted as markup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Review {
+    /// What the definitions are compared with; none: with nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Revision>,
+    /// What differs between the two revisions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub definitions: Vec<DefinitionChange>,
+    /// Steps that would be in the plan without the change, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<StepId>,
+    /// The images that change into others, each pair once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImageChange>,
+    /// What is risky, the worst first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub risks: Vec<Risk>,
+    /// Risks that somebody answers for.
+    #[serde(default)]
+    pub waived: usize,
+}
+
+/// A stream or tag whose definition is another one than in the base.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DefinitionChange {
+    /// The stream.
+    pub stream: StreamId,
+    /// The tag; none for the rest of the stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// What it is in the base, in a line; none: it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// What it is now; none: it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Where it is defined, or was.
+    pub origin: Origin,
+}
+
+/// An image that takes another one's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageChange {
+    /// The tags that it happens to.
+    pub tags: Vec<TagId>,
+    /// The steps that do it.
+    pub steps: Vec<StepId>,
+    /// The image before; none: there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<ImageSummary>,
+    /// The image afterwards; none: the tag goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ImageSummary>,
+    /// In a line that a person can judge.
+    pub line: String,
+    /// What runs where the target runs is the same to the bit: only attestations, annotations or other platforms differ.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub runs_the_same: bool,
+    /// What differs, in the order of how much it matters; values that look like secrets are masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
+    /// Layers that only the old image has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers_dropped: Vec<Layer>,
+    /// Layers that only the new image has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers_new: Vec<Layer>,
+    /// How many layers both have.
+    #[serde(default)]
+    pub layers_shared: usize,
+    /// Where the commits between the two can be read, if labels say so: an `https` URL of plain parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commits: Option<String>,
+    /// What could not be looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<Ignorance>,
+}
+
+/// An image in a few words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageSummary {
+    /// Where it is pulled from.
+    pub pull_spec: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// When it was made, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// Bytes of its layers, compressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Its platforms, `os/architecture`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<String>,
+    /// Attestations beside its images.
+    #[serde(default)]
+    pub attestations: usize,
+}
+
+/// Something that is not the same in two images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Difference {
+    /// What: `user`, `env.PATH`, `label.version`, `port`, …
+    pub what: String,
+    /// In the old image; none: it has no such thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// In the new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// A layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// Its digest, short.
+    pub digest: String,
+    /// Bytes, compressed.
+    pub size: u64,
+    /// The command that made it, secrets masked.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
+}
+
+/// Something that whoever judges a plan should look at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Risk {
+    /// The rule: a code of ours, or the name of a rule of the config.
+    pub rule: String,
+    /// `error`, `warning` or `info`.
+    pub severity: String,
+    /// What it is about: a stream, a tag, a workload.
+    pub about: String,
+    /// The evidence, in a sentence.
+    pub message: String,
+    /// Where it is defined; the file as a whole where no line is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// The step behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepId>,
+}

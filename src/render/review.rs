@@ -1,0 +1,158 @@
+//! What a plan means, for a terminal; and what will roll, as a diagram.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use crate::model::{ImageChange, Plan, Review, RollEffect};
+use crate::text::inert;
+
+use super::names::{count, image};
+use super::paint::Paint;
+use super::table::{cut, fold};
+
+/// Differences of an image that are shown on a terminal.
+const SHOWN: usize = 12;
+
+/// The review of a plan, after its steps.
+pub(super) fn review_text(out: &mut String, review: &Review, paint: Paint) {
+    if let Some(base) = &review.base {
+        let title = format!("Changed since {base}");
+        let _ = writeln!(out, "{}", paint.bold(&title));
+        if review.definitions.is_empty() {
+            let _ = writeln!(out, "    no definition");
+        }
+        for change in &review.definitions {
+            let tag = change.tag.as_ref().map_or(String::new(), |tag| format!(":{tag}"));
+            let sign = match (&change.before, &change.after) {
+                (None, _) => paint.green("+"),
+                (_, None) => paint.red("-"),
+                _ => paint.yellow("~"),
+            };
+            let name = inert(&format!("{}{tag}", change.stream), 300);
+            let place = format!("{}:{}", inert(&change.origin.path, 200), change.origin.line);
+            let _ = writeln!(out, "  {sign} {name}  {}", paint.dim(&place));
+            for (sign, line) in [("-", &change.before), ("+", &change.after)] {
+                if let Some(line) = line {
+                    let _ = writeln!(out, "{}", cut(&format!("      {sign} {}", inert(line, 500)), paint.width));
+                }
+            }
+        }
+        if !review.pending.is_empty() {
+            let _ = writeln!(out, "    {} pending anyway", count(review.pending.len(), "step is", "steps are"));
+        }
+        out.push('\n');
+    }
+    images_text(out, &review.images, paint);
+    if !review.risks.is_empty() || review.waived > 0 {
+        let waived = if review.waived > 0 { format!(" ({} waived)", review.waived) } else { String::new() };
+        let _ = writeln!(out, "{}", paint.bold(&format!("Risks{waived}")));
+        for risk in &review.risks {
+            let severity = match risk.severity.as_str() {
+                "error" => paint.red("error"),
+                "warning" => paint.yellow("warning"),
+                _ => "info".to_owned(),
+            };
+            let line = format!("{}: {}", inert(&risk.about, 300), inert(&risk.message, 500));
+            let _ = writeln!(
+                out,
+                "    {severity}[{}] {}",
+                inert(&risk.rule, 40),
+                fold(&line, paint.width.map(|it| it.saturating_sub(20)), 6)
+            );
+        }
+        out.push('\n');
+    }
+}
+
+fn images_text(out: &mut String, images: &[ImageChange], paint: Paint) {
+    if images.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "{}", paint.bold("Images"));
+    for change in images {
+        let tags: Vec<String> = change.tags.iter().take(3).map(|tag| inert(&tag.to_string(), 200)).collect();
+        let more = if change.tags.len() > 3 { format!(" and {} more", change.tags.len() - 3) } else { String::new() };
+        let shown = |summary: &Option<crate::model::ImageSummary>| {
+            summary.as_ref().map_or("none".to_owned(), |summary| image(&summary.pull_spec))
+        };
+        let _ = writeln!(out, "    {}{more}", tags.join(", "));
+        let pair = format!("      {} -> {}", shown(&change.before), shown(&change.after));
+        let _ = writeln!(out, "{}", cut(&pair, paint.width));
+        let line = fold(&inert(&change.line, 600), paint.width.map(|it| it.saturating_sub(6)), 8);
+        let _ = writeln!(out, "      {}", paint.bold(&line));
+        for difference in change.differences.iter().take(SHOWN) {
+            let value = |value: &Option<String>| value.as_deref().map_or("none".to_owned(), |it| inert(it, 200));
+            let line = format!(
+                "        {}: {} -> {}",
+                inert(&difference.what, 100),
+                value(&difference.before),
+                value(&difference.after)
+            );
+            let _ = writeln!(out, "{}", cut(&line, paint.width));
+        }
+        if change.differences.len() > SHOWN {
+            let more = change.differences.len() - SHOWN;
+            let _ = writeln!(out, "        {more} more; `--format markdown` shows all");
+        }
+        if let Some(commits) = &change.commits {
+            let _ = writeln!(out, "        commits: {}", inert(commits, 300));
+        }
+    }
+    out.push('\n');
+}
+
+/// What will roll, as a Mermaid flowchart: tags, what follows them, and what follows that.
+pub fn rolls_mermaid(plan: &Plan) -> String {
+    let mut out = "flowchart LR\n".to_owned();
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    let mut node = |out: &mut String, name: &str, (open, close): (&str, &str)| {
+        let id = id(name);
+        if known.insert(id.clone()) {
+            let _ = writeln!(out, "  {id}{open}\"{}\"{close}", label(name));
+        }
+        id
+    };
+    let mut used = BTreeSet::new();
+    for roll in &plan.rolls {
+        let workload = roll.workload.to_string();
+        let word = match &roll.effect {
+            RollEffect::RollsOut => "rolls out",
+            RollEffect::Builds => "builds",
+            RollEffect::Waits { .. } => "waits",
+            RollEffect::Ignores { .. } => continue,
+            RollEffect::AfterBuild { build } => {
+                let (from, to) =
+                    (node(&mut out, &build.to_string(), ("[", "]")), node(&mut out, &workload, ("[", "]")));
+                let _ = writeln!(out, "  {from} -. after the build .-> {to}");
+                continue;
+            }
+        };
+        for change in &roll.images {
+            let tag = change.tag.to_string();
+            let (from, to) = (node(&mut out, &tag, ("([", "])")), node(&mut out, &workload, ("[", "]")));
+            let _ = writeln!(out, "  {from} -- {word} --> {to}");
+            used.insert(tag);
+        }
+    }
+    for step in &plan.steps {
+        for change in &step.moves {
+            let tag = step.action.stream().tag(&change.tag).to_string();
+            if !used.contains(&tag) {
+                node(&mut out, &tag, ("([", "])"));
+            }
+        }
+    }
+    out
+}
+
+/// A name of a node: letters and digits, another one for every name.
+fn id(name: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
+    format!("n{}", &crate::text::hex(digest.as_ref())[..10])
+}
+
+/// Plain characters only: labels have a markup of their own.
+fn label(name: &str) -> String {
+    let plain = |char: char| if char.is_ascii_alphanumeric() || "-_./: @".contains(char) { char } else { '_' };
+    name.chars().take(120).map(plain).collect()
+}

@@ -1,0 +1,322 @@
+//! Two images, compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{
+    Action, Difference, Digest, ImageChange, ImageConfig, ImageFacts, ImageReference, ImageSummary, Layer, LayerFacts,
+    Observed, Plan, Question, Step, StepId, TagId,
+};
+use crate::text::inert;
+
+use super::Input;
+use super::secrets::{masked, without};
+
+/// An image that has to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wanted {
+    /// Its digest.
+    pub digest: Digest,
+    /// Whom to ask.
+    pub question: Question,
+}
+
+/// The images that a plan changes from and to.
+pub fn wanted(plan: &Plan) -> BTreeSet<Wanted> {
+    let mut wanted = BTreeMap::new();
+    for step in &plan.steps {
+        let insecure =
+            matches!(&step.action, Action::Import { images, .. } if images.iter().any(|it| it.import_policy.insecure));
+        for spec in step.moves.iter().flat_map(|change| [&change.before, &change.after]).flatten() {
+            let Some((digest, reference)) = pinned(spec) else { continue };
+            wanted.entry(digest).or_insert(Question { reference, insecure });
+        }
+    }
+    wanted.into_iter().map(|(digest, question)| Wanted { digest, question }).collect()
+}
+
+fn pinned(spec: &str) -> Option<(Digest, ImageReference)> {
+    let reference: ImageReference = spec.parse().ok()?;
+    Some((reference.digest.clone()?, reference.with_defaults()))
+}
+
+type Pair = (Option<String>, Option<String>);
+
+/// The changes of a plan, each pair of images once.
+pub(super) fn changes(input: &Input<'_>) -> Vec<ImageChange> {
+    let mut pairs: BTreeMap<Pair, (BTreeSet<TagId>, BTreeSet<StepId>)> = BTreeMap::new();
+    for Step { id, action, moves, .. } in &input.plan.steps {
+        for change in moves.iter().filter(|change| change.before != change.after) {
+            let (tags, steps) = pairs.entry((change.before.clone(), change.after.clone())).or_default();
+            tags.insert(action.stream().tag(&change.tag));
+            steps.insert(*id);
+        }
+    }
+    let change = |((before, after), (tags, steps)): (Pair, (BTreeSet<TagId>, BTreeSet<StepId>))| {
+        let mut change = compare(input, before.as_deref(), after.as_deref());
+        (change.tags, change.steps) = (tags.into_iter().collect(), steps.into_iter().collect());
+        change
+    };
+    let mut changes: Vec<ImageChange> = pairs.into_iter().map(change).collect();
+    changes.sort_by(|one, other| one.tags.cmp(&other.tags));
+    changes
+}
+
+/// What is known of an image that a pull spec names.
+fn facts<'a>(input: &Input<'a>, spec: Option<&str>) -> Option<(ImageSummary, Option<&'a Observed<ImageFacts>>)> {
+    let spec = spec?;
+    let (digest, _) = pinned(spec)?;
+    let seen = input.facts.get(&digest);
+    let known = seen.and_then(Observed::known);
+    let image = known.and_then(|facts| facts.image.as_ref());
+    let mut platforms: Vec<String> = known
+        .into_iter()
+        .flat_map(|facts| &facts.images)
+        .filter(|image| !is_attestation(image))
+        .map(|image| platform(&image.os, &image.architecture, &image.variant))
+        .collect();
+    if let (true, Some(image)) = (platforms.is_empty(), image) {
+        platforms.push(platform(&image.os, &image.architecture, ""));
+    }
+    let summary = ImageSummary {
+        pull_spec: spec.to_owned(),
+        digest,
+        created: image.and_then(|image| image.created),
+        size: image.map(ImageConfig::size),
+        platforms,
+        attestations: known.map_or(0, |facts| facts.images.iter().filter(|image| is_attestation(image)).count()),
+    };
+    Some((summary, seen))
+}
+
+fn is_attestation(image: &crate::model::PlatformImage) -> bool {
+    image.os == "unknown" && image.architecture == "unknown"
+}
+
+fn platform(os: &str, architecture: &str, variant: &str) -> String {
+    let variant = if variant.is_empty() { String::new() } else { format!("/{}", inert(variant, 40)) };
+    format!("{}/{}{variant}", inert(os, 40), inert(architecture, 40))
+}
+
+fn compare(input: &Input<'_>, before: Option<&str>, after: Option<&str>) -> ImageChange {
+    let (was, is) = (facts(input, before), facts(input, after));
+    let unseen: Vec<_> = [&was, &is]
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, seen)| match seen {
+            Some(Observed::Unknown(ignorance)) => Some(ignorance.clone()),
+            _ => None,
+        })
+        .collect();
+    let known = |side: &Option<(ImageSummary, Option<&Observed<ImageFacts>>)>| {
+        side.as_ref().and_then(|(_, seen)| seen.and_then(|seen| seen.known().cloned()))
+    };
+    let (old, new) = (known(&was), known(&is));
+    let mut change = ImageChange {
+        tags: Vec::new(),
+        steps: Vec::new(),
+        before: was.map(|(summary, _)| summary),
+        after: is.map(|(summary, _)| summary),
+        line: String::new(),
+        runs_the_same: false,
+        differences: Vec::new(),
+        layers_dropped: Vec::new(),
+        layers_new: Vec::new(),
+        layers_shared: 0,
+        commits: None,
+        unseen,
+    };
+    if let (Some(old), Some(new)) = (&old, &new) {
+        let images = (old.image.as_ref(), new.image.as_ref());
+        change.runs_the_same = matches!(images, (Some(old), Some(new)) if old.digest == new.digest);
+        change.differences.extend(platforms(&change));
+        if let (Some(old), Some(new)) = images {
+            configs(old, new, &mut change);
+        }
+        maps("annotation", &old.annotations, &new.annotations, &mut change.differences);
+    }
+    change.line = line(&change, input.platform, old.as_ref(), new.as_ref());
+    change
+}
+
+/// Platforms that are lost or gained.
+fn platforms(change: &ImageChange) -> Vec<Difference> {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else { return Vec::new() };
+    let (was, is): (BTreeSet<&String>, BTreeSet<&String>) =
+        (before.platforms.iter().collect(), after.platforms.iter().collect());
+    let lost = was.difference(&is).map(|name| Difference {
+        what: "platform".to_owned(),
+        before: Some((*name).clone()),
+        after: None,
+    });
+    let gained = is.difference(&was).map(|name| Difference {
+        what: "platform".to_owned(),
+        before: None,
+        after: Some((*name).clone()),
+    });
+    let mut all: Vec<Difference> = lost.chain(gained).collect();
+    if before.attestations != after.attestations {
+        all.push(Difference {
+            what: "attestations".to_owned(),
+            before: Some(before.attestations.to_string()),
+            after: Some(after.attestations.to_string()),
+        });
+    }
+    all
+}
+
+fn configs(old: &ImageConfig, new: &ImageConfig, change: &mut ImageChange) {
+    let differences = &mut change.differences;
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let words = |words: &[String]| without(&words.join(" "));
+    let user = |image: &ImageConfig| if image.user.is_empty() { "root".to_owned() } else { image.user.clone() };
+    let mut differ = |what: &str, before: &str, after: &str| {
+        if before != after {
+            differences.push(Difference { what: what.to_owned(), before: some(before), after: some(after) });
+        }
+    };
+    differ("user", &user(old), &user(new));
+    differ("entrypoint", &words(&old.entrypoint), &words(&new.entrypoint));
+    differ("command", &words(&old.command), &words(&new.command));
+    differ("working directory", &old.working_dir, &new.working_dir);
+    differ("stop signal", &old.stop_signal, &new.stop_signal);
+    differ("health check", &without(&old.health_check), &without(&new.health_check));
+    for (what, was, is) in [("port", &old.ports, &new.ports), ("volume", &old.volumes, &new.volumes)] {
+        let lost = was.difference(is).map(|it| Difference { what: what.to_owned(), before: some(it), after: None });
+        let gained = is.difference(was).map(|it| Difference { what: what.to_owned(), before: None, after: some(it) });
+        differences.extend(lost.chain(gained));
+    }
+    maps("env", &old.env, &new.env, differences);
+    maps("label", &old.labels, &new.labels, differences);
+    let digests =
+        |image: &ImageConfig| -> BTreeSet<String> { image.layers.iter().map(|layer| layer.digest.clone()).collect() };
+    let (was, is) = (digests(old), digests(new));
+    let layer = |layer: &LayerFacts| Layer {
+        digest: layer.digest.chars().take(19).collect(),
+        size: layer.size,
+        command: command(&layer.command),
+    };
+    change.layers_dropped = old.layers.iter().filter(|layer| !is.contains(&layer.digest)).map(layer).collect();
+    change.layers_new = new.layers.iter().filter(|layer| !was.contains(&layer.digest)).map(layer).collect();
+    change.layers_shared = new.layers.iter().filter(|layer| was.contains(&layer.digest)).count();
+    change.commits = commits(&old.labels, &new.labels);
+}
+
+/// A command of a layer, without what every one of them begins with.
+fn command(text: &str) -> String {
+    let text = text.strip_prefix("/bin/sh -c ").unwrap_or(text);
+    let text = text.strip_prefix("#(nop) ").unwrap_or(text).trim();
+    without(text).chars().take(300).collect()
+}
+
+fn maps(kind: &str, was: &BTreeMap<String, String>, is: &BTreeMap<String, String>, out: &mut Vec<Difference>) {
+    let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    for key in keys.into_iter().filter(|key| was.get(*key) != is.get(*key)) {
+        let shown = |map: &BTreeMap<String, String>| map.get(key).map(|value| masked(key, value));
+        out.push(Difference { what: format!("{kind}.{key}"), before: shown(was), after: shown(is) });
+    }
+}
+
+/// Labels that name the repository of an image's source, and its commit.
+const SOURCES: [&str; 4] =
+    ["org.opencontainers.image.source", "io.openshift.build.source-location", "vcs-url", "org.label-schema.vcs-url"];
+const COMMITS: [&str; 4] =
+    ["org.opencontainers.image.revision", "io.openshift.build.commit.id", "vcs-ref", "org.label-schema.vcs-ref"];
+
+/// The repository that an image was made from, if its labels say so.
+pub(super) fn source(labels: &BTreeMap<String, String>) -> Option<&String> {
+    SOURCES.iter().find_map(|label| labels.get(*label)).filter(|source| !source.is_empty())
+}
+
+/// Where the commits between two images can be read. Only what has the form of a repository and of a commit becomes a part of it.
+fn commits(was: &BTreeMap<String, String>, is: &BTreeMap<String, String>) -> Option<String> {
+    let commit = |labels: &BTreeMap<String, String>| {
+        let commit = COMMITS.iter().find_map(|label| labels.get(*label)).cloned();
+        commit.filter(|it| (7..=64).contains(&it.len()) && it.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    let (source, other) = (source(is)?, source(was)?);
+    let (from, to) = (commit(was)?, commit(is)?);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
+    let path = source.strip_prefix("https://")?.trim_end_matches('/');
+    let path = path.strip_suffix(".git").unwrap_or(path);
+    let is_repository = path.bytes().all(plain) && path.split('/').count() >= 3 && !path.contains("..");
+    if source != other || !is_repository || from == to {
+        return None;
+    }
+    // GitLab's own way has a dash; GitHub and Gitea have none.
+    let way = if path.starts_with("gitlab.") { "/-/compare/" } else { "/compare/" };
+    Some(format!("https://{path}{way}{from}...{to}"))
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    const MIB: u64 = 1024 * 1024;
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..MIB => format!("{} KiB", bytes / 1024),
+        _ => format!("{}.{} MiB", bytes / MIB, bytes % MIB * 10 / MIB),
+    }
+}
+
+/// A change in a line that a person can judge.
+fn line(change: &ImageChange, platform: (&str, &str), old: Option<&ImageFacts>, new: Option<&ImageFacts>) -> String {
+    match (&change.before, &change.after) {
+        (None, Some(after)) => {
+            let made =
+                after.created.map_or(String::new(), |created| format!(", made {}", created.strftime("%Y-%m-%d")));
+            let size = after.size.map_or(String::new(), |bytes| format!(", {}", size(bytes)));
+            return format!("a new image{size}{made}");
+        }
+        (_, None) => return "no image any more".to_owned(),
+        (Some(_), Some(_)) => {}
+    }
+    let (Some(_), Some(_)) = (old, new) else { return "what differs could not be looked at".to_owned() };
+    let (os, architecture) = platform;
+    if change.runs_the_same {
+        return format!(
+            "only attestations, annotations or other platforms changed: nothing changes at run time on {os}/{architecture}"
+        );
+    }
+    let mut parts = Vec::new();
+    let find = |what: &str| change.differences.iter().find(|difference| difference.what == what);
+    let shown = |text: &Option<String>| inert(text.as_deref().unwrap_or("none"), 60);
+    for what in ["user", "entrypoint", "command"] {
+        if let Some(difference) = find(what) {
+            parts.push(format!("{what} {} becomes {}", shown(&difference.before), shown(&difference.after)));
+        }
+    }
+    for label in ["label.version", "label.org.opencontainers.image.version"] {
+        if let Some(difference) = find(label) {
+            parts.insert(0, format!("{} becomes {}", shown(&difference.before), shown(&difference.after)));
+            break;
+        }
+    }
+    let lost: Vec<String> = change
+        .differences
+        .iter()
+        .filter(|it| it.what == "platform" && it.after.is_none())
+        .filter_map(|it| it.before.clone())
+        .collect();
+    if !lost.is_empty() {
+        parts.push(format!("no longer for {}", lost.join(", ")));
+    }
+    let total = change.layers_new.len() + change.layers_shared;
+    if total > 0 {
+        parts.push(format!("{} of {total} layers new", change.layers_new.len()));
+    }
+    if let (Some(was), Some(is)) =
+        (change.before.as_ref().and_then(|it| it.size), change.after.as_ref().and_then(|it| it.size))
+    {
+        match is.cmp(&was) {
+            std::cmp::Ordering::Greater => parts.push(format!("{} larger", size(is - was))),
+            std::cmp::Ordering::Less => parts.push(format!("{} smaller", size(was - is))),
+            std::cmp::Ordering::Equal => {}
+        }
+    }
+    if let Some(created) = change.after.as_ref().and_then(|it| it.created) {
+        parts.push(format!("made {}", created.strftime("%Y-%m-%d")));
+    }
+    if new.is_some_and(|facts| facts.image.is_none()) {
+        parts.push(format!("no image for {os}/{architecture}"));
+    }
+    if parts.is_empty() { "other bytes, and nothing that its config would say".to_owned() } else { parts.join("; ") }
+}

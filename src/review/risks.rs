@@ -1,0 +1,266 @@
+//! What whoever judges a plan should look at, each by a rule with a code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{
+    Action, Desired, ImageChange, ImageConfig, Observed, Origin, Risk, RollEffect, Step, StepId, TagId,
+};
+use crate::text::{Code, Diagnostic, Place, inert};
+
+use super::Input;
+use super::images::source;
+
+/// More workloads than this at once are worth a word, when the config says nothing.
+pub const WORKLOADS: usize = 20;
+/// An image that is larger by so much, and by half, is worth a word.
+const JUMP: u64 = 100 * 1024 * 1024;
+/// An image that says it was made before this, in seconds, does not say when it was made: builds that can be repeated write 1970,
+/// or 1980.
+const NO_TIME: i64 = 10 * 366 * 86_400;
+
+/// A risk as it travels in a plan.
+pub fn risk_of(finding: &Diagnostic) -> Risk {
+    let Place { path, line, column, .. } = &finding.place;
+    let origin = (!path.is_empty()).then(|| Origin { path: path.as_str().into(), line: *line, column: *column });
+    let about = finding.related.first().map(|related| related.message.clone()).unwrap_or_default();
+    Risk {
+        rule: finding.code.id().to_owned(),
+        severity: finding.severity.to_string(),
+        about,
+        message: finding.message.clone(),
+        origin,
+        step: None,
+    }
+}
+
+/// Collects findings, each about something, at the definition behind it.
+struct Risks<'a> {
+    origins: BTreeMap<StepId, &'a Origin>,
+    found: Vec<Diagnostic>,
+}
+
+impl Risks<'_> {
+    fn add(&mut self, code: Code, about: &str, step: Option<StepId>, message: String) {
+        let place = step.and_then(|step| self.origins.get(&step)).map_or_else(Place::default, |origin| Place {
+            path: origin.path.to_string(),
+            line: origin.line,
+            column: origin.column,
+            ..Place::default()
+        });
+        // What it is about is the first of the related places: it has none of its own.
+        self.found.push(Diagnostic::new(code, place.clone(), message).related(place, about));
+    }
+}
+
+/// All of them, by what they are about.
+pub(super) fn risks(input: &Input<'_>, images: &[ImageChange], pending: &[StepId]) -> Vec<Diagnostic> {
+    let origins = input.plan.steps.iter().filter_map(|step| Some((step.id, step.origin.as_ref()?))).collect();
+    let mut risks = Risks { origins, found: Vec::new() };
+    let is_pending = |steps: &[StepId]| !steps.is_empty() && steps.iter().all(|step| pending.contains(step));
+    for change in images.iter().filter(|change| !is_pending(&change.steps)) {
+        image(input, change, &mut risks);
+    }
+    for step in input.plan.steps.iter().filter(|step| !pending.contains(&step.id)) {
+        definition(step, &mut risks);
+        removal(input, step, &mut risks);
+    }
+    let rolls = input.plan.rolls.iter().filter(|roll| matches!(roll.effect, RollEffect::RollsOut | RollEffect::Builds));
+    let number = rolls.filter(|roll| !is_pending(&roll.after)).count();
+    if number > input.most_workloads {
+        let message = format!(
+            "{number} workloads roll out or build at once; more than {} are worth a word",
+            input.most_workloads
+        );
+        risks.add(Code::ManyWorkloads, "the plan", None, message);
+    }
+    let mut found = risks.found;
+    found.sort_by(|one, other| {
+        (other.severity, one.code, &one.message).cmp(&(one.severity, other.code, &other.message))
+    });
+    found
+}
+
+/// The tags of a change, in a few words.
+fn names(tags: &[TagId]) -> String {
+    let shown: Vec<String> = tags.iter().take(3).map(|tag| inert(&tag.to_string(), 200)).collect();
+    let more = if tags.len() > 3 { format!(" and {} more", tags.len() - 3) } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn image(input: &Input<'_>, change: &ImageChange, risks: &mut Risks<'_>) {
+    let (about, step) = (names(&change.tags), change.steps.first().copied());
+    for ignorance in &change.unseen {
+        let message = format!("an image could not be compared: {}", inert(&ignorance.to_string(), 300));
+        risks.add(Code::ImageNotSeen, &about, step, message);
+    }
+    let facts = |digest| input.facts.get(digest).and_then(Observed::known);
+    let (Some(before), Some(after)) = (&change.before, &change.after) else {
+        if let Some(after) = change.after.as_ref().and_then(|after| facts(&after.digest)?.image.as_ref())
+            && after.is_root()
+        {
+            let message = "the new image runs as root".to_owned();
+            risks.add(Code::NewRoot, &about, step, message);
+        }
+        return;
+    };
+    let lost: Vec<&String> = before.platforms.iter().filter(|platform| !after.platforms.contains(platform)).collect();
+    // Of single images the platform is what its config says: another one is told by other means.
+    if !lost.is_empty() && !after.platforms.is_empty() {
+        let lost: Vec<&str> = lost.iter().map(|it| it.as_str()).collect();
+        let message = format!("the image is no longer there for {}", lost.join(", "));
+        risks.add(Code::PlatformLost, &about, step, message);
+    }
+    if before.attestations > 0 && after.attestations == 0 {
+        let message = "the old image had attestations, the new one has none".to_owned();
+        risks.add(Code::AttestationLost, &about, step, message);
+    }
+    if change.runs_the_same {
+        return;
+    }
+    let both = facts(&before.digest).zip(facts(&after.digest));
+    let Some((old, new)) = both.and_then(|(old, new)| Some((old.image.as_ref()?, new.image.as_ref()?))) else { return };
+    configs(change, old, new, &about, step, risks);
+}
+
+fn configs(
+    change: &ImageChange,
+    old: &ImageConfig,
+    new: &ImageConfig,
+    about: &str,
+    step: Option<StepId>,
+    risks: &mut Risks<'_>,
+) {
+    let mut add = |code, message| risks.add(code, about, step, message);
+    let shown = |text: &str| inert(text, 120);
+    if new.is_root() && !old.is_root() {
+        add(Code::BecameRoot, format!("the image ran as `{}` and runs as root now", shown(&old.user)));
+    }
+    if old.entrypoint != new.entrypoint {
+        let words = |words: &[String]| shown(&super::secrets::without(&words.join(" ")));
+        let message =
+            format!("the entrypoint was `{}` and is `{}` now", words(&old.entrypoint), words(&new.entrypoint));
+        add(Code::EntrypointReplaced, message);
+    }
+    match (old.created, new.created) {
+        (_, Some(new)) if new.as_second() < NO_TIME => {
+            add(Code::NoTime, format!("the image says that it was made on {}", new.strftime("%Y-%m-%d")));
+        }
+        (Some(old), Some(new)) if new < old && old.as_second() >= NO_TIME => {
+            let message = format!(
+                "the image was made on {}, and the one that it takes the place of on {}",
+                new.strftime("%Y-%m-%d"),
+                old.strftime("%Y-%m-%d")
+            );
+            add(Code::OlderImage, message);
+        }
+        _ => {}
+    }
+    let (was, is) = (old.size(), new.size());
+    if is > was.saturating_add(JUMP) && is > was.saturating_add(was / 2) {
+        let mib = |bytes: u64| bytes / (1024 * 1024);
+        add(Code::SizeJump, format!("the image had {} MiB and has {} MiB now", mib(was), mib(is)));
+    }
+    let base = |image: &ImageConfig| {
+        let name = image.labels.get("org.opencontainers.image.base.name")?;
+        // Another tag of the same repository is the same family.
+        let repository = name.split('@').next().unwrap_or(name);
+        Some(
+            repository
+                .rsplit_once(':')
+                .filter(|(_, tag)| !tag.contains('/'))
+                .map_or(repository, |(it, _)| it)
+                .to_owned(),
+        )
+    };
+    match (base(old), base(new)) {
+        (Some(was), Some(is)) if was != is => {
+            add(
+                Code::BaseChanged,
+                format!("the image was made from `{}` and is made from `{}` now", shown(&was), shown(&is)),
+            );
+        }
+        (Some(_), Some(_)) => {}
+        _ if change.layers_shared == 0 && !old.layers.is_empty() && old.layers.len() > 1 && new.layers.len() > 1 => {
+            add(Code::BaseChanged, "the two images share no layer: they were not made from the same base".to_owned());
+        }
+        _ => {}
+    }
+    match (source(&old.labels), source(&new.labels)) {
+        (Some(was), Some(is)) if was != is => {
+            let message =
+                format!("the image was made from the source `{}` and is made from `{}` now", shown(was), shown(is));
+            add(Code::OtherSource, message);
+        }
+        (Some(was), None) => {
+            add(
+                Code::OtherSource,
+                format!("the image was made from the source `{}` and does not say from which now", shown(was)),
+            );
+        }
+        _ => {}
+    }
+}
+
+/// What a change of a definition gives up.
+fn definition(step: &Step, risks: &mut Risks<'_>) {
+    let Action::SetTag { stream, before: Some(before), after } = &step.action else { return };
+    let about = inert(&stream.tag(&after.name).to_string(), 300);
+    let digest = |tag: &crate::api::TagReference| tag.from.as_ref().is_some_and(|from| from.name.contains('@'));
+    if digest(before) && !digest(after) && !after.import_policy.scheduled {
+        let message = "the tag was pinned to a digest, and names a tag that may move now".to_owned();
+        risks.add(Code::Unpinned, &about, Some(step.id), message);
+    }
+    if after.import_policy.insecure && !before.import_policy.insecure {
+        let message = "the tag is imported without verifying TLS from now on".to_owned();
+        risks.add(Code::BecameInsecure, &about, Some(step.id), message);
+    }
+}
+
+/// What is removed, and still used.
+fn removal(input: &Input<'_>, step: &Step, risks: &mut Risks<'_>) {
+    let stream = step.action.stream();
+    let goes = |tag: &TagId| match &step.action {
+        Action::DeleteTag { tag: name, .. } => tag.stream == *stream && tag.tag == *name,
+        Action::DeleteStream { .. } => tag.stream == *stream,
+        _ => false,
+    };
+    if !step.action.is_removal() {
+        return;
+    }
+    let mut users: BTreeSet<String> = BTreeSet::new();
+    for roll in input.plan.rolls.iter().filter(|roll| roll.follows.iter().any(goes)) {
+        users.insert(roll.workload.to_string());
+    }
+    users.extend(defined_users(input.desired, goes));
+    if users.is_empty() {
+        return;
+    }
+    let shown: Vec<String> = users.iter().take(5).map(|user| inert(user, 200)).collect();
+    let more = if users.len() > 5 { format!(" and {} more", users.len() - 5) } else { String::new() };
+    let about = match &step.action {
+        Action::DeleteTag { tag, .. } => stream.tag(tag).to_string(),
+        _ => stream.to_string(),
+    };
+    let message = format!("it is removed, and {}{more} still follow it", shown.join(", "));
+    risks.add(Code::RemovedInUse, &inert(&about, 300), Some(step.id), message);
+}
+
+/// What follows a tag by the definitions: workloads, and tags of other streams.
+fn defined_users(desired: &Desired, goes: impl Fn(&TagId) -> bool) -> Vec<String> {
+    let follow = desired.workloads.iter().filter(|workload| workload.triggers.iter().any(|trigger| goes(&trigger.tag)));
+    let mut users: Vec<String> = follow.map(|workload| workload.id.to_string()).collect();
+    for (id, stream) in &desired.streams {
+        for tag in stream.tags.values() {
+            let Some(from) = tag.reference.from.as_ref().filter(|from| from.kind == crate::api::IMAGE_STREAM_TAG)
+            else {
+                continue;
+            };
+            let namespace = if from.namespace.is_empty() { &id.namespace } else { &from.namespace };
+            let Some((name, of)) = from.name.split_once(':') else { continue };
+            if goes(&crate::model::StreamId::new(namespace, name).tag(of)) {
+                users.push(format!("the tag {}", id.tag(&tag.reference.name)));
+            }
+        }
+    }
+    users
+}

@@ -1,0 +1,414 @@
+//! What a plan says of the change that it makes: images compared, definitions compared, risks, the gate, and the saved plan.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::registry::{allow, stream};
+use crate::sim::registry::{Content, Registry};
+use crate::support::{git, outcome, program};
+
+/// A repository of definitions, a registry, and a store.
+struct Desk {
+    folder: tempfile::TempDir,
+    registry: Registry,
+}
+
+fn config(user: &str, version: &str, created: &str) -> Value {
+    json!({
+        "architecture": "amd64", "os": "linux", "created": created,
+        "config": {
+            "User": user, "Entrypoint": ["/app"], "Env": ["PATH=/bin", "API_TOKEN=hunter2canary"],
+            "Labels": {
+                "version": version, "org.opencontainers.image.source": "https://github.com/acme/app",
+                "org.opencontainers.image.revision": format!("{:0<40}", version.replace('.', "a")),
+            },
+        },
+        "history": [{"created_by": "ADD base"}, {"created_by": "/bin/sh -c make TOKEN=hunter2canary"}],
+    })
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::start(Content::default());
+        let desk = Self { folder, registry };
+        std::fs::create_dir(desk.source()).unwrap();
+        allow(&desk.source(), &[&desk.registry.server.host], "");
+        desk.push("1", &config("1001", "1.0.0", "2026-01-01T00:00:00Z"), &[("base", 1000), ("one", 500)]);
+        desk.define("app", &[("live", "1")]);
+        git(&desk.source(), &["init", "-q", "-b", "main"]);
+        desk.commit("first");
+        desk
+    }
+
+    fn source(&self) -> PathBuf {
+        self.folder.path().join("source")
+    }
+
+    fn push(&self, tag: &str, config: &Value, layers: &[(&str, u64)]) -> String {
+        let mut held = self.registry.content.lock().unwrap();
+        let digest = held.image_of("lab/app", config, layers);
+        held.tag("lab/app", tag, &digest);
+        digest
+    }
+
+    fn from(&self, tag: &str) -> String {
+        format!("{}/lab/app:{tag}", self.registry.server.host)
+    }
+
+    fn define(&self, name: &str, tags: &[(&str, &str)]) {
+        let froms: Vec<String> = tags.iter().map(|(_, from)| self.from(from)).collect();
+        let tags: Vec<(&str, &str)> = tags.iter().map(|(tag, _)| *tag).zip(froms.iter().map(String::as_str)).collect();
+        std::fs::write(self.source().join(format!("{name}.yaml")), stream(name, &tags, "")).unwrap();
+    }
+
+    fn commit(&self, message: &str) -> String {
+        git(&self.source(), &["add", "-A"]);
+        git(&self.source(), &["commit", "-qm", message]);
+        git(&self.source(), &["rev-parse", "HEAD"])
+    }
+
+    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = program(self.folder.path());
+        command.args(arguments).args(["-s", "source", "--store", "store"]);
+        let (code, out, err) = outcome(command.output().unwrap());
+        assert!(!format!("{out}{err}").contains("hunter2canary"), "{out}{err}");
+        // The port is another one each time.
+        let host = &self.registry.server.host;
+        (code, out.replace(host, "registry.example.com"), err.replace(host, "registry.example.com"))
+    }
+
+    fn apply(&self) {
+        let (code, out, err) = self.run(&["apply", "--yes"]);
+        assert_eq!(code, 0, "{out}{err}");
+    }
+
+    fn plan(&self, more: &[&str]) -> String {
+        let (code, out, err) = self.run(&[&["plan"], more].concat());
+        assert_eq!(code, 0, "{out}{err}");
+        out
+    }
+
+    fn review(&self, more: &[&str]) -> Value {
+        let plan: Value = serde_json::from_str(&self.plan(&[&["--format", "json"], more].concat())).unwrap();
+        plan["review"].clone()
+    }
+
+    fn head(&self) -> String {
+        let (_, out, _) = self.run(&["get", "istag", "app:live", "-o", "json"]);
+        let object: Value = serde_json::from_str(&out).unwrap_or_default();
+        object["image"]["metadata"]["name"].as_str().unwrap_or(&out).to_owned()
+    }
+}
+
+fn rules(review: &Value) -> Vec<String> {
+    review["risks"].as_array().into_iter().flatten().map(|risk| risk["rule"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_bump_is_told_in_a_line_and_in_full() {
+    let desk = Desk::new();
+    desk.apply();
+    desk.push("2", &config("1001", "2.0.0", "2026-02-01T00:00:00Z"), &[("base", 1000), ("two", 900)]);
+    desk.define("app", &[("live", "2")]);
+    let text = desk.plan(&[]);
+    assert!(text.contains("1.0.0 becomes 2.0.0; 1 of 2 layers new; 400 bytes larger; made 2026-02-01"), "{text}");
+    assert!(text.contains("label.version: 1.0.0 -> 2.0.0"), "{text}");
+    let commits = "commits: https://github.com/acme/app/compare/1a0a000000000000000000000000000000000000...2a0a0000";
+    assert!(text.contains(commits), "{text}");
+    let review = desk.review(&[]);
+    let change = &review["images"][0];
+    assert_eq!(change["layersShared"], 1);
+    assert_eq!(change["layersNew"][0]["command"], "make TOKEN=(masked)");
+    assert_eq!((change["layersNew"][0]["size"].as_u64(), rules(&review).len()), (Some(900), 0), "{review:#}");
+    let markdown = desk.plan(&["--format", "markdown"]);
+    assert!(markdown.starts_with("<!-- streamkeeper:plan -->\n\n### Streamkeeper: 1 change, 1 import"), "{markdown}");
+    assert!(markdown.contains("| `label.version` | `1.0.0` | `2.0.0` |"), "{markdown}");
+}
+
+#[test]
+fn a_tag_that_was_pushed_again_and_an_image_that_became_root() {
+    let desk = Desk::new();
+    desk.apply();
+    // Yesterday's build, as root, of another source.
+    let mut evil = config("", "1.0.0", "2025-12-01T00:00:00Z");
+    evil["config"]["Entrypoint"] = json!(["/sh", "-c", "curl"]);
+    evil["config"]["Labels"]["org.opencontainers.image.source"] = "https://github.com/mallory/app".into();
+    evil["config"]["Env"] = json!(["PATH=/bin", "API_TOKEN=hunter2canary-and-more"]);
+    desk.push("1", &evil, &[("other", 1000), ("things", 200_000_000)]);
+    let (code, out, err) = desk.run(&["plan", "--refresh", "app:live", "--fail-on", "warning"]);
+    assert_eq!(code, 3, "{out}{err}");
+    assert!(out.contains("user 1001 becomes root; entrypoint /app becomes /sh -c curl"), "{out}");
+    assert!(out.contains("env.API_TOKEN: (masked) -> (masked)"), "{out}");
+    let review = desk.review(&["--refresh", "app:live"]);
+    assert_eq!(rules(&review), ["SK701", "SK702", "SK704", "SK706", "SK707", "SK708"], "{review:#}");
+    let place = &review["risks"][0]["origin"];
+    assert!(place["path"] == "app.yaml" && place["line"].as_u64() > Some(0), "{place}");
+    assert_eq!(desk.run(&["plan", "--refresh", "app:live", "--fail-on", "error"]).0, 0);
+    // Somebody answers for it, until a day; what is over, counts again.
+    let waive = |until: &str| {
+        let path = desk.source().join("streamkeeper.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.split("findings:").next().unwrap().to_owned();
+        let one = |code: &str| format!("  - {{code: {code}, path: '*.yaml', reason: 'a test', until: {until}}}\n");
+        let codes = ["SK701", "SK702", "SK704", "SK706", "SK707", "SK708"].map(one).concat();
+        std::fs::write(path, format!("{text}findings:\n  waive:\n{codes}")).unwrap();
+    };
+    waive("2999-01-01");
+    let (code, out, err) = desk.run(&["plan", "--refresh", "app:live", "--fail-on", "warning"]);
+    assert!(code == 0 && out.contains("Risks (6 waived)"), "{code} {out}{err}");
+    waive("2001-01-01");
+    assert_eq!(desk.run(&["plan", "--refresh", "app:live", "--fail-on", "warning"]).0, 3);
+}
+
+#[test]
+fn a_list_that_moved_without_my_platform_and_a_platform_that_is_lost() {
+    let desk = Desk::new();
+    let list = |images: &[(&str, &str, &str)]| {
+        let mut held = desk.registry.content.lock().unwrap();
+        let digest = held.list_of("lab/app", images);
+        held.tag("lab/app", "multi", &digest);
+    };
+    let (mine, arm, newer) = {
+        let mut held = desk.registry.content.lock().unwrap();
+        let mut other = config("1001", "1.0.0", "2026-01-01T00:00:00Z");
+        other["architecture"] = "arm64".into();
+        let mine = held.image_of("lab/app", &config("1001", "1.0.0", "2026-01-01T00:00:00Z"), &[("base", 1)]);
+        let arm = held.image_of("lab/app", &other, &[("arm", 1)]);
+        other["created"] = "2026-03-01T00:00:00Z".into();
+        (mine, arm, held.image_of("lab/app", &other, &[("arm2", 1)]))
+    };
+    list(&[("linux", "amd64", &mine), ("linux", "arm64", &arm), ("unknown", "unknown", &arm)]);
+    let text = stream("app", &[("live", &desk.from("multi"))], ", importMode: PreserveOriginal, scheduled: true");
+    std::fs::write(desk.source().join("app.yaml"), text).unwrap();
+    desk.apply();
+    list(&[("linux", "amd64", &mine), ("linux", "arm64", &newer), ("unknown", "unknown", &newer)]);
+    let out = desk.plan(&["--refresh", "app:live"]);
+    let same = "only attestations, annotations or other platforms changed: nothing changes at run time on linux/amd64";
+    assert!(out.contains(same), "{out}");
+    assert_eq!(desk.review(&["--refresh", "app:live"])["images"][0]["runsTheSame"], true);
+    list(&[("linux", "amd64", &mine)]);
+    let review = desk.review(&["--refresh", "app:live"]);
+    assert_eq!(rules(&review), ["SK703", "SK709"], "{review:#}");
+    assert!(review["risks"][0]["message"].as_str().unwrap().contains("linux/arm64"), "{review:#}");
+}
+
+#[test]
+fn three_hundred_tags_that_move_alike_are_one_change_and_ask_once() {
+    let desk = Desk::new();
+    let tags: Vec<String> = (0..300).map(|at| format!("t{at}")).collect();
+    let of = |from: &'static str| tags.iter().map(|tag| (tag.as_str(), from)).collect::<Vec<_>>();
+    desk.define("app", &of("1"));
+    desk.apply();
+    desk.push("2", &config("1001", "2.0.0", "2026-02-01T00:00:00Z"), &[("base", 1000)]);
+    desk.define("app", &of("2"));
+    desk.registry.server.forget();
+    let review = desk.review(&[]);
+    assert_eq!(review["images"].as_array().unwrap().len(), 1);
+    assert_eq!(review["images"][0]["tags"].as_array().unwrap().len(), 300);
+    let gets = desk.registry.server.count("GET ");
+    assert!(gets <= 3, "manifest and config of the new image: {gets}");
+    let markdown = desk.plan(&["--format", "markdown"]);
+    assert!(markdown.chars().count() <= 60_000, "{}", markdown.len());
+}
+
+#[test]
+fn a_hundred_new_digests_take_two_requests_each_and_the_old_ones_none() {
+    let desk = Desk::new();
+    for at in 0..100 {
+        desk.push(&format!("a{at}"), &config("1001", &format!("1.0.{at}"), "2026-01-01T00:00:00Z"), &[("base", at)]);
+        desk.push(
+            &format!("b{at}"),
+            &config("1001", &format!("2.0.{at}"), "2026-02-01T00:00:00Z"),
+            &[("base", at + 1)],
+        );
+    }
+    let names: Vec<(String, String)> = (0..100).map(|at| (format!("t{at}"), format!("a{at}"))).collect();
+    let define = |names: &[(String, String)]| {
+        let tags: Vec<(&str, &str)> = names.iter().map(|(tag, from)| (tag.as_str(), from.as_str())).collect();
+        desk.define("app", &tags);
+    };
+    define(&names);
+    desk.apply();
+    let names: Vec<(String, String)> = (0..100).map(|at| (format!("t{at}"), format!("b{at}"))).collect();
+    define(&names);
+    desk.registry.server.forget();
+    let since = Instant::now();
+    let review = desk.review(&[]);
+    let took = since.elapsed();
+    assert_eq!(review["images"].as_array().unwrap().len(), 100);
+    let (heads, gets) = (desk.registry.server.count("HEAD "), desk.registry.server.count("GET "));
+    assert!(gets <= 201 && heads <= 100, "{gets} GETs, {heads} HEADs");
+    // A loopback registry and a debug build; the figure of a release build is in the bench.
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn a_branch_is_compared_with_where_it_began_and_what_is_pending_is_told_apart() {
+    let desk = Desk::new();
+    desk.push("2", &config("1001", "2.0.0", "2026-02-01T00:00:00Z"), &[("base", 1000)]);
+    desk.define("other", &[("x", "1")]);
+    desk.commit("other");
+    git(&desk.source(), &["checkout", "-qb", "branch"]);
+    desk.define("app", &[("live", "2"), ("more", "1")]);
+    // Renamed: the same.
+    std::fs::rename(desk.source().join("other.yaml"), desk.source().join("renamed.yaml")).unwrap();
+    desk.commit("branch");
+    // Meanwhile the base goes on.
+    git(&desk.source(), &["checkout", "-q", "main"]);
+    desk.define("later", &[("x", "1")]);
+    desk.commit("later");
+    git(&desk.source(), &["checkout", "-q", "branch"]);
+    let review = desk.review(&["--base", "main"]);
+    let changed: Vec<String> = review["definitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| {
+            format!("{}:{}", change["stream"]["name"].as_str().unwrap(), change["tag"].as_str().unwrap_or("-"))
+        })
+        .collect();
+    assert_eq!(changed, ["app:live", "app:more"], "{review:#}");
+    // Nothing was applied yet: what the other stream needs is pending anyway.
+    let plan: Value = serde_json::from_str(&desk.plan(&["--base", "main", "--format", "json"])).unwrap();
+    let step = |id: &Value| plan["steps"].as_array().unwrap().iter().find(|step| step["id"] == *id).unwrap().clone();
+    let pending = plan["review"]["pending"].as_array().unwrap();
+    assert!(!pending.is_empty(), "{plan:#}");
+    for id in pending {
+        assert!(step(id)["action"].to_string().contains("\"other\""), "{}", step(id));
+    }
+    // By name of a revision, from objects; and merged, it changes nothing any more.
+    let by_head = desk.review(&["--base", "main", "--head", "branch", "--config", "source/streamkeeper.yaml"]);
+    assert_eq!(by_head["definitions"], review["definitions"]);
+    git(&desk.source(), &["checkout", "-q", "main"]);
+    git(&desk.source(), &["merge", "-q", "--no-edit", "branch"]);
+    let merged = desk.review(&["--base", "main"]);
+    assert_eq!(merged["definitions"], Value::Null, "{merged:#}");
+}
+
+#[test]
+fn a_fork_compares_definitions_without_a_target_a_registry_or_a_login() {
+    let desk = Desk::new();
+    git(&desk.source(), &["checkout", "-qb", "fork"]);
+    desk.define("app", &[("live", "2")]);
+    desk.commit("fork");
+    desk.registry.server.forget();
+    let (code, out, err) = desk.run(&["plan", "--base", "main", "--definitions-only"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(
+        out.contains("~ default/app:live") && out.contains("+ DockerImage registry.example.com/lab/app:2"),
+        "{out}"
+    );
+    assert_eq!(desk.registry.server.seen().len(), 0, "nobody was asked");
+    assert!(!desk.folder.path().join("store").exists(), "nothing was made");
+    let (code, _, err) = desk.run(&["plan", "--definitions-only"]);
+    assert_eq!(code, 64, "{err}");
+}
+
+#[test]
+fn a_tag_that_is_removed_and_still_followed_is_an_error() {
+    let desk = Desk::new();
+    let text = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  annotations:\n    image.openshift.io/triggers: '[{\"from\":{\"kind\":\"ImageStreamTag\",\"name\":\"app:live\"},\"fieldPath\":\"spec.template.spec.containers[?(@.name==\\\"web\\\")].image\"}]'\nspec:\n  replicas: 3\n  strategy: {type: Recreate}\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec:\n      containers: [{name: web, image: x}]\n";
+    std::fs::write(desk.source().join("web.yaml"), text).unwrap();
+    desk.apply();
+    // What will roll is known from the definitions, where there is no cluster.
+    desk.push("2", &config("1001", "2.0.0", "2026-02-01T00:00:00Z"), &[("base", 1000)]);
+    desk.define("app", &[("live", "2")]);
+    let plan: Value = serde_json::from_str(&desk.plan(&["--format", "json"])).unwrap();
+    let roll = &plan["rolls"][0];
+    assert_eq!((roll["workload"]["name"].as_str(), roll["replicas"].as_u64()), (Some("web"), Some(3)), "{plan:#}");
+    assert_eq!(roll["strategy"], "Recreate");
+    let mermaid = desk.plan(&["--format", "mermaid"]);
+    assert!(mermaid.starts_with("flowchart LR\n") && mermaid.contains("-- rolls out -->"), "{mermaid}");
+    desk.define("app", &[("other", "1")]);
+    let (code, out, err) = desk.run(&["plan", "--fail-on", "error"]);
+    assert_eq!(code, 3, "{out}{err}");
+    assert!(
+        out.contains("error[SK712] default/app:live: it is removed, and Deployment default/web still follow it"),
+        "{out}"
+    );
+}
+
+#[test]
+fn mondays_plan_is_mondays_image_or_stale_and_never_tuesdays() {
+    let desk = Desk::new();
+    desk.apply();
+    let before = desk.head();
+    let monday = desk.push("2", &config("1001", "2.0.0", "2026-02-01T00:00:00Z"), &[("base", 1000)]);
+    desk.define("app", &[("live", "2")]);
+    desk.plan(&["--out", "monday.json"]);
+    let tuesday = desk.push("2", &config("1001", "2.0.1", "2026-02-02T00:00:00Z"), &[("base", 1000)]);
+    let (code, shown, err) = desk.run(&["show", "monday.json"]);
+    assert!(code == 0 && shown.contains("1.0.0 becomes 2.0.0"), "{shown}{err}");
+    desk.registry.server.forget();
+    let (code, out, err) = desk.run(&["apply", "monday.json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(desk.registry.server.seen().len(), 0, "nothing is looked up anew");
+    assert!(desk.head().contains(&monday) && monday != tuesday, "{} {before}", desk.head());
+    // Somebody has done something else meanwhile: all of it is stale.
+    desk.define("app", &[("live", "1")]);
+    desk.plan(&["--out", "back.json"]);
+    desk.push("3", &config("1001", "3.0.0", "2026-03-01T00:00:00Z"), &[("base", 1000)]);
+    desk.define("app", &[("live", "3")]);
+    desk.apply();
+    let head = desk.head();
+    let (code, out, err) = desk.run(&["apply", "back.json"]);
+    assert_eq!(code, 4, "{out}{err}");
+    assert_eq!(desk.head(), head);
+}
+
+#[test]
+fn all_or_nothing_does_nothing_when_a_part_is_stale() {
+    let desk = Desk::new();
+    desk.define("b", &[("x", "1")]);
+    desk.apply();
+    desk.define("app", &[("live", "1"), ("more", "1")]);
+    desk.define("b", &[("x", "1"), ("more", "1")]);
+    desk.plan(&["--out", "plan.json"]);
+    // Somebody is quicker, with one of the two.
+    let other = [("x", "1"), ("others", "1")];
+    desk.define("b", &other);
+    let (code, out, err) =
+        desk.run(&["apply", "--yes", "--include", "b.yaml", "--change-scope", "--max-removals", "0"]);
+    assert!(code == 0 || code == 5, "{code} {out}{err}");
+    let tags = || desk.run(&["get", "istag", "-o", "name"]).1;
+    assert!(tags().contains("b:others") && !tags().contains("app:more"), "{}", tags());
+    let (code, out, err) = desk.run(&["apply", "plan.json", "--all-or-nothing"]);
+    assert_eq!(code, 4, "{out}{err}");
+    assert!(!tags().contains("app:more"), "nothing was done: {}", tags());
+    let (code, out, err) = desk.run(&["apply", "plan.json"]);
+    assert_eq!(code, 5, "{out}{err}");
+    assert!(tags().contains("app:more"), "{}", tags());
+}
+
+#[test]
+fn rules_of_the_config_are_over_the_plan_and_say_where_they_are_wrong() {
+    let desk = Desk::new();
+    desk.apply();
+    desk.push("2", &config("1001", "2.0.0", "2026-02-01T00:00:00Z"), &[("base", 1000)]);
+    desk.define("app", &[("live", "2")]);
+    let path = desk.source().join("streamkeeper.yaml");
+    let before = std::fs::read_to_string(&path).unwrap();
+    let rule = |when: &str| {
+        let text = format!(
+            "{before}review:\n  rules:\n  - name: no-live\n    when: >-\n      {when}\n    message: live moves by hand\n    severity: error\n"
+        );
+        std::fs::write(&path, text).unwrap();
+    };
+    rule("review.images.exists(change, change.tags.exists(tag, tag.tag == 'live'))");
+    let (code, out, err) = desk.run(&["plan", "--fail-on", "error"]);
+    assert!(code == 3 && out.contains("error[SK716] rule no-live: live moves by hand"), "{code} {out}{err}");
+    rule("plan.steps.size() > 100");
+    assert_eq!(desk.run(&["plan", "--fail-on", "error"]).0, 0);
+    rule("plan.nothing.there");
+    let (code, out, _) = desk.run(&["plan", "--fail-on", "error"]);
+    assert!(code == 3 && out.contains("the rule cannot be evaluated"), "{code} {out}");
+    rule("plan.steps.size( >");
+    let (code, _, err) = desk.run(&["plan"]);
+    assert!(
+        code == 3 && err.contains("streamkeeper.yaml:") && err.contains("`no-live` is no expression"),
+        "{code} {err}"
+    );
+}
