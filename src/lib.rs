@@ -25,7 +25,7 @@
 //! | [`rules`] | what image streams do: [`rules::perform`] | `api`, `model` |
 //! | [`definitions`] | bytes to what is wanted, and everything wrong with them | `api`, `text`, `model` |
 //! | [`planner`] | what is wanted and known, to a plan | `api`, `model`, `rules` |
-//! | [`review`] | what a plan means to who has to judge it | `api`, `model`, `text` |
+//! | [`review`] | what a plan means to who has to judge it | `api`, `text`, `model` |
 //! | [`render`] | values to text, Markdown, JSON | `api`, `text`, `model` |
 //! | [`config`] | the config file | `text`, `model` |
 //! | [`ports`] | the traits at the edge | `api`, `text`, `model` |

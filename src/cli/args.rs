@@ -169,6 +169,12 @@ pub enum FindingsFormat {
     Json,
     /// For the lines of a pull request on GitHub.
     Github,
+    /// For GitLab's code quality report.
+    Gitlab,
+    /// SARIF 2.1.0.
+    Sarif,
+    /// JUnit's XML.
+    Junit,
 }
 
 /// What planning takes, for `plan` and `apply`.

@@ -31,8 +31,8 @@ pub use live::{Cause, Ignorance, Live, LiveStream, Observed, Owned, PlatformImag
 pub use live_workload::{ConfigTrigger, ContainerImage, LiveWorkload, Manner, Rollout, Triggers};
 pub use outside::{CodeHost, NoticeFormat, Sender};
 pub use plan::{
-    Action, Deferred, DeferredAction, ImportFailure, ImportItem, ImportResult, Move, Plan, Precondition, Reason, Roll,
-    RollEffect, RollImage, Step, StepId, StreamHeader, Update, Wait,
+    Action, Deferred, DeferredAction, ImportFailure, ImportItem, ImportResult, Inputs, Move, Plan, Precondition,
+    Reason, Roll, RollEffect, RollImage, Step, StepId, StreamHeader, Update, Wait,
 };
 pub use policy::{
     Drift, INTERVAL_ANNOTATION, OnFailure, Policy, Quarrel, RECONCILE_ANNOTATION, Refresh, RemovalLimit, Schedule,

@@ -53,9 +53,25 @@ pub struct Plan {
     /// Workloads that could not be looked at: they may follow as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<Ignorance>,
+    /// What else it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Inputs>,
     /// What it means, for who has to judge it; the executor never looks at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<Box<Review>>,
+}
+
+/// What a plan was made from, beside the definitions and the target: hashes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Inputs {
+    /// Of the config.
+    pub config: String,
+    /// Of what it and the flags allow.
+    pub policy: String,
+    /// Of the files that steps come from, by path: Git's own, where the source has them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
 }
 
 /// Number of a step in its plan, printed `#7`.

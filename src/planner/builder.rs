@@ -214,6 +214,7 @@ impl<'a> Builder<'a> {
         }
         self.deferred.sort_by(|a, b| (&a.stream, &a.tag, a.action).cmp(&(&b.stream, &b.tag, b.action)));
         Plan {
+            inputs: None,
             review: None,
             format_version: FORMAT_VERSION,
             tool: (*tool).to_owned(),

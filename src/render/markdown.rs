@@ -148,8 +148,7 @@ fn images(out: &mut String, review: &Review, detail: Detail) {
             table(out, "", ("layer", "layers"), head, rows, true);
         }
         if let Some(commits) = &change.commits {
-            // Made by us, of plain parts alone: still no link, since anybody can write a label.
-            let _ = writeln!(out, "Commits: {}\n", code(commits));
+            let _ = writeln!(out, "Commits: {}\n", link(commits));
         }
         out.push_str("</details>\n\n");
     }
@@ -179,7 +178,7 @@ fn steps(out: &mut String, plan: &Plan, detail: Detail) {
     let mut others = Vec::new();
     for step in &plan.steps {
         let what = match &step.action {
-            Action::CreateStream { tags, .. } => format!("create stream with {} tags", tags.len()),
+            Action::CreateStream { tags, .. } => format!("create stream with {}", count(tags.len(), "tag", "tags")),
             Action::UpdateStream { .. } => "change stream".to_owned(),
             Action::SetTag { before: None, after, .. } => format!("add tag {}", code(&after.name)),
             Action::SetTag { after, .. } => format!("change tag {}", code(&after.name)),
@@ -213,12 +212,8 @@ fn workloads(out: &mut String, plan: &Plan, detail: Detail) {
         let (what, images) = roll_cells(roll);
         let pods = roll.replicas.map_or(String::new(), |number| number.to_string());
         let workload = code(&roll.workload.to_string());
-        format!(
-            "| {workload} | {pods} | {} | {} | {} |\n",
-            clipped(&roll.strategy, 40),
-            code(&what),
-            clipped(&images, 300)
-        )
+        let strategy = if roll.strategy.is_empty() { String::new() } else { clipped(&roll.strategy, 40) };
+        format!("| {workload} | {pods} | {} | {} | {} |\n", strategy, code(&what), clipped(&images, 300))
     });
     let unseen = plan.unseen.iter().map(|unseen| format!("| | | | not looked at | {} |\n", code(&unseen.to_string())));
     let head = "| Workload | Pods | Strategy | What becomes of it | Images |\n| --- | --- | --- | --- | --- |\n";
@@ -238,6 +233,20 @@ fn waiting(out: &mut String, plan: &Plan, detail: Detail) {
     });
     let head = "| Tag | | Why |\n| --- | --- | --- |\n";
     table(out, "Waiting", ("tag waits", "tags wait"), head, rows.collect(), detail >= Detail::Rows);
+}
+
+/// Hosts of sources that a link may lead to: anybody can write a label.
+const HOSTS: [&str; 4] =
+    ["https://github.com/", "https://gitlab.com/", "https://codeberg.org/", "https://bitbucket.org/"];
+
+/// A link, where it leads to a well-known host and has nothing in it but plain characters; otherwise the address as text.
+fn link(url: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
+    if HOSTS.iter().any(|host| url.starts_with(host)) && url.bytes().all(plain) && url.len() < 300 {
+        format!("[what was committed between them](<{url}>)")
+    } else {
+        code(url)
+    }
 }
 
 /// A table, or how many rows it would have.
@@ -292,6 +301,6 @@ mod tests {
         assert_eq!(code("a`b|c\u{1b}"), "``a`b\\|c\\u{1b}``");
         assert_eq!(code("`x"), "`` `x ``");
         assert_eq!(code(""), "(empty)");
-        assert_eq!(code("a\nb"), "`a\\nb`", "on one line");
+        assert_eq!(code("a\nb"), "`a b`", "on one line");
     }
 }

@@ -32,7 +32,7 @@ pub use paint::Paint;
 pub use plan::{plan_line, plan_text};
 pub use report::{planned_for, report_line, report_text};
 pub use reported::{
-    Reported, plan_junit, reported, reported_findings, reported_github, reported_gitlab, reported_sarif,
+    Reported, findings_junit, plan_junit, reported, reported_findings, reported_github, reported_gitlab, reported_sarif,
 };
 pub use review::rolls_mermaid;
 pub use rolls::image_line;

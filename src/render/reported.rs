@@ -195,7 +195,7 @@ pub fn plan_junit(plan: &Plan) -> String {
         let why = xml(&super::names::wait(&deferred.wait));
         let name = xml(&format!("{}{tag}", deferred.stream));
         let case = "    <testcase classname=\"streamkeeper.waits\"";
-        cases.push(format!("{case} name=\"{name}\"><skipped message=\"{why}\">{why}</skipped></testcase>\n"));
+        cases.push(format!("{case} name=\"{name}\"><skipped>{why}</skipped></testcase>\n"));
     }
     for it in reported(plan) {
         let name = xml(&format!("{} {}: {}", it.code, it.about, it.code.name()));
@@ -203,7 +203,7 @@ pub fn plan_junit(plan: &Plan) -> String {
         let case = "    <testcase classname=\"streamkeeper.risk\"";
         if it.severity == Severity::Info {
             skipped += 1;
-            cases.push(format!("{case} name=\"{name}\"><skipped message=\"{text}\">{text}</skipped></testcase>\n"));
+            cases.push(format!("{case} name=\"{name}\"><skipped>{text}</skipped></testcase>\n"));
         } else {
             failures += 1;
             let kind = it.code.id();
@@ -213,6 +213,29 @@ pub fn plan_junit(plan: &Plan) -> String {
     }
     // A report without a case is none, for some who read it.
     cases.insert(0, format!("    <testcase classname=\"streamkeeper\" name=\"{}\"/>\n", xml(&plan_line(plan))));
+    suites(&cases, failures, skipped)
+}
+
+/// Findings as test cases: each is one, which fails or, where it only is good to know, is skipped.
+pub fn findings_junit(all: &[Reported], summary: &str) -> String {
+    let mut cases = vec![format!("    <testcase classname=\"streamkeeper\" name=\"{}\"/>\n", xml(summary))];
+    let (mut failures, mut skipped) = (0, 0);
+    for it in all {
+        let name = xml(&format!("{} {}:{}", it.code, it.path, it.line));
+        let text = xml(&it.text());
+        let inner = if it.severity == Severity::Info {
+            skipped += 1;
+            format!("<skipped>{text}</skipped>")
+        } else {
+            failures += 1;
+            format!("<failure message=\"{text}\" type=\"{}\">{text}</failure>", it.code.id())
+        };
+        cases.push(format!("    <testcase classname=\"streamkeeper.finding\" name=\"{name}\">{inner}</testcase>\n"));
+    }
+    suites(&cases, failures, skipped)
+}
+
+fn suites(cases: &[String], failures: usize, skipped: usize) -> String {
     let tests = cases.len();
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">\n  <testsuite name=\"streamkeeper\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\">\n{}  </testsuite>\n</testsuites>\n",

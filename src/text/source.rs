@@ -68,6 +68,10 @@ pub fn inert(text: &str, limit: usize) -> String {
         }
         match char {
             '\n' | '\t' => out.push(' '),
+            // GitHub's runner looks for commands at the beginning of a line, where a word may stand that was folded, and for
+            // others anywhere in it.
+            ':' if out == ":" || out.ends_with(" :") => out.push_str("\\:"),
+            '[' if out.ends_with("##") => out.push_str("\\["),
             char if char.is_control() || is_format(char) => out.extend(char.escape_unicode()),
             char => out.push(char),
         }

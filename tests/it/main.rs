@@ -10,6 +10,7 @@
 mod sim;
 
 mod api_client;
+mod ci_recipes;
 mod cli;
 mod corpus;
 mod crash;
@@ -44,6 +45,7 @@ mod recorded;
 mod recorded_server;
 mod registry;
 mod review;
+mod review_outputs;
 mod schemas;
 mod site;
 mod sources;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use streamkeeper::text::Code;
 
 use crate::registry::{allow, stream};
 use crate::sim::registry::{Content, Registry};
@@ -411,4 +412,104 @@ fn rules_of_the_config_are_over_the_plan_and_say_where_they_are_wrong() {
         code == 3 && err.contains("streamkeeper.yaml:") && err.contains("`no-live` is no expression"),
         "{code} {err}"
     );
+}
+
+#[test]
+fn each_risk_is_found_by_its_rule() {
+    let old = || config("1001", "1.0.0", "2026-01-01T00:00:00Z");
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut config = config("1001", "1.0.0", "2026-01-02T00:00:00Z");
+        change(&mut config);
+        config
+    };
+    let based = |base: &'static str| {
+        move |config: &mut Value| config["config"]["Labels"]["org.opencontainers.image.base.name"] = base.into()
+    };
+    let same: &[(&str, u64)] = &[("base", 1000), ("one", 500)];
+    let cases: Vec<(Code, Value, &[(&str, u64)])> = vec![
+        (Code::BecameRoot, with(&|it| it["config"]["User"] = "0:0".into()), same),
+        (Code::EntrypointReplaced, with(&|it| it["config"]["Entrypoint"] = json!(["/other"])), same),
+        (Code::OlderImage, with(&|it| it["created"] = "2025-01-02T00:00:00Z".into()), same),
+        (Code::NoTime, with(&|it| it["created"] = "1970-01-01T00:00:00Z".into()), same),
+        (Code::SizeJump, with(&|_| ()), &[("base", 1000), ("one", 500), ("big", 300 << 20)]),
+        (Code::BaseChanged, with(&|_| ()), &[("x", 1000), ("y", 500)]),
+        (Code::OtherSource, with(&|it| it["config"]["Labels"] = json!({})), same),
+    ];
+    for (code, after, layers) in cases {
+        let desk = Desk::new();
+        desk.push("1", &old(), same);
+        desk.apply();
+        desk.push("2", &after, layers);
+        desk.define("app", &[("live", "2")]);
+        let review = desk.review(&[]);
+        assert_eq!(rules(&review), [code.id()], "{review:#}");
+    }
+    // By label, another tag of the same base is the same family.
+    let desk = Desk::new();
+    desk.push("1", &with(&based("quay.io/ubi9/ubi:9.5")), same);
+    desk.apply();
+    desk.push("2", &with(&based("quay.io/ubi9/ubi:9.6@sha256:0")), &[("x", 1), ("y", 2)]);
+    desk.push("3", &with(&based("docker.io/library/alpine:3")), same);
+    desk.define("app", &[("live", "2")]);
+    assert_eq!(rules(&desk.review(&[])).len(), 0);
+    desk.define("app", &[("live", "3")]);
+    assert_eq!(rules(&desk.review(&[])), [Code::BaseChanged.id()]);
+    // What the definition gives up, a new image that is root, and one that cannot be compared any more.
+    let root = desk.push("root", &with(&|it| it["config"]["User"] = "".into()), same);
+    let pinned = format!("{}@{root}", desk.from("x").trim_end_matches(":x"));
+    let write = |tag: &str, from: &str, policy: &str| {
+        let text = stream("b", &[(tag, from)], policy).replace("insecure: true, ", "");
+        std::fs::write(desk.source().join("b.yaml"), text).unwrap();
+    };
+    write("x", &pinned, "");
+    assert!(rules(&desk.review(&[])).contains(&Code::NewRoot.id().to_owned()));
+    desk.apply();
+    write("x", &desk.from("root"), "");
+    assert!(rules(&desk.review(&[])).contains(&Code::Unpinned.id().to_owned()), "{:#}", desk.review(&[]));
+    {
+        let mut held = desk.registry.content.lock().unwrap();
+        held.manifests.retain(|name, _| !name.contains(&root));
+    }
+    std::fs::remove_file(desk.folder.path().join("store/cache-5.db")).unwrap();
+    write("x", &desk.from("2"), "");
+    assert!(rules(&desk.review(&[])).contains(&Code::ImageNotSeen.id().to_owned()), "{:#}", desk.review(&[]));
+    // The rest have a test of their own: PlatformLost and AttestationLost in lists, RemovedInUse in removals, OwnRule in rules.
+    let rest = [
+        Code::PlatformLost,
+        Code::AttestationLost,
+        Code::RemovedInUse,
+        Code::OwnRule,
+        Code::BecameInsecure,
+        Code::ManyWorkloads,
+    ];
+    assert!(rest.iter().all(|code| code.is_of_plans()));
+}
+
+#[test]
+fn a_tag_that_becomes_insecure_and_very_many_that_roll_are_told() {
+    let desk = Desk::new();
+    let tag = |insecure: bool| {
+        let text = stream("app", &[("live", &desk.from("1"))], "");
+        let text = if insecure { text } else { text.replace("insecure: true", "insecure: false") };
+        std::fs::write(desk.source().join("app.yaml"), text).unwrap();
+    };
+    let config = std::fs::read_to_string(desk.source().join("streamkeeper.yaml")).unwrap();
+    std::fs::write(
+        desk.source().join("streamkeeper.yaml"),
+        format!("{}review: {{maxWorkloads: 1}}\n", config.replace("private: true", "private: true, insecure: true")),
+    )
+    .unwrap();
+    tag(false);
+    for name in ["one", "two"] {
+        let text = format!(
+            "---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\n  annotations:\n    image.openshift.io/triggers: '[{{\"from\":{{\"kind\":\"ImageStreamTag\",\"name\":\"app:live\"}},\"fieldPath\":\"spec.template.spec.containers[0].image\"}}]'\nspec:\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec:\n      containers: [{{name: web, image: x}}]\n"
+        );
+        std::fs::write(desk.source().join(format!("{name}.yaml")), text).unwrap();
+    }
+    let first = rules(&desk.review(&[]));
+    assert!(first.contains(&Code::ManyWorkloads.id().to_owned()), "{first:?}");
+    desk.apply();
+    tag(true);
+    let then = desk.review(&[]);
+    assert!(rules(&then).contains(&Code::BecameInsecure.id().to_owned()), "{then:#}");
 }

@@ -191,6 +191,22 @@ fn every_code_has_a_page_and_a_sample() {
         (Code::NoLocalRegistry, "kubernetes_workloads::local_pull_specs_name_the_registry_that_stands_in"),
         (Code::WaiverUnused, "definitions::severities_and_waivers_are_the_configs"),
         (Code::WaiverExpired, "definitions::severities_and_waivers_are_the_configs"),
+        (Code::BecameRoot, "review::each_risk_is_found_by_its_rule"),
+        (Code::EntrypointReplaced, "review::each_risk_is_found_by_its_rule"),
+        (Code::PlatformLost, "review::each_risk_is_found_by_its_rule"),
+        (Code::OlderImage, "review::each_risk_is_found_by_its_rule"),
+        (Code::NoTime, "review::each_risk_is_found_by_its_rule"),
+        (Code::SizeJump, "review::each_risk_is_found_by_its_rule"),
+        (Code::BaseChanged, "review::each_risk_is_found_by_its_rule"),
+        (Code::OtherSource, "review::each_risk_is_found_by_its_rule"),
+        (Code::AttestationLost, "review::each_risk_is_found_by_its_rule"),
+        (Code::Unpinned, "review::each_risk_is_found_by_its_rule"),
+        (Code::BecameInsecure, "review::each_risk_is_found_by_its_rule"),
+        (Code::RemovedInUse, "review::each_risk_is_found_by_its_rule"),
+        (Code::ManyWorkloads, "review::each_risk_is_found_by_its_rule"),
+        (Code::ImageNotSeen, "review::each_risk_is_found_by_its_rule"),
+        (Code::NewRoot, "review::each_risk_is_found_by_its_rule"),
+        (Code::OwnRule, "review::each_risk_is_found_by_its_rule"),
     ]
     .into();
     for code in Code::ALL {

@@ -77,7 +77,7 @@ fn what_will_roll_is_in_the_plan_and_happens() {
     assert!(out.contains("4 workloads roll out; 1 build starts"), "{out}");
     // In Markdown and JSON as well; the saved plan knows what to look at.
     let (_, markdown, _) = site.run(&["plan", "--refresh", "app:1", "--format", "markdown"]);
-    assert!(markdown.contains("| `Deployment default/web` | rolls out |"), "{markdown}");
+    assert!(markdown.contains("| `Deployment default/web` |  |  | `rolls out` |"), "{markdown}");
     let (code, out, err) = site.run(&["apply", "plan.json"]);
     assert!(code == 0 && out.contains("7 workloads follow"), "{out}{err}");
     let image = site.images("app")["1"].clone();
@@ -85,6 +85,36 @@ fn what_will_roll_is_in_the_plan_and_happens() {
     for ((resource, _, name), object) in &world.workloads {
         assert!(object.to_string().contains(&image), "{resource} {name}: {object}");
     }
+}
+
+#[test]
+fn what_follows_a_build_follows_in_second_order_and_so_on() {
+    let site = Site::with_workloads();
+    let build = |name: &str, from: &str, to: &str| {
+        json!({"metadata": {"name": name, "namespace": "default"}, "spec": {
+            "triggers": [{"type": "ImageChange", "imageChange": {}}],
+            "output": {"to": {"kind": "ImageStreamTag", "name": to}},
+            "strategy": {"sourceStrategy": {"from": {"kind": "ImageStreamTag", "name": from}}},
+        }})
+    };
+    // app:1 is built into built:1, which is built into again:1; each has somebody who follows it.
+    site.deploy("buildconfigs", &build("first", "app:1", "built:1"));
+    site.deploy("buildconfigs", &build("second", "built:1", "again:1"));
+    site.deploy("deployments", &with(workload("Deployment", "one", "built:1"), "/spec", "replicas", 2.into()));
+    site.deploy("deployments", &workload("Deployment", "two", "again:1"));
+    site.push("1", "moved");
+    let (code, out, err) = site.run(&["plan", "--refresh", "app:1"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let behind = out.split("Will follow a build, whatever that makes").nth(1).unwrap_or_else(|| panic!("{out}"));
+    for line in [
+        "BuildConfig default/second (after BuildConfig default/first)",
+        "Deployment default/one (after BuildConfig default/first)",
+        "Deployment default/two (after BuildConfig default/second)",
+    ] {
+        assert!(behind.contains(line), "{line}: {out}");
+    }
+    let (_, mermaid, _) = site.run(&["plan", "--refresh", "app:1", "--format", "mermaid"]);
+    assert_eq!(mermaid.matches("-. after the build .->").count(), 3, "{mermaid}");
 }
 
 #[test]

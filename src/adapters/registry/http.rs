@@ -166,6 +166,10 @@ impl Http {
         authorization: Option<&SecretString>,
     ) -> Result<Answer, Failure> {
         let turn = host.turn(self.settings.person_waits).await?;
+        // Whoever has waited for a turn may have been overtaken by the news that this login is no good.
+        if let Some(failure) = authorization.and_then(|login| host.refusal(login)) {
+            return Err(failure);
+        }
         let bases = host.bases();
         let last = bases.len() - 1;
         let mut failed = None;

@@ -18,7 +18,7 @@ use crate::ports::{LiveState, Looking, Target};
 use crate::reconcile;
 use crate::render;
 
-use super::plan::{make, read};
+use super::plan::{Making, make, read};
 use super::{pretty, runtime, stops};
 
 /// How long controllers have to give workloads the images of tags that they follow: on an idle cluster it is done in a second.
@@ -55,7 +55,16 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
     // A store that was just made is another one than what was looked at before.
     let live = if writer.is_some() { Live::Store(context.reader()?) } else { live };
     let cache = Arc::new(Cache::new(&live.memory(&context.store)));
-    let plan = runtime.block_on(make(&context, &command.planning, false, &live, &cache, &read, console))?.plan;
+    let making = Making {
+        context: &context,
+        planning: &command.planning,
+        look_at_all: false,
+        live: &live,
+        cache: &cache,
+        read: &read,
+        console,
+    };
+    let plan = runtime.block_on(make(&making, None))?.plan;
     if plan.is_empty() {
         if command.format == ReportFormat::Text || !plan.deferred.is_empty() {
             console.say(render::plan_text(&plan, console.err_paint()).trim_end());
@@ -142,6 +151,10 @@ fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result
         let message = format!("the plan is for `{}`, and this is `{identity}`", crate::text::inert(&plan.target, 200));
         return Err(Failure::new(Exit::Refused, message)
             .hint("name the target it was made for, with `--store`, or `--target` and `--context`"));
+    }
+    let config = super::plan::fingerprint(&format!("{:?}", context.config));
+    if plan.inputs.as_ref().is_some_and(|inputs| inputs.config != config) {
+        console.say("the config is another one than when the plan was made; exactly the plan is done all the same");
     }
     if let Some((freeze, until)) = context.config.frozen(now()).filter(|_| !command.planning.ignore_freeze) {
         let message = format!("nothing is changed until {until}: {freeze}");

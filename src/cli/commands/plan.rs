@@ -22,7 +22,7 @@ use crate::reconcile::{self, Inputs, List, Pass, Planned, ReadSource};
 use crate::render;
 use crate::text::Severity;
 
-use super::review::{self, Reviewing};
+use super::review;
 use super::{pretty, runtime, stops};
 
 pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Result<Exit, Failure> {
@@ -49,8 +49,16 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
             let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
             let base = command.base.as_ref();
             let base = base.map(|base| review::base(args, &context, base, &cache, console)).transpose()?;
-            let mut planned =
-                runtime.block_on(make(&context, &command.planning, command.why, &live, &cache, &read, console))?;
+            let making = Making {
+                context: &context,
+                planning: &command.planning,
+                look_at_all: command.why,
+                live: &live,
+                cache: &cache,
+                read: &read,
+                console,
+            };
+            let mut planned = runtime.block_on(make(&making, Some(base.as_ref())))?;
             if let Some(key) = key {
                 reconcile::remember(&*cache, key, &read, &planned);
             }
@@ -60,9 +68,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
             let input =
                 PlanInput { desired, live: &planned.live, policy: &policy, server: &server, target: &target, tool };
             let why = command.why.then(|| planner::equalities(&input));
-            let planning = &command.planning;
-            let reviewing = Reviewing { context: &context, planning, live: &live, cache: &cache, console };
-            runtime.block_on(reviewing.review(&mut planned.plan, desired, base.as_ref(), &planned.live))?;
+            planned.plan.inputs = Some(made_from(&context, &policy, &read, &planned.plan));
             // The process ends with this plan: giving back thousands of streams one by one would only take time.
             std::mem::forget((read, base));
             let Planned { plan, live, .. } = planned;
@@ -114,6 +120,24 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
     } else {
         Exit::Done
     })
+}
+
+/// What a plan was made from, beside the definitions and the target.
+fn made_from(context: &Context, policy: &model::Policy, read: &ReadSource, plan: &model::Plan) -> model::Inputs {
+    let paths: BTreeSet<&str> = plan.steps.iter().filter_map(|step| Some(&*step.origin.as_ref()?.path)).collect();
+    let entries = read.entries.iter().filter(|entry| paths.contains(&*entry.path));
+    let files = entries.filter_map(|entry| Some((entry.path.to_string(), entry.id.clone()?)));
+    model::Inputs {
+        config: fingerprint(&format!("{:?}", context.config)),
+        policy: fingerprint(&format!("{policy:?}")),
+        files: files.collect(),
+    }
+}
+
+/// A short hash of something that is only compared.
+pub(super) fn fingerprint(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    crate::text::hex(digest.as_ref())[..16].to_owned()
 }
 
 /// A plan in a format.
@@ -239,16 +263,20 @@ pub(in crate::cli) async fn upstreams<'a>(
     })
 }
 
-/// Observes and plans.
-pub(super) async fn make(
-    context: &Context,
-    planning: &Planning,
-    look_at_all: bool,
-    live: &Live,
-    cache: &Arc<Cache>,
-    read: &ReadSource,
-    console: &Console,
-) -> Result<Planned, Failure> {
+/// What a plan is made from.
+pub(super) struct Making<'a> {
+    pub(super) context: &'a Context,
+    pub(super) planning: &'a Planning,
+    pub(super) look_at_all: bool,
+    pub(super) live: &'a Live,
+    pub(super) cache: &'a Arc<Cache>,
+    pub(super) read: &'a ReadSource,
+    pub(super) console: &'a Console,
+}
+
+/// Observes and plans; and reviews the plan, with a base or without.
+pub(super) async fn make(making: &Making<'_>, review: Option<Option<&model::Desired>>) -> Result<Planned, Failure> {
+    let Making { context, planning, look_at_all, live, cache, read, console } = *making;
     let desired = &read.assembled.desired;
     let registries = upstreams(context, planning.resolve, live, cache, desired, console).await?;
     let policy = context.policy(planning, live)?;
@@ -277,7 +305,12 @@ pub(super) async fn make(
         tool: TOOL,
         look_at_all,
     };
-    let planned = pass.plan(&read.assembled.desired, now()).await?;
+    let mut planned = pass.plan(&read.assembled.desired, now()).await?;
+    if let Some(base) = review {
+        let known = std::mem::take(&mut planned.live);
+        review::review(context, &mut planned.plan, desired, base, &known, &registries, console).await?;
+        planned.live = known;
+    }
     let tally = registries.tally();
     if tally.requests > 0 || tally.refused > 0 {
         console.say(&render::tally(&tally));

@@ -1,70 +1,50 @@
 //! What a plan means: the images it changes looked at, compared with another revision, judged by the config.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::adapters::git;
 use crate::adapters::store::Cache;
-use crate::cli::args::{Args, Planning};
+use crate::cli::args::Args;
 use crate::cli::console::Console;
 use crate::cli::context::{Context, location};
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::target::Live;
 use crate::definitions;
-use crate::model::{Desired, Digest, ImageFacts, Live as Known, Observed, Plan, Review};
+use crate::model::{Desired, Digest, ImageFacts, Live as Known, Observed, Plan};
 use crate::observe;
+use crate::ports::Registry;
 use crate::reconcile;
 use crate::review;
-use crate::text::{Diagnostic, Severity};
+use crate::text::Severity;
 
-use super::plan::upstreams;
-
-/// What a plan is reviewed with.
-pub(super) struct Reviewing<'a> {
-    pub(super) context: &'a Context,
-    pub(super) planning: &'a Planning,
-    pub(super) live: &'a Live,
-    pub(super) cache: &'a Arc<Cache>,
-    pub(super) console: &'a Console,
-}
-
-impl Reviewing<'_> {
-    /// Puts what a plan means into it.
-    pub(super) async fn review(
-        &self,
-        plan: &mut Plan,
-        desired: &Desired,
-        base: Option<&Desired>,
-        known: &Known,
-    ) -> Result<(), Failure> {
-        let platform = self.context.config.platform().unwrap_or_else(|| ("linux".to_owned(), "amd64".to_owned()));
-        let platform = (platform.0.as_str(), platform.1.as_str());
-        let wanted = review::wanted(plan);
-        let facts: BTreeMap<Digest, Observed<ImageFacts>> = if wanted.is_empty() {
-            BTreeMap::new()
-        } else {
-            let Self { context, planning, live, cache, console } = *self;
-            let registry = upstreams(context, planning.resolve, live, cache, desired, console).await?;
-            let images = wanted.into_iter().map(|wanted| wanted.question).collect();
-            observe::images(images, platform, &registry, console).await
-        };
-        let most_workloads = self.context.config.review.max_workloads.unwrap_or(review::WORKLOADS);
-        let input = review::Input { plan, desired, base, live: known, facts: &facts, most_workloads, platform };
-        let (mut review, mut findings) = review::review(&input);
-        findings.extend(super::rules::own(&self.context.config, plan, &review)?);
-        self.judge(&mut review, findings)?;
-        plan.review = Some(Box::new(review));
-        Ok(())
-    }
-
-    /// What the config says of risks: their severities, and which of them somebody answers for.
-    fn judge(&self, review: &mut Review, findings: Vec<Diagnostic>) -> Result<(), Failure> {
-        let parts = self.context.reading(BTreeSet::new())?;
-        let (findings, waived) = definitions::judge(&parts.ruling, findings);
-        review.risks = findings.iter().map(review::risk_of).collect();
-        review.waived = waived;
-        Ok(())
-    }
+/// Puts what a plan means into it: the images that it changes are looked at, and the config judges.
+pub(super) async fn review(
+    context: &Context,
+    plan: &mut Plan,
+    desired: &Desired,
+    base: Option<&Desired>,
+    known: &Known,
+    registry: &impl Registry,
+    console: &Console,
+) -> Result<(), Failure> {
+    let platform = context.config.platform().unwrap_or_else(|| ("linux".to_owned(), "amd64".to_owned()));
+    let platform = (platform.0.as_str(), platform.1.as_str());
+    let wanted = review::wanted(plan);
+    let facts: BTreeMap<Digest, Observed<ImageFacts>> = if wanted.is_empty() {
+        BTreeMap::new()
+    } else {
+        let images = wanted.into_iter().map(|wanted| wanted.question).collect();
+        observe::images(images, platform, registry, console).await
+    };
+    let most_workloads = context.config.review.max_workloads.unwrap_or(review::WORKLOADS);
+    let input = review::Input { plan, desired, base, live: known, facts: &facts, most_workloads, platform };
+    let (mut review, mut findings) = review::review(&input);
+    findings.extend(super::rules::own(&context.config, plan, &review)?);
+    // What the config says of risks: their severities, and which of them somebody answers for.
+    let parts = context.reading(BTreeSet::new())?;
+    let (findings, waived) = definitions::judge(&parts.ruling, findings);
+    (review.risks, review.waived) = (findings.iter().map(review::risk_of).collect(), waived);
+    plan.review = Some(Box::new(review));
+    Ok(())
 }
 
 /// What the definitions were where a change began: the last commit that base and head have in common.

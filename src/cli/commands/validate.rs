@@ -6,7 +6,7 @@ use crate::adapters::git;
 use crate::adapters::store::Cache;
 use crate::cli::args::{Args, FindingsFormat, Validate};
 use crate::cli::console::Console;
-use crate::cli::context::Context;
+use crate::cli::context::{Context, TOOL};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::lines::Files;
 use crate::ports::Source;
@@ -29,6 +29,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Validate, console: &Console) ->
     let list = reconcile::list(&*source, &parts.selection, context.limits())?;
     let read = context.read(&*source, &parts, list, &cache, console)?;
     let findings = &read.assembled.findings;
+    let reported = || render::reported_findings(findings);
     match command.format {
         FindingsFormat::Text => {
             let mut lines = Files::new(&*source, &read.entries, context.limits().file_bytes);
@@ -36,6 +37,13 @@ pub(in crate::cli) fn run(args: &Args, command: &Validate, console: &Console) ->
         }
         FindingsFormat::Json => console.out(&pretty(&render::findings_json(findings))?),
         FindingsFormat::Github => console.out(&render::findings_github(findings)),
+        FindingsFormat::Gitlab => console.out(&pretty(&render::reported_gitlab(&reported()))?),
+        FindingsFormat::Sarif => console.out(&pretty(&render::reported_sarif(&reported(), TOOL))?),
+        FindingsFormat::Junit => {
+            let (streams, tags) = read.assembled.found;
+            let summary = render::summary(findings, streams, tags, read.assembled.waived);
+            console.out(&render::findings_junit(&reported(), &summary));
+        }
     }
     let (streams, tags) = read.assembled.found;
     console.say(&render::summary(findings, streams, tags, read.assembled.waived));
