@@ -5,11 +5,15 @@ use std::collections::BTreeSet;
 use crate::api::TagReference;
 use crate::model::{DefinitionChange, Desired, DesiredStream, Origin, Plan, StepId, StreamId};
 
+use super::Base;
 use super::secrets::masked;
 
 /// What differs, by name.
-pub(super) fn changes(base: &Desired, head: &Desired) -> Vec<DefinitionChange> {
-    let ids: BTreeSet<&StreamId> = base.streams.keys().chain(head.streams.keys()).collect();
+pub(super) fn changes(before: &Base, head: &Desired) -> Vec<DefinitionChange> {
+    let Base { revision: _, desired: base, touched } = before;
+    let is_touched = |path: &str| touched.as_ref().is_none_or(|touched| touched.contains(path));
+    let now = head.streams.iter().filter(|(_, stream)| is_touched(&stream.origin.path)).map(|(id, _)| id);
+    let ids: BTreeSet<&StreamId> = base.streams.keys().chain(now).collect();
     let mut changes = Vec::new();
     for id in ids {
         let (before, after) = (base.streams.get(id), head.streams.get(id));

@@ -10,7 +10,7 @@ mod images;
 mod risks;
 mod secrets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Desired, Digest, ImageFacts, Live, Observed, Plan, Review, Revision};
 use crate::text::Diagnostic;
@@ -19,6 +19,16 @@ pub use images::{Wanted, wanted};
 pub use risks::{WORKLOADS, risk_of};
 pub use secrets::masked;
 
+/// What Git said before: of the files that are other ones now. A file that was renamed is none of them.
+pub struct Base {
+    /// The revision.
+    pub revision: Revision,
+    /// What those files defined.
+    pub desired: Desired,
+    /// The paths of those that are other ones now; none: of all of them.
+    pub touched: Option<BTreeSet<String>>,
+}
+
 /// What was found out, to judge by.
 pub struct Input<'a> {
     /// The plan.
@@ -26,7 +36,7 @@ pub struct Input<'a> {
     /// What Git says.
     pub desired: &'a Desired,
     /// What Git said before; none: there is nothing to compare with.
-    pub base: Option<&'a Desired>,
+    pub base: Option<&'a Base>,
     /// What is there.
     pub live: &'a Live,
     /// The images by digest.

@@ -306,6 +306,18 @@ fn a_fork_compares_definitions_without_a_target_a_registry_or_a_login() {
     assert!(!desk.folder.path().join("store").exists(), "nothing was made");
     let (code, _, err) = desk.run(&["plan", "--definitions-only"]);
     assert_eq!(code, 64, "{err}");
+    // Only what the branch touches is read: a file that is broken, and was, is none of its business.
+    git(&desk.source(), &["checkout", "-q", "main"]);
+    std::fs::write(desk.source().join("broken.yaml"), "kind: ImageStream\n\tx: [\n").unwrap();
+    desk.commit("broken");
+    git(&desk.source(), &["checkout", "-qb", "second"]);
+    desk.define("app", &[("live", "3")]);
+    desk.commit("second");
+    let arguments =
+        ["plan", "--base", "main", "--head", "second", "--definitions-only", "--config", "source/streamkeeper.yaml"];
+    let (code, out, err) = desk.run(&arguments);
+    assert!(code == 0 && out.contains("lab/app:3") && !err.contains("broken.yaml"), "{code} {out}{err}");
+    assert_eq!(desk.run(&["validate", "--config", "source/streamkeeper.yaml"]).0, 3);
 }
 
 #[test]
@@ -426,7 +438,8 @@ fn each_risk_is_found_by_its_rule() {
         move |config: &mut Value| config["config"]["Labels"]["org.opencontainers.image.base.name"] = base.into()
     };
     let same: &[(&str, u64)] = &[("base", 1000), ("one", 500)];
-    let cases: Vec<(Code, Value, &[(&str, u64)])> = vec![
+    type Case<'a> = (Code, Value, &'a [(&'a str, u64)]);
+    let cases: Vec<Case<'_>> = vec![
         (Code::BecameRoot, with(&|it| it["config"]["User"] = "0:0".into()), same),
         (Code::EntrypointReplaced, with(&|it| it["config"]["Entrypoint"] = json!(["/other"])), same),
         (Code::OlderImage, with(&|it| it["created"] = "2025-01-02T00:00:00Z".into()), same),

@@ -102,7 +102,7 @@ pub struct Registries {
     layouts: layout::Layouts,
     memory: Arc<dyn RegistryMemory>,
     /// Bytes that there is no other place for.
-    held: Mutex<BTreeMap<(Content, Digest), (String, Vec<u8>)>>,
+    held: Mutex<Held>,
     /// Manifests whose bytes were seen in this pass.
     seen: Mutex<BTreeMap<Digest, Resolution>>,
     /// Answers of this pass. Whoever asks first holds the place; those behind find the answer there.
@@ -120,6 +120,9 @@ pub struct Registries {
 
 /// Bytes of manifests and configs that are held at most, where they cannot be kept.
 const HELD: usize = 16 * 1024 * 1024;
+
+/// Media type and bytes of what was fetched.
+type Held = BTreeMap<(Content, Digest), (String, Vec<u8>)>;
 
 /// Who is asked: a host, or the folder in its place.
 enum Target {

@@ -22,6 +22,8 @@ use crate::reconcile::{self, Inputs, List, Pass, Planned, ReadSource};
 use crate::render;
 use crate::text::Severity;
 
+use crate::review::Base;
+
 use super::review;
 use super::{pretty, runtime, stops};
 
@@ -48,7 +50,8 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
         None => {
             let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
             let base = command.base.as_ref();
-            let base = base.map(|base| review::base(args, &context, base, &cache, console)).transpose()?;
+            let base =
+                base.map(|base| review::base(args, &context, base, &read.entries, &cache, console)).transpose()?;
             let making = Making {
                 context: &context,
                 planning: &command.planning,
@@ -170,11 +173,14 @@ fn definitions_only(args: &Args, command: &Plan, console: &Console) -> Result<Ex
     // Nothing is remembered: there is no target that it could be remembered of.
     let cache = Cache::new(Path::new(""));
     let parts = context.reading(BTreeSet::new())?;
-    let list = reconcile::list(&*source, &parts.selection, context.limits())?;
+    let mut list = reconcile::list(&*source, &parts.selection, context.limits())?;
+    let Some(base) = &command.base else { return Err(Failure::usage("`--definitions-only` without `--base`")) };
+    let base = review::base(args, &context, base, &list.listing.entries, &cache, console)?;
+    if let Some(touched) = &base.touched {
+        list.listing.entries.retain(|entry| touched.contains(&*entry.path));
+    }
     let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
     let desired = &read.assembled.desired;
-    let Some(base) = &command.base else { return Err(Failure::usage("`--definitions-only` without `--base`")) };
-    let base = review::base(args, &context, base, &cache, console)?;
     let (policy, server, live) = (context.config.policy(), crate::rules::Server::default(), model::Live::default());
     let nothing = model::Desired { revision: desired.revision.clone(), ..model::Desired::default() };
     let input =
@@ -275,7 +281,7 @@ pub(super) struct Making<'a> {
 }
 
 /// Observes and plans; and reviews the plan, with a base or without.
-pub(super) async fn make(making: &Making<'_>, review: Option<Option<&model::Desired>>) -> Result<Planned, Failure> {
+pub(super) async fn make(making: &Making<'_>, review: Option<Option<&Base>>) -> Result<Planned, Failure> {
     let Making { context, planning, look_at_all, live, cache, read, console } = *making;
     let desired = &read.assembled.desired;
     let registries = upstreams(context, planning.resolve, live, cache, desired, console).await?;

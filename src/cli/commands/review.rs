@@ -11,9 +11,9 @@ use crate::cli::failure::{Exit, Failure};
 use crate::definitions;
 use crate::model::{Desired, Digest, ImageFacts, Live as Known, Observed, Plan};
 use crate::observe;
-use crate::ports::Registry;
+use crate::ports::{Entry, Registry};
 use crate::reconcile;
-use crate::review;
+use crate::review::{self, Base};
 use crate::text::Severity;
 
 /// Puts what a plan means into it: the images that it changes are looked at, and the config judges.
@@ -21,7 +21,7 @@ pub(super) async fn review(
     context: &Context,
     plan: &mut Plan,
     desired: &Desired,
-    base: Option<&Desired>,
+    base: Option<&Base>,
     known: &Known,
     registry: &impl Registry,
     console: &Console,
@@ -47,16 +47,17 @@ pub(super) async fn review(
     Ok(())
 }
 
-/// What the definitions were where a change began: the last commit that base and head have in common.
+/// What the definitions were where a change began: at the last commit that base and head have in common. Only files that are
+/// other ones now are read: it costs what the change touches.
 pub(super) fn base(
     args: &Args,
     context: &Context,
     revision: &str,
+    head: &[Entry],
     cache: &Cache,
     console: &Console,
-) -> Result<Desired, Failure> {
-    let head = args.revision.as_deref();
-    let begun = git::merge_base(&location(args), revision, head);
+) -> Result<Base, Failure> {
+    let begun = git::merge_base(&location(args), revision, args.revision.as_deref());
     if begun.is_none() && !args.source.contains("://") {
         console.say(&format!(
             "no commit is known that `{}` and the head have in common: they are compared as they are; a clone with more history knows it",
@@ -66,9 +67,21 @@ pub(super) fn base(
     let from = begun.unwrap_or_else(|| revision.to_owned());
     let source = git::open(&git::Location { revision: Some(from), ..location(args) })?;
     let parts = context.reading(BTreeSet::new())?;
-    let list = reconcile::list(&*source, &parts.selection, context.limits())?;
+    let mut list = reconcile::list(&*source, &parts.selection, context.limits())?;
+    let revision = list.listing.revision.clone();
+    // Files are told apart by their content: one of the same content elsewhere was renamed.
+    let ids =
+        |entries: &[Entry]| -> Option<BTreeSet<String>> { entries.iter().map(|entry| entry.id.clone()).collect() };
+    let touched = match (ids(&list.listing.entries), ids(head)) {
+        (Some(before), Some(now)) => {
+            list.listing.entries.retain(|entry| entry.id.as_ref().is_none_or(|id| !now.contains(id)));
+            let is_new = |entry: &&Entry| entry.id.as_ref().is_none_or(|id| !before.contains(id));
+            Some(head.iter().filter(is_new).map(|entry| entry.path.to_string()).collect())
+        }
+        _ => None,
+    };
     let read = context.read(&*source, &parts, list, cache, console)?;
-    Ok(read.assembled.desired)
+    Ok(Base { revision, desired: read.assembled.desired, touched })
 }
 
 /// Whether a review has something that is at least so bad.
