@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Action, Difference, Digest, ImageChange, ImageConfig, ImageFacts, ImageReference, ImageSummary, Layer, LayerFacts,
-    Observed, Plan, Question, Step, StepId, TagId,
+    Move, Observed, Plan, Question, Step, StepId, TagId,
 };
 use crate::text::inert;
 
@@ -20,13 +20,27 @@ pub struct Wanted {
     pub question: Question,
 }
 
+/// Images of tags that had none are judged up to this many: of more, a person judges none.
+const NEW: usize = 200;
+
+/// Whether there are so many new images that none of them is looked at.
+fn too_many_new(plan: &Plan) -> bool {
+    let moves = plan.steps.iter().flat_map(|step| &step.moves);
+    let new: BTreeSet<&String> =
+        moves.filter(|change| change.before.is_none()).filter_map(|it| it.after.as_ref()).collect();
+    new.len() > NEW
+}
+
 /// The images that a plan changes from and to.
 pub fn wanted(plan: &Plan) -> BTreeSet<Wanted> {
     let mut wanted = BTreeMap::new();
+    let too_many = too_many_new(plan);
     for step in &plan.steps {
         let insecure =
             matches!(&step.action, Action::Import { images, .. } if images.iter().any(|it| it.import_policy.insecure));
-        for spec in step.moves.iter().flat_map(|change| [&change.before, &change.after]).flatten() {
+        // Of a tag that goes there is nothing to compare.
+        let moves = step.moves.iter().filter(|change| change.after.is_some() && (change.before.is_some() || !too_many));
+        for spec in moves.flat_map(|change| [&change.before, &change.after]).flatten() {
             let Some((digest, reference)) = pinned(spec) else { continue };
             wanted.entry(digest).or_insert(Question { reference, insecure });
         }
@@ -43,9 +57,11 @@ type Pair = (Option<String>, Option<String>);
 
 /// The changes of a plan, each pair of images once.
 pub(super) fn changes(input: &Input<'_>) -> Vec<ImageChange> {
+    let too_many = too_many_new(input.plan);
     let mut pairs: BTreeMap<Pair, (BTreeSet<TagId>, BTreeSet<StepId>)> = BTreeMap::new();
     for Step { id, action, moves, .. } in &input.plan.steps {
-        for change in moves.iter().filter(|change| change.before != change.after) {
+        let shown = |change: &&Move| change.before != change.after && (change.before.is_some() || !too_many);
+        for change in moves.iter().filter(shown) {
             let (tags, steps) = pairs.entry((change.before.clone(), change.after.clone())).or_default();
             tags.insert(action.stream().tag(&change.tag));
             steps.insert(*id);

@@ -10,31 +10,39 @@ const MASK: &str = "(masked)";
 
 /// A value as it may be shown, by the name that it goes by.
 pub fn masked(name: &str, value: &str) -> String {
-    let lower = name.to_ascii_lowercase();
-    let is_name = NAMES.iter().any(|part| lower.contains(part));
-    if !value.is_empty() && is_name { MASK.to_owned() } else { without(value) }
+    if !value.is_empty() && is_secret_name(name) { MASK.to_owned() } else { without(value) }
 }
 
 /// A text without the words in it that look like secrets.
 pub(super) fn without(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
+    // Whether the word before says that this one is a secret: `--password hunter2`, `token: hunter2`.
+    let mut is_next = false;
     for (at, word) in text.split(' ').enumerate() {
         if at > 0 {
             out.push(' ');
         }
-        match word.split_once('=') {
-            Some((name, value)) if !value.is_empty() && is_secret_name(name) => {
-                out.push_str(&format!("{name}={MASK}"));
+        let place = word.find(['=', ':']).filter(|_| !word.contains("://"));
+        let (name, value) = place.map_or((word, ""), |place| (&word[..place], &word[place + 1..]));
+        let is_named = place.is_some() && is_secret_name(name);
+        match place {
+            _ if is_next && !word.is_empty() => out.push_str(MASK),
+            Some(place) if is_named && !value.is_empty() => {
+                out.push_str(&word[..=place]);
+                out.push_str(MASK);
             }
             _ if is_token(word) => out.push_str(MASK),
             _ => out.push_str(&without_login(word)),
         }
+        let is_flag = place.is_none() && word.starts_with('-') && is_secret_name(word);
+        is_next = is_flag || (is_named && value.is_empty());
     }
     out
 }
 
 fn is_secret_name(name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
+    // Whoever wrote it, and what it is about, is no secret.
+    let lower = name.to_ascii_lowercase().replace("author", "").replace("keyword", "");
     NAMES.iter().any(|part| lower.contains(part))
 }
 
@@ -66,11 +74,19 @@ mod tests {
             ("AWS_SECRET_ACCESS_KEY", "x"),
             ("URL", "https://user:hunter2@host/path"),
             ("X", "-----BEGIN_PRIVATE_KEY-----"),
+            ("X", "login --password hunter2"),
+            ("X", r#"{"password":"hunter2"}"#),
+            ("X", "token: hunter2"),
         ] {
             let shown = masked(name, value);
             assert!(shown.contains(MASK) && !shown.contains("hunter2") && !shown.contains("ghp_0"), "{name} {shown}");
         }
-        for (name, value) in [("PATH", "/usr/bin:/bin"), ("VERSION", "3.3.1"), ("HOME", "https://example.com/a@b")] {
+        for (name, value) in [
+            ("org.opencontainers.image.authors", "Bob <b@x>"),
+            ("PATH", "/usr/bin:/bin"),
+            ("VERSION", "3.3.1"),
+            ("HOME", "https://example.com/a@b"),
+        ] {
             assert_eq!(masked(name, value), value);
         }
     }
