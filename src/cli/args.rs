@@ -236,6 +236,9 @@ pub struct Plan {
     /// With `--base`: compare the definitions alone. Neither a target nor a registry is asked, and no login is read.
     #[arg(long, requires = "base", conflicts_with_all = ["out", "why"])]
     pub definitions_only: bool,
+    /// Look also whether images that change are signed: one more request for each.
+    #[arg(long)]
+    pub signatures: bool,
     /// Exit with 3 when the plan has a risk that is at least so bad, and nobody answers for it.
     #[arg(long, value_enum, value_name = "SEVERITY")]
     pub fail_on: Option<FailOn>,

@@ -88,6 +88,13 @@ impl Registry for Upstreams<'_> {
         }
     }
 
+    async fn is_signed(&self, image: &Question) -> Observed<bool> {
+        match self {
+            Self::Registries(registries) => registries.is_signed(image).await,
+            Self::Cluster(cluster) => cluster.is_signed(image).await,
+        }
+    }
+
     fn tally(&self) -> Tally {
         match self {
             Self::Registries(registries) => registries.tally(),

@@ -20,6 +20,8 @@ pub struct ImageFacts {
     pub annotations: BTreeMap<String, String>,
     /// The image itself; of a list, the one for the platform that was asked for, if it has one.
     pub image: Option<ImageConfig>,
+    /// Somebody has signed it; none where nobody has looked.
+    pub signed: Option<bool>,
 }
 
 /// What an image's config says, and its layers.

@@ -113,6 +113,9 @@ pub struct ImageSummary {
     /// Attestations beside its images.
     #[serde(default)]
     pub attestations: usize,
+    /// A signature lies beside it; none where nobody has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<bool>,
 }
 
 /// Something that is not the same in two images.

@@ -57,16 +57,20 @@ fn items(action: &Action) -> &[ImportItem] {
     }
 }
 
-/// What images are, by digest. Of those that were fetched nobody is asked.
+/// What images are, by digest. Of those that were fetched nobody is asked, but whether they are signed, if that is wanted.
 pub async fn images(
     wanted: Vec<Question>,
     platform: (&str, &str),
+    signatures: bool,
     registry: &impl Registry,
     progress: &impl Progress,
 ) -> BTreeMap<Digest, Observed<ImageFacts>> {
     progress.begin("looking at images", wanted.len());
     let seen = ask(wanted, |image| async move {
-        let answer = registry.image(&image, platform).await;
+        let mut answer = registry.image(&image, platform).await;
+        if let (true, Observed::Known(facts)) = (signatures, &mut answer) {
+            facts.signed = registry.is_signed(&image).await.known().copied();
+        }
         progress.advance(1);
         (image.reference.digest, answer)
     })

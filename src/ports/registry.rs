@@ -25,6 +25,14 @@ pub trait Registry: Sync {
         async { Observed::Unknown(ignorance) }
     }
 
+    /// Whether somebody has signed the image of a digest, in a way that is found without knowing who: the tag `ALGORITHM-HEX.sig`
+    /// beside it, as cosign writes it. One request.
+    fn is_signed(&self, image: &Question) -> impl Future<Output = Observed<bool>> + Send {
+        let ignorance =
+            Ignorance::new(image.reference.to_string(), Cause::Refused, "signatures are not looked for there");
+        async { Observed::Unknown(ignorance) }
+    }
+
     /// What it took so far.
     fn tally(&self) -> Tally;
 }

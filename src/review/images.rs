@@ -99,6 +99,7 @@ fn facts<'a>(input: &Input<'a>, spec: Option<&str>) -> Option<(ImageSummary, Opt
         created: image.and_then(|image| image.created),
         size: image.map(ImageConfig::size),
         platforms,
+        signed: known.and_then(|facts| facts.signed),
         attestations: known.map_or(0, |facts| facts.images.iter().filter(|image| is_attestation(image)).count()),
     };
     Some((summary, seen))
@@ -176,6 +177,10 @@ fn platforms(change: &ImageChange) -> Vec<Difference> {
             before: Some(before.attestations.to_string()),
             after: Some(after.attestations.to_string()),
         });
+    }
+    if before.signed != after.signed {
+        let word = |signed: Option<bool>| signed.map(|signed| if signed { "yes" } else { "no" }.to_owned());
+        all.push(Difference { what: "signed".to_owned(), before: word(before.signed), after: word(after.signed) });
     }
     all
 }

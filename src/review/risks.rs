@@ -114,6 +114,10 @@ fn image(input: &Input<'_>, change: &ImageChange, risks: &mut Risks<'_>) {
         let message = "the old image had attestations, the new one has none".to_owned();
         risks.add(Code::AttestationLost, &about, step, message);
     }
+    if before.signed == Some(true) && after.signed == Some(false) {
+        let message = "the old image was signed, the new one is not".to_owned();
+        risks.add(Code::SignatureLost, &about, step, message);
+    }
     if change.runs_the_same {
         return;
     }

@@ -143,6 +143,7 @@ codes! {
     ManyWorkloads: SK713, "many-workloads", Warning, "very many workloads roll out at once";
     ImageNotSeen: SK714, "image-not-seen", Info, "an image could not be compared";
     NewRoot: SK715, "new-root", Info, "a new image runs as root";
+    SignatureLost: SK717, "signature-lost", Warning, "an image is not signed any more";
     OwnRule: SK716, "own-rule", Warning, "a rule of the config is broken";
 }
 

@@ -486,6 +486,27 @@ fn each_risk_is_found_by_its_rule() {
     std::fs::remove_file(desk.folder.path().join("store/cache-5.db")).unwrap();
     write("x", &desk.from("2"), "");
     assert!(rules(&desk.review(&[])).contains(&Code::ImageNotSeen.id().to_owned()), "{:#}", desk.review(&[]));
+    // A signature is looked for where that is asked for.
+    let desk = Desk::new();
+    desk.apply();
+    let two = desk.push("2", &with(&|_| ()), &[("base", 1000), ("two", 900)]);
+    desk.define("app", &[("live", "2")]);
+    let head = desk.head();
+    let signature = format!("{}.sig", head.trim().replace(':', "-"));
+    desk.push(&signature, &json!({}), &[("signature", 1)]);
+    assert_eq!(rules(&desk.review(&[])).len(), 0);
+    desk.registry.server.forget();
+    let review = desk.review(&["--signatures"]);
+    assert_eq!(rules(&review), [Code::SignatureLost.id()], "{review:#}");
+    assert_eq!(
+        (&review["images"][0]["before"]["signed"], &review["images"][0]["after"]["signed"]),
+        (&json!(true), &json!(false))
+    );
+    assert_eq!(
+        desk.registry.server.count(&format!("{}.sig", two.replace(':', "-"))),
+        2,
+        "HEAD, and GET for words to its no"
+    );
     // The rest have a test of their own: PlatformLost and AttestationLost in lists, RemovedInUse in removals, OwnRule in rules.
     let rest = [
         Code::PlatformLost,

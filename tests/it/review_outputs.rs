@@ -130,6 +130,7 @@ fn review(evil: &str) -> Review {
         size: Some(7),
         platforms: vec![text()],
         attestations: 0,
+        signed: None,
     };
     let difference =
         |what: &str| Difference { what: format!("{what}{evil}"), before: Some(text()), after: Some(text()) };

@@ -206,6 +206,7 @@ fn every_code_has_a_page_and_a_sample() {
         (Code::ManyWorkloads, "review::each_risk_is_found_by_its_rule"),
         (Code::ImageNotSeen, "review::each_risk_is_found_by_its_rule"),
         (Code::NewRoot, "review::each_risk_is_found_by_its_rule"),
+        (Code::SignatureLost, "review::each_risk_is_found_by_its_rule"),
         (Code::OwnRule, "review::each_risk_is_found_by_its_rule"),
     ]
     .into();

@@ -489,7 +489,7 @@ impl Registry for Registries {
             }
         }
         let annotations = wire::annotations(&bytes);
-        Observed::Known(ImageFacts { digest, media_type, images, annotations, image: config })
+        Observed::Known(ImageFacts { digest, media_type, images, annotations, image: config, signed: None })
     }
 
     async fn tags(&self, repository: &Question) -> Observed<Vec<String>> {
@@ -515,6 +515,37 @@ impl Registry for Registries {
             };
         }
         answer
+    }
+
+    async fn is_signed(&self, image: &Question) -> Observed<bool> {
+        let image = self.normal(image);
+        let asked = image.reference.to_string();
+        let Some(digest) = &image.reference.digest else {
+            return self.told(Err(Failure::malformed("only a digest can be looked at")), &asked);
+        };
+        let tag = format!("{}.sig", digest.as_str().replace(':', "-"));
+        let reference = ImageReference { tag, digest: None, ..image.reference.clone() };
+        let places = match self.places(&Question { reference, insecure: image.insecure }) {
+            Ok(places) => places,
+            Err(failure) => return self.told(Err(failure), &asked),
+        };
+        let mut failures = Vec::new();
+        for place in &places {
+            let answer = match self.target(place) {
+                Target::Host(host) => self.http.head(&place.reference, &host).await.map(|hint| hint.is_some()),
+                target @ Target::Folder(_) => self.get(&target, &place.reference).await.map(|it| it.is_some()),
+            };
+            match answer {
+                // A mirror need not have it.
+                Ok(false) if !place.is_source => {}
+                Ok(is_there) => return Observed::Known(is_there),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        match failures.is_empty() {
+            true => Observed::Known(false),
+            false => self.told(Err(join(failures)), &asked),
+        }
     }
 
     fn tally(&self) -> Tally {

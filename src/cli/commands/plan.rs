@@ -61,7 +61,8 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
                 read: &read,
                 console,
             };
-            let mut planned = runtime.block_on(make(&making, Some(base.as_ref())))?;
+            let reviewing = Reviewing { base: base.as_ref(), signatures: command.signatures };
+            let mut planned = runtime.block_on(make(&making, Some(reviewing)))?;
             if let Some(key) = key {
                 reconcile::remember(&*cache, key, &read, &planned);
             }
@@ -280,8 +281,16 @@ pub(super) struct Making<'a> {
     pub(super) console: &'a Console,
 }
 
+/// What a plan is reviewed with.
+pub(super) struct Reviewing<'a> {
+    /// What Git said before.
+    pub(super) base: Option<&'a Base>,
+    /// Signatures are looked for.
+    pub(super) signatures: bool,
+}
+
 /// Observes and plans; and reviews the plan, with a base or without.
-pub(super) async fn make(making: &Making<'_>, review: Option<Option<&Base>>) -> Result<Planned, Failure> {
+pub(super) async fn make(making: &Making<'_>, review: Option<Reviewing<'_>>) -> Result<Planned, Failure> {
     let Making { context, planning, look_at_all, live, cache, read, console } = *making;
     let desired = &read.assembled.desired;
     let registries = upstreams(context, planning.resolve, live, cache, desired, console).await?;
@@ -312,9 +321,9 @@ pub(super) async fn make(making: &Making<'_>, review: Option<Option<&Base>>) -> 
         look_at_all,
     };
     let mut planned = pass.plan(&read.assembled.desired, now()).await?;
-    if let Some(base) = review {
+    if let Some(Reviewing { base, signatures }) = review {
         let known = std::mem::take(&mut planned.live);
-        review::review(context, &mut planned.plan, desired, base, &known, &registries, console).await?;
+        review::review(context, &mut planned.plan, desired, base, &known, &registries, signatures, console).await?;
         planned.live = known;
     }
     let tally = registries.tally();

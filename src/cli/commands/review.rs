@@ -24,6 +24,7 @@ pub(super) async fn review(
     base: Option<&Base>,
     known: &Known,
     registry: &impl Registry,
+    signatures: bool,
     console: &Console,
 ) -> Result<(), Failure> {
     let platform = context.config.platform().unwrap_or_else(|| ("linux".to_owned(), "amd64".to_owned()));
@@ -33,7 +34,7 @@ pub(super) async fn review(
         BTreeMap::new()
     } else {
         let images = wanted.into_iter().map(|wanted| wanted.question).collect();
-        observe::images(images, platform, registry, console).await
+        observe::images(images, platform, signatures, registry, console).await
     };
     let most_workloads = context.config.review.max_workloads.unwrap_or(review::WORKLOADS);
     let input = review::Input { plan, desired, base, live: known, facts: &facts, most_workloads, platform };
