@@ -27,6 +27,9 @@ pub struct Review {
     /// The images that change into others, each pair once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageChange>,
+    /// Tags that get another image and that no workload or build follows, where all of them could be looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unused: Vec<TagId>,
     /// What is risky, the worst first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub risks: Vec<Risk>,

@@ -219,6 +219,12 @@ fn workloads(out: &mut String, plan: &Plan, detail: Detail) {
     let head = "| Workload | Pods | Strategy | What becomes of it | Images |\n| --- | --- | --- | --- | --- |\n";
     let rows = rolls.chain(unseen).collect();
     table(out, "What will roll", ("workload", "workloads"), head, rows, detail >= Detail::Rows);
+    let unused: Vec<_> = plan.review.iter().flat_map(|review| &review.unused).collect();
+    if !unused.is_empty() {
+        let tags: Vec<String> = unused.iter().take(10).map(|tag| code(&tag.to_string())).collect();
+        let more = if unused.len() > 10 { format!(" and {} more", unused.len() - 10) } else { String::new() };
+        let _ = writeln!(out, "Nobody follows {}{more}.\n", tags.join(", "));
+    }
 }
 
 fn waiting(out: &mut String, plan: &Plan, detail: Detail) {

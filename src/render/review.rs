@@ -43,6 +43,13 @@ pub(super) fn review_text(out: &mut String, review: &Review, paint: Paint) {
         out.push('\n');
     }
     images_text(out, &review.images, paint);
+    if !review.unused.is_empty() {
+        let tags: Vec<String> = review.unused.iter().take(10).map(|tag| inert(&tag.to_string(), 200)).collect();
+        let more =
+            if review.unused.len() > 10 { format!(" and {} more", review.unused.len() - 10) } else { String::new() };
+        let line = format!("Moves, and nobody follows: {}{more}", tags.join(", "));
+        let _ = writeln!(out, "{}\n", fold(&line, paint.width, 4));
+    }
     if !review.risks.is_empty() || review.waived > 0 {
         let waived = if review.waived > 0 { format!(" ({} waived)", review.waived) } else { String::new() };
         let _ = writeln!(out, "{}", paint.bold(&format!("Risks{waived}")));

@@ -12,7 +12,7 @@ mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Desired, Digest, ImageFacts, Live, Observed, Plan, Review, Revision};
+use crate::model::{Desired, Digest, ImageFacts, Live, Observed, Plan, Review, Revision, StreamId, TagId};
 use crate::text::Diagnostic;
 
 pub use images::{Wanted, wanted};
@@ -47,6 +47,31 @@ pub struct Input<'a> {
     pub platform: (&'a str, &'a str),
 }
 
+/// Tags that get another image, and that nobody follows. What could not be looked at may follow: then none is named.
+fn unused(plan: &Plan) -> Vec<TagId> {
+    if !plan.unseen.is_empty() {
+        return Vec::new();
+    }
+    let followed: BTreeSet<&TagId> = plan
+        .rolls
+        .iter()
+        .flat_map(|roll| roll.follows.iter().chain(roll.images.iter().map(|image| &image.tag)))
+        .collect();
+    let moved: Vec<(TagId, &String)> = plan
+        .steps
+        .iter()
+        .flat_map(|step| step.moves.iter().map(move |it| (step.action.stream(), it)))
+        .filter_map(|(stream, it)| it.before.as_ref().and(it.after.as_ref()).map(|after| (stream.tag(&it.tag), after)))
+        .collect();
+    // Who follows an alias follows what it copies.
+    let used: BTreeSet<(&StreamId, &String)> =
+        moved.iter().filter(|(tag, _)| followed.contains(tag)).map(|(tag, after)| (&tag.stream, *after)).collect();
+    let is_used = |tag: &TagId, after: &String| followed.contains(tag) || used.contains(&(&tag.stream, after));
+    let unused: BTreeSet<TagId> =
+        moved.iter().filter(|(tag, after)| !is_used(tag, after)).map(|(tag, _)| tag.clone()).collect();
+    unused.into_iter().collect()
+}
+
 /// What a plan means; and what is risky, to be judged by the config.
 pub fn review(input: &Input<'_>) -> (Review, Vec<Diagnostic>) {
     let base: Option<Revision> = input.base.map(|base| base.revision.clone());
@@ -54,5 +79,6 @@ pub fn review(input: &Input<'_>) -> (Review, Vec<Diagnostic>) {
     let images = images::changes(input);
     let pending = input.base.map(|_| definitions::pending(input.plan, &definitions)).unwrap_or_default();
     let risks = risks::risks(input, &images, &pending);
-    (Review { base, definitions, pending, images, risks: Vec::new(), waived: 0 }, risks)
+    let unused = unused(input.plan);
+    (Review { base, definitions, pending, images, unused, risks: Vec::new(), waived: 0 }, risks)
 }

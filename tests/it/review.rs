@@ -115,6 +115,7 @@ fn a_bump_is_told_in_a_line_and_in_full() {
     desk.push("2", &config("1001", "2.0.0", "2026-02-01T00:00:00Z"), &[("base", 1000), ("two", 900)]);
     desk.define("app", &[("live", "2")]);
     let text = desk.plan(&[]);
+    assert!(text.contains("Moves, and nobody follows: default/app:live"), "{text}");
     assert!(text.contains("1.0.0 becomes 2.0.0; 1 of 2 layers new; 400 bytes larger; made 2026-02-01"), "{text}");
     assert!(text.contains("label.version: 1.0.0 -> 2.0.0"), "{text}");
     let commits = "commits: https://github.com/acme/app/compare/1a0a000000000000000000000000000000000000...2a0a0000";
@@ -333,6 +334,7 @@ fn a_tag_that_is_removed_and_still_followed_is_an_error() {
     let roll = &plan["rolls"][0];
     assert_eq!((roll["workload"]["name"].as_str(), roll["replicas"].as_u64()), (Some("web"), Some(3)), "{plan:#}");
     assert_eq!(roll["strategy"], "Recreate");
+    assert_eq!(plan["review"]["unused"], Value::Null, "somebody follows");
     let mermaid = desk.plan(&["--format", "mermaid"]);
     assert!(mermaid.starts_with("flowchart LR\n") && mermaid.contains("-- rolls out -->"), "{mermaid}");
     desk.define("app", &[("other", "1")]);

@@ -18,7 +18,7 @@ use crate::ports::{LiveState, Looking, Target};
 use crate::reconcile;
 use crate::render;
 
-use super::plan::{Making, make, read};
+use super::plan::{Making, Reviewing, make, read};
 use super::{pretty, runtime, stops};
 
 /// How long controllers have to give workloads the images of tags that they follow: on an idle cluster it is done in a second.
@@ -64,7 +64,9 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
         read: &read,
         console,
     };
-    let plan = runtime.block_on(make(&making, None))?.plan;
+    // Who is asked is told what it means.
+    let reviewing = (!command.yes).then_some(Reviewing { base: None, signatures: false });
+    let plan = runtime.block_on(make(&making, reviewing))?.plan;
     if plan.is_empty() {
         if command.format == ReportFormat::Text || !plan.deferred.is_empty() {
             console.say(render::plan_text(&plan, console.err_paint()).trim_end());
