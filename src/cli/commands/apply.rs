@@ -18,7 +18,8 @@ use crate::ports::{LiveState, Looking, Target};
 use crate::reconcile;
 use crate::render;
 
-use super::plan::{Making, Reviewing, make, read};
+use super::plan::{Making, make, read};
+use super::review::Reviewing;
 use super::{pretty, runtime, stops};
 
 /// How long controllers have to give workloads the images of tags that they follow: on an idle cluster it is done in a second.

@@ -22,9 +22,7 @@ use crate::reconcile::{self, Inputs, List, Pass, Planned, ReadSource};
 use crate::render;
 use crate::text::Severity;
 
-use crate::review::Base;
-
-use super::review;
+use super::review::{self, Reviewing};
 use super::{pretty, runtime, stops};
 
 pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Result<Exit, Failure> {
@@ -281,14 +279,6 @@ pub(super) struct Making<'a> {
     pub(super) console: &'a Console,
 }
 
-/// What a plan is reviewed with.
-pub(super) struct Reviewing<'a> {
-    /// What Git said before.
-    pub(super) base: Option<&'a Base>,
-    /// Signatures are looked for.
-    pub(super) signatures: bool,
-}
-
 /// Observes and plans; and reviews the plan, with a base or without.
 pub(super) async fn make(making: &Making<'_>, review: Option<Reviewing<'_>>) -> Result<Planned, Failure> {
     let Making { context, planning, look_at_all, live, cache, read, console } = *making;
@@ -321,9 +311,9 @@ pub(super) async fn make(making: &Making<'_>, review: Option<Reviewing<'_>>) -> 
         look_at_all,
     };
     let mut planned = pass.plan(&read.assembled.desired, now()).await?;
-    if let Some(Reviewing { base, signatures }) = review {
+    if let Some(reviewing) = &review {
         let known = std::mem::take(&mut planned.live);
-        review::review(context, &mut planned.plan, desired, base, &known, &registries, signatures, console).await?;
+        review::review(context, &mut planned.plan, desired, reviewing, &known, &registries, console).await?;
         planned.live = known;
     }
     let tally = registries.tally();

@@ -16,17 +16,25 @@ use crate::reconcile;
 use crate::review::{self, Base};
 use crate::text::Severity;
 
+/// What a plan is reviewed with.
+pub(super) struct Reviewing<'a> {
+    /// What Git said before.
+    pub(super) base: Option<&'a Base>,
+    /// Signatures are looked for.
+    pub(super) signatures: bool,
+}
+
 /// Puts what a plan means into it: the images that it changes are looked at, and the config judges.
 pub(super) async fn review(
     context: &Context,
     plan: &mut Plan,
     desired: &Desired,
-    base: Option<&Base>,
+    reviewing: &Reviewing<'_>,
     known: &Known,
     registry: &impl Registry,
-    signatures: bool,
     console: &Console,
 ) -> Result<(), Failure> {
+    let Reviewing { base, signatures } = *reviewing;
     let platform = context.config.platform().unwrap_or_else(|| ("linux".to_owned(), "amd64".to_owned()));
     let platform = (platform.0.as_str(), platform.1.as_str());
     let wanted = review::wanted(plan);
