@@ -40,12 +40,13 @@ struct Heard<K, V> {
 
 impl<K: Ord, V> Heard<K, V> {
     fn put(&mut self, key: K, version: String, value: V) {
-        // A watch that has fallen behind brings what was before our own write.
+        // A watch that has fallen behind brings what was before our own write; our own write may come after its deletion.
         let number = |version: &str| version.parse::<u128>().ok();
-        let is_old = self.items.get(&key).is_some_and(
-            |(known, _)| matches!((number(known), number(&version)), (Some(known), Some(now)) if now < known),
-        );
+        let known = self.items.get(&key).map(|(known, _)| known).or_else(|| self.gone.get(&key));
+        let is_old = known
+            .is_some_and(|known| matches!((number(known), number(&version)), (Some(known), Some(now)) if now < known));
         if !is_old {
+            self.gone.remove(&key);
             self.items.insert(key, (version, value));
         }
     }
@@ -165,5 +166,31 @@ impl Informer {
             all.seen.extend(heard.items.values().map(|(_, workload)| workload.clone()));
         }
         Some(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_is_heard_of_late_does_not_bring_back_what_has_gone() {
+        let (informer, id) = (Informer::default(), StreamId::new("shop", "web"));
+        let is_there = || {
+            let seen = informer.observe("us", &BTreeSet::new(), true, &BTreeMap::new()).expect("an open watch");
+            seen.unreadable.contains_key(&id)
+        };
+        let live = Err::<LiveStream, _>("unreadable will do".to_owned());
+        informer.streams("us".to_owned(), None, Vec::new());
+        informer.is_open(None, &None, true);
+
+        informer.stream(&None, id.clone(), "8".to_owned(), None);
+        informer.wrote("us", &id, "7", &live);
+        assert!(!is_there(), "written at 7, deleted at 8");
+
+        informer.wrote("us", &id, "9", &live);
+        assert!(is_there(), "made anew after that");
+        informer.stream(&None, id.clone(), "8".to_owned(), Some(live.clone()));
+        assert_eq!(lock(&informer.streams)[&None].items[&id].0, "9", "what was before our write is old");
     }
 }
