@@ -390,6 +390,12 @@ struct Remembers(Mutex<BTreeMap<(Kind, Digest), Fetched>>);
 type Fetched = (String, Vec<u8>);
 
 impl RegistryMemory for Remembers {
+    fn with_layers(&self, _: &Digest) -> Option<String> {
+        None
+    }
+
+    fn keep_layers(&self, _: &Digest, _: &str) {}
+
     fn content(&self, kind: Kind, digest: &Digest) -> Option<(String, Vec<u8>)> {
         self.0.lock().unwrap().get(&(kind, digest.clone())).cloned()
     }

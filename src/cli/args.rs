@@ -236,9 +236,12 @@ pub struct Plan {
     /// With `--base`: compare the definitions alone. Neither a target nor a registry is asked, and no login is read.
     #[arg(long, requires = "base", conflicts_with_all = ["out", "why"])]
     pub definitions_only: bool,
-    /// Look also whether images that change are signed: one more request for each.
+    /// Look also for signatures and attestations of images that change: some more requests for each.
     #[arg(long)]
     pub signatures: bool,
+    /// Compare also the packages (apk, dpkg, rpm) that images have installed: the layers of both sides are downloaded.
+    #[arg(long)]
+    pub packages: bool,
     /// Exit with 3 when the plan has a risk that is at least so bad, and nobody answers for it.
     #[arg(long, value_enum, value_name = "SEVERITY")]
     pub fail_on: Option<FailOn>,

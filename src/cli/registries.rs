@@ -12,7 +12,7 @@ use crate::adapters::registry::{
 };
 use crate::adapters::store::Cache;
 use crate::config::{Config, MirrorSourcePolicy, PullConfig, RegistryConfig};
-use crate::model::{Desired, Digest, ImageFacts, Observed, Question, Resolution, StreamId, Tally};
+use crate::model::{Attached, Desired, Digest, ImageFacts, Observed, Packages, Question, Resolution, StreamId, Tally};
 use crate::observe;
 use crate::ports::Registry;
 
@@ -88,10 +88,24 @@ impl Registry for Upstreams<'_> {
         }
     }
 
-    async fn is_signed(&self, image: &Question) -> Observed<bool> {
+    fn base(&self, image: &ImageFacts) -> Option<String> {
         match self {
-            Self::Registries(registries) => registries.is_signed(image).await,
-            Self::Cluster(cluster) => cluster.is_signed(image).await,
+            Self::Registries(registries) => registries.base(image),
+            Self::Cluster(cluster) => cluster.base(image),
+        }
+    }
+
+    async fn attached(&self, image: &Question) -> Observed<Attached> {
+        match self {
+            Self::Registries(registries) => registries.attached(image).await,
+            Self::Cluster(cluster) => cluster.attached(image).await,
+        }
+    }
+
+    async fn packages(&self, image: &Question) -> Observed<Packages> {
+        match self {
+            Self::Registries(registries) => registries.packages(image).await,
+            Self::Cluster(cluster) => cluster.packages(image).await,
         }
     }
 

@@ -20,8 +20,30 @@ pub struct ImageFacts {
     pub annotations: BTreeMap<String, String>,
     /// The image itself; of a list, the one for the platform that was asked for, if it has one.
     pub image: Option<ImageConfig>,
-    /// Somebody has signed it; none where nobody has looked.
-    pub signed: Option<bool>,
+    /// What is attached to it; none where nobody has looked.
+    pub attached: Option<Attached>,
+    /// The image with the most layers that is known and that it is made from, as it was pulled.
+    pub base: Option<String>,
+}
+
+/// What others have attached to an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attached {
+    /// Somebody has signed it.
+    pub is_signed: bool,
+    /// Somebody says how it was made, or what is in it.
+    pub is_attested: bool,
+    /// How many there are of each kind, by media type.
+    pub kinds: BTreeMap<String, usize>,
+}
+
+/// The packages that an image has installed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Packages {
+    /// Who keeps lists of them: `apk`, `dpkg`, `rpm`. Empty: nobody does.
+    pub databases: BTreeSet<String>,
+    /// Versions by name; some are there in several.
+    pub installed: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// What an image's config says, and its layers.

@@ -25,7 +25,7 @@ pub use change::Change;
 pub use desired::{Desired, DesiredStream, DesiredTag, Held, Origin};
 pub use equality::{EqualBy, Equality};
 pub use id::{StreamId, TagId, is_namespace};
-pub use image_facts::{ImageConfig, ImageFacts, LayerFacts};
+pub use image_facts::{Attached, ImageConfig, ImageFacts, LayerFacts, Packages};
 pub use image_reference::{Digest, ImageReference, InvalidReference, is_tag_name};
 pub use live::{Cause, Ignorance, Live, LiveStream, Observed, Owned, PlatformImage, Question, Resolution, Upstream};
 pub use live_workload::{ConfigTrigger, ContainerImage, LiveWorkload, Manner, Rollout, Triggers};
@@ -39,7 +39,7 @@ pub use policy::{
     WorkloadPolicy, fingerprint, interval,
 };
 pub use report::{Followed, Following, Outcome, Report};
-pub use review::{DefinitionChange, Difference, ImageChange, ImageSummary, Layer, Review, Risk};
+pub use review::{DefinitionChange, Difference, ImageChange, ImageSummary, Layer, PackageChanges, Review, Risk};
 pub use revision::Revision;
 pub use tag_order::import_order;
 pub use tally::{HostTally, Tally};

@@ -88,6 +88,9 @@ pub struct ImageChange {
     /// How many layers both have.
     #[serde(default)]
     pub layers_shared: usize,
+    /// What differs in what is installed; none where nobody has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<PackageChanges>,
     /// Where the commits between the two can be read, if labels say so: an `https` URL of plain parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commits: Option<String>,
@@ -116,9 +119,28 @@ pub struct ImageSummary {
     /// Attestations beside its images.
     #[serde(default)]
     pub attestations: usize,
-    /// A signature lies beside it; none where nobody has looked.
+    /// A signature is attached to it; none where nobody has looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<bool>,
+    /// Somebody's word how it was made is attached to it; none where nobody has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested: Option<bool>,
+    /// What it is made from, as its labels say, or by the layers that it shares with an image that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+}
+
+/// What is installed in one image and not, or in another version, in another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PackageChanges {
+    /// Who keeps the lists of the new image: `apk`, `dpkg`, `rpm`. Empty: nobody does.
+    pub databases: Vec<String>,
+    /// Packages of the new image.
+    pub installed: usize,
+    /// What differs, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Difference>,
 }
 
 /// Something that is not the same in two images.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Action, Digest, Ignorance, ImageFacts, ImageReference, ImportItem, ImportResult, Observed, Plan, Question,
+    Action, Digest, Ignorance, ImageFacts, ImageReference, ImportItem, ImportResult, Observed, Packages, Plan, Question,
 };
 use crate::ports::{Progress, Registry};
 
@@ -57,7 +57,7 @@ fn items(action: &Action) -> &[ImportItem] {
     }
 }
 
-/// What images are, by digest. Of those that were fetched nobody is asked, but whether they are signed, if that is wanted.
+/// What images are, by digest. Of those that were fetched nobody is asked, but for what is attached to them, if that is wanted.
 pub async fn images(
     wanted: Vec<Question>,
     platform: (&str, &str),
@@ -69,8 +69,33 @@ pub async fn images(
     let seen = ask(wanted, |image| async move {
         let mut answer = registry.image(&image, platform).await;
         if let (true, Observed::Known(facts)) = (signatures, &mut answer) {
-            facts.signed = registry.is_signed(&image).await.known().copied();
+            facts.attached = registry.attached(&image).await.known().cloned();
         }
+        progress.advance(1);
+        (image.reference.digest, answer)
+    })
+    .await;
+    progress.end();
+    let mut seen: BTreeMap<Digest, Observed<ImageFacts>> =
+        seen.into_iter().filter_map(|(digest, answer)| Some((digest?, answer))).collect();
+    // Each may be made from another of them: so all have to be seen first.
+    for answer in seen.values_mut() {
+        if let Observed::Known(facts) = answer {
+            facts.base = registry.base(facts);
+        }
+    }
+    seen
+}
+
+/// What is installed in images, by digest. Their layers are downloaded.
+pub async fn packages(
+    wanted: Vec<Question>,
+    registry: &impl Registry,
+    progress: &impl Progress,
+) -> BTreeMap<Digest, Observed<Packages>> {
+    progress.begin("reading packages", wanted.len());
+    let seen = ask(wanted, |image| async move {
+        let answer = registry.packages(&image).await;
         progress.advance(1);
         (image.reference.digest, answer)
     })

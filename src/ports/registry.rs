@@ -1,6 +1,6 @@
 //! What is asked of registries.
 
-use crate::model::{Cause, Digest, Ignorance, ImageFacts, Observed, Question, Resolution, Tally};
+use crate::model::{Attached, Cause, Digest, Ignorance, ImageFacts, Observed, Packages, Question, Resolution, Tally};
 
 /// Answers what references are now. Never an error: what cannot be said is `Unknown`, with the reason.
 pub trait Registry: Sync {
@@ -25,11 +25,23 @@ pub trait Registry: Sync {
         async { Observed::Unknown(ignorance) }
     }
 
-    /// Whether somebody has signed the image of a digest, in a way that is found without knowing who: the tag `ALGORITHM-HEX.sig`
-    /// beside it, as cosign writes it. One request.
-    fn is_signed(&self, image: &Question) -> impl Future<Output = Observed<bool>> + Send {
+    /// The image that another one is made from, as it was pulled: of those that were seen, the one with the most layers that are
+    /// the lowest of this one. Asks nobody.
+    fn base(&self, image: &ImageFacts) -> Option<String> {
+        let _ = image;
+        None
+    }
+
+    /// What others have attached to the image of a digest, in ways that are found without knowing who. Up to seven requests.
+    fn attached(&self, image: &Question) -> impl Future<Output = Observed<Attached>> + Send {
         let ignorance =
-            Ignorance::new(image.reference.to_string(), Cause::Refused, "signatures are not looked for there");
+            Ignorance::new(image.reference.to_string(), Cause::Refused, "nobody knows there what is attached");
+        async { Observed::Unknown(ignorance) }
+    }
+
+    /// What is installed in the image of a digest, that was looked at and is no list. Its layers are downloaded.
+    fn packages(&self, image: &Question) -> impl Future<Output = Observed<Packages>> + Send {
+        let ignorance = Ignorance::new(image.reference.to_string(), Cause::Refused, "layers are not looked into there");
         async { Observed::Unknown(ignorance) }
     }
 

@@ -6,11 +6,12 @@
 
 use std::fmt::Write;
 
-use crate::model::{Action, ImageChange, Move, Plan, Review};
+use crate::model::{Action, Difference, ImageChange, Move, Plan, Review};
 use crate::text::inert;
 
 use super::names::{count, image, reason, wait};
 use super::plan::plan_counts;
+use super::review::installed;
 use super::rolls::roll_cells;
 
 /// Comments on GitHub hold 65,536 characters; what is left over is for whoever puts the plan into a frame of their own.
@@ -124,13 +125,11 @@ fn images(out: &mut String, review: &Review, detail: Detail) {
             count(change.differences.len(), "difference", "differences")
         );
         let _ = writeln!(out, "{}\n", tags(change));
-        let value = |value: &Option<String>| value.as_deref().map_or("none".to_owned(), |it| clipped(it, 200));
-        let rows: Vec<String> = change
-            .differences
-            .iter()
-            .map(|it| format!("| {} | {} | {} |\n", code(&it.what), value(&it.before), value(&it.after)))
-            .collect();
-        table(out, "", ("difference", "differences"), "| What | Before | After |\n| --- | --- | --- |\n", rows, true);
+        differences(out, "What", &change.differences);
+        if let Some(packages) = &change.packages {
+            let _ = writeln!(out, "Packages: {}\n", code(&installed(packages)));
+            differences(out, "Package", &packages.changes);
+        }
         if detail == Detail::All {
             let layer = |sign: &'static str| {
                 move |layer: &crate::model::Layer| {
@@ -152,6 +151,13 @@ fn images(out: &mut String, review: &Review, detail: Detail) {
         }
         out.push_str("</details>\n\n");
     }
+}
+
+fn differences(out: &mut String, what: &str, differences: &[Difference]) {
+    let value = |value: &Option<String>| value.as_deref().map_or("none".to_owned(), |it| clipped(it, 200));
+    let row = |it: &Difference| format!("| {} | {} | {} |\n", code(&it.what), value(&it.before), value(&it.after));
+    let head = format!("| {what} | Before | After |\n| --- | --- | --- |\n");
+    table(out, "", ("difference", "differences"), &head, differences.iter().map(row).collect(), true);
 }
 
 fn definitions(out: &mut String, review: &Review, detail: Detail) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::model::{ImageChange, Plan, Review, RollEffect};
+use crate::model::{Difference, ImageChange, PackageChanges, Plan, Review, RollEffect};
 use crate::text::inert;
 
 use super::names::{count, image};
@@ -87,25 +87,39 @@ fn images_text(out: &mut String, images: &[ImageChange], paint: Paint) {
         let _ = writeln!(out, "{}", cut(&pair, paint.width));
         let line = fold(&inert(&change.line, 600), paint.width.map(|it| it.saturating_sub(6)), 8);
         let _ = writeln!(out, "      {}", paint.bold(&line));
-        for difference in change.differences.iter().take(SHOWN) {
-            let value = |value: &Option<String>| value.as_deref().map_or("none".to_owned(), |it| inert(it, 200));
-            let line = format!(
-                "        {}: {} -> {}",
-                inert(&difference.what, 100),
-                value(&difference.before),
-                value(&difference.after)
-            );
-            let _ = writeln!(out, "{}", cut(&line, paint.width));
-        }
-        if change.differences.len() > SHOWN {
-            let more = change.differences.len() - SHOWN;
-            let _ = writeln!(out, "        {more} more; `--format markdown` shows all");
+        differences_text(out, "        ", &change.differences, paint);
+        if let Some(packages) = &change.packages {
+            let _ = writeln!(out, "        packages: {}", inert(&installed(packages), 200));
+            differences_text(out, "          ", &packages.changes, paint);
         }
         if let Some(commits) = &change.commits {
             let _ = writeln!(out, "        commits: {}", inert(commits, 300));
         }
     }
     out.push('\n');
+}
+
+/// The first of them, and how many there are beside.
+fn differences_text(out: &mut String, indent: &str, differences: &[Difference], paint: Paint) {
+    for difference in differences.iter().take(SHOWN) {
+        let value = |value: &Option<String>| value.as_deref().map_or("none".to_owned(), |it| inert(it, 200));
+        let (before, after) = (value(&difference.before), value(&difference.after));
+        let line = format!("{indent}{}: {before} -> {after}", inert(&difference.what, 100));
+        let _ = writeln!(out, "{}", cut(&line, paint.width));
+    }
+    if differences.len() > SHOWN {
+        let more = differences.len() - SHOWN;
+        let _ = writeln!(out, "{indent}{more} more; `--format markdown` shows all");
+    }
+}
+
+/// What is installed in an image, in a few words.
+pub(super) fn installed(packages: &PackageChanges) -> String {
+    if packages.databases.is_empty() {
+        return "the image has no list of what is installed in it".to_owned();
+    }
+    let changes = count(packages.changes.len(), "difference", "differences");
+    format!("{} installed by {}, {changes}", packages.installed, packages.databases.join(" and "))
 }
 
 /// What will roll, as a Mermaid flowchart: tags, what follows them, and what follows that.

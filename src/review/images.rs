@@ -4,21 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Action, Difference, Digest, ImageChange, ImageConfig, ImageFacts, ImageReference, ImageSummary, Layer, LayerFacts,
-    Move, Observed, Plan, Question, Step, StepId, TagId,
+    Move, Observed, PackageChanges, Packages, Plan, Question, Step, StepId, TagId,
 };
 use crate::text::inert;
 
 use super::Input;
 use super::secrets::{masked, without};
-
-/// An image that has to be looked at.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wanted {
-    /// Its digest.
-    pub digest: Digest,
-    /// Whom to ask.
-    pub question: Question,
-}
 
 /// Images of tags that had none are judged up to this many: of more, a person judges none.
 const NEW: usize = 200;
@@ -31,13 +22,12 @@ fn too_many_new(plan: &Plan) -> bool {
     new.len() > NEW
 }
 
-/// The images that a plan changes from and to.
-pub fn wanted(plan: &Plan) -> BTreeSet<Wanted> {
+/// The images that a plan changes from and to, by digest, and whom to ask.
+pub fn wanted(plan: &Plan) -> BTreeMap<Digest, Question> {
     let mut wanted = BTreeMap::new();
     let too_many = too_many_new(plan);
     for step in &plan.steps {
-        let insecure =
-            matches!(&step.action, Action::Import { images, .. } if images.iter().any(|it| it.import_policy.insecure));
+        let insecure = is_insecure(&step.action);
         // Of a tag that goes there is nothing to compare.
         let moves = step.moves.iter().filter(|change| change.after.is_some() && (change.before.is_some() || !too_many));
         for spec in moves.flat_map(|change| [&change.before, &change.after]).flatten() {
@@ -45,7 +35,34 @@ pub fn wanted(plan: &Plan) -> BTreeSet<Wanted> {
             wanted.entry(digest).or_insert(Question { reference, insecure });
         }
     }
-    wanted.into_iter().map(|(digest, question)| Wanted { digest, question }).collect()
+    wanted
+}
+
+/// The images whose packages are to be compared: those of pairs that are not the same where the target runs.
+pub fn wanted_packages(plan: &Plan, facts: &BTreeMap<Digest, Observed<ImageFacts>>) -> BTreeMap<Digest, Question> {
+    let mut wanted = BTreeMap::new();
+    let image = |spec: &Option<String>| {
+        let (digest, reference) = pinned(spec.as_ref()?)?;
+        let image = Digest::parse(&facts.get(&digest)?.known()?.image.as_ref()?.digest)?;
+        Some((image.clone(), ImageReference { digest: Some(image), ..reference }))
+    };
+    for step in &plan.steps {
+        let insecure = is_insecure(&step.action);
+        for change in &step.moves {
+            if let (Some(old), Some(new)) = (image(&change.before), image(&change.after))
+                && old.0 != new.0
+            {
+                for (digest, reference) in [old, new] {
+                    wanted.entry(digest).or_insert(Question { reference, insecure });
+                }
+            }
+        }
+    }
+    wanted
+}
+
+fn is_insecure(action: &Action) -> bool {
+    matches!(action, Action::Import { images, .. } if images.iter().any(|it| it.import_policy.insecure))
 }
 
 fn pinned(spec: &str) -> Option<(Digest, ImageReference)> {
@@ -99,10 +116,30 @@ fn facts<'a>(input: &Input<'a>, spec: Option<&str>) -> Option<(ImageSummary, Opt
         created: image.and_then(|image| image.created),
         size: image.map(ImageConfig::size),
         platforms,
-        signed: known.and_then(|facts| facts.signed),
+        signed: known.and_then(|facts| facts.attached.as_ref()).map(|attached| attached.is_signed),
+        attested: known.and_then(|facts| facts.attached.as_ref()).map(|attached| attached.is_attested),
+        base: known.and_then(base),
         attestations: known.map_or(0, |facts| facts.images.iter().filter(|image| is_attestation(image)).count()),
     };
     Some((summary, seen))
+}
+
+/// The label that says what an image is made from (OCI image specification, annotations).
+const BASE: &str = "org.opencontainers.image.base.name";
+
+/// What an image is made from: by its labels, or by the layers that it shares with an image that is known. That one is named as it
+/// was pulled: which tags it has here is not known of streams with which nothing was left to do.
+fn base(facts: &ImageFacts) -> Option<String> {
+    let label = facts.image.as_ref().and_then(|image| image.labels.get(BASE));
+    if let Some(name) = label.filter(|name| !name.is_empty()) {
+        return Some(masked(BASE, name));
+    }
+    let known: ImageReference = facts.base.as_ref()?.parse().ok()?;
+    let named = known.repository();
+    match &known.digest {
+        Some(digest) if known.tag.is_empty() => Some(format!("{named}@{}", digest.short())),
+        _ => Some(format!("{named}:{}", known.tag)),
+    }
 }
 
 fn is_attestation(image: &crate::model::PlatformImage) -> bool {
@@ -139,6 +176,7 @@ fn compare(input: &Input<'_>, before: Option<&str>, after: Option<&str>) -> Imag
         layers_dropped: Vec::new(),
         layers_new: Vec::new(),
         layers_shared: 0,
+        packages: None,
         commits: None,
         unseen,
     };
@@ -148,6 +186,7 @@ fn compare(input: &Input<'_>, before: Option<&str>, after: Option<&str>) -> Imag
         change.differences.extend(platforms(&change));
         if let (Some(old), Some(new)) = images {
             configs(old, new, &mut change);
+            packages(input, old, new, &mut change);
         }
         maps("annotation", &old.annotations, &new.annotations, &mut change.differences);
     }
@@ -178,9 +217,15 @@ fn platforms(change: &ImageChange) -> Vec<Difference> {
             after: Some(after.attestations.to_string()),
         });
     }
-    if before.signed != after.signed {
-        let word = |signed: Option<bool>| signed.map(|signed| if signed { "yes" } else { "no" }.to_owned());
-        all.push(Difference { what: "signed".to_owned(), before: word(before.signed), after: word(after.signed) });
+    let word = |known: Option<bool>| known.map(|known| if known { "yes" } else { "no" }.to_owned());
+    for (what, was, is) in [("signed", before.signed, after.signed), ("attested", before.attested, after.attested)] {
+        if was != is {
+            all.push(Difference { what: what.to_owned(), before: word(was), after: word(is) });
+        }
+    }
+    if before.base != after.base {
+        let what = "base image".to_owned();
+        all.push(Difference { what, before: before.base.clone(), after: after.base.clone() });
     }
     all
 }
@@ -237,6 +282,34 @@ fn maps(kind: &str, was: &BTreeMap<String, String>, is: &BTreeMap<String, String
     }
 }
 
+/// What differs in what is installed.
+fn packages(input: &Input<'_>, old: &ImageConfig, new: &ImageConfig, change: &mut ImageChange) {
+    let seen = |image: &ImageConfig| Digest::parse(&image.digest).and_then(|digest| input.packages.get(&digest));
+    let mut known = |image: &ImageConfig| match seen(image)? {
+        Observed::Known(packages) => Some(packages),
+        Observed::Unknown(ignorance) => {
+            change.unseen.push(ignorance.clone());
+            None
+        }
+        Observed::Absent => None,
+    };
+    let (Some(was), Some(is)) = (known(old), known(new)) else { return };
+    let names: BTreeSet<&String> = was.installed.keys().chain(is.installed.keys()).collect();
+    let versions = |packages: &Packages, name: &String| {
+        let versions: Vec<&str> = packages.installed.get(name)?.iter().map(String::as_str).collect();
+        Some(versions.join(", "))
+    };
+    let changes = names.into_iter().filter_map(|name| {
+        let (before, after) = (versions(was, name), versions(is, name));
+        (before != after).then(|| Difference { what: name.clone(), before, after })
+    });
+    change.packages = Some(PackageChanges {
+        databases: is.databases.iter().cloned().collect(),
+        installed: is.installed.len(),
+        changes: changes.collect(),
+    });
+}
+
 /// Labels that name the repository of an image's source, and its commit.
 const SOURCES: [&str; 4] =
     ["org.opencontainers.image.source", "io.openshift.build.source-location", "vcs-url", "org.label-schema.vcs-url"];
@@ -266,6 +339,19 @@ fn commits(was: &BTreeMap<String, String>, is: &BTreeMap<String, String>) -> Opt
     // GitLab's own way has a dash; GitHub and Gitea have none.
     let way = if path.starts_with("gitlab.") { "/-/compare/" } else { "/compare/" };
     Some(format!("https://{path}{way}{from}...{to}"))
+}
+
+/// How many packages changed, in words.
+fn counts(packages: &PackageChanges) -> String {
+    let number = |is_it: fn(&Difference) -> bool| packages.changes.iter().filter(|it| is_it(it)).count();
+    let counted = [
+        (number(|it| it.before.is_some() && it.after.is_some()), "changed"),
+        (number(|it| it.before.is_none()), "new"),
+        (number(|it| it.after.is_none()), "gone"),
+    ];
+    let words: Vec<String> =
+        counted.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
+    format!("packages: {}", words.join(", "))
 }
 
 /// Bytes for people.
@@ -319,6 +405,12 @@ fn line(change: &ImageChange, platform: (&str, &str), old: Option<&ImageFacts>, 
         .collect();
     if !lost.is_empty() {
         parts.push(format!("no longer for {}", lost.join(", ")));
+    }
+    if let Some(difference) = find("base image") {
+        parts.push(format!("base {} becomes {}", shown(&difference.before), shown(&difference.after)));
+    }
+    if let Some(packages) = change.packages.as_ref().filter(|packages| !packages.changes.is_empty()) {
+        parts.push(counts(packages));
     }
     let total = change.layers_new.len() + change.layers_shared;
     if total > 0 {

@@ -12,10 +12,10 @@ mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Desired, Digest, ImageFacts, Live, Observed, Plan, Review, Revision, StreamId, TagId};
+use crate::model::{Desired, Digest, ImageFacts, Observed, Packages, Plan, Review, Revision, StreamId, TagId};
 use crate::text::Diagnostic;
 
-pub use images::{Wanted, wanted};
+pub use images::{wanted, wanted_packages};
 pub use risks::{WORKLOADS, risk_of};
 pub use secrets::masked;
 
@@ -37,10 +37,10 @@ pub struct Input<'a> {
     pub desired: &'a Desired,
     /// What Git said before; none: there is nothing to compare with.
     pub base: Option<&'a Base>,
-    /// What is there.
-    pub live: &'a Live,
     /// The images by digest.
     pub facts: &'a BTreeMap<Digest, Observed<ImageFacts>>,
+    /// What is installed in them, by the digest of the single image; empty where nobody has looked.
+    pub packages: &'a BTreeMap<Digest, Observed<Packages>>,
     /// More workloads than this at once are worth a word.
     pub most_workloads: usize,
     /// Operating system and architecture that the target runs on.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Action, Desired, ImageChange, ImageConfig, Observed, Origin, Risk, RollEffect, Step, StepId, TagId,
+    Action, Desired, ImageChange, ImageConfig, ImageSummary, Observed, Origin, Risk, RollEffect, Step, StepId, TagId,
 };
 use crate::text::{Code, Diagnostic, Place, inert};
 
@@ -110,7 +110,8 @@ fn image(input: &Input<'_>, change: &ImageChange, risks: &mut Risks<'_>) {
         let message = format!("the image is no longer there for {}", lost.join(", "));
         risks.add(Code::PlatformLost, &about, step, message);
     }
-    if before.attestations > 0 && after.attestations == 0 {
+    let is_attested = |image: &ImageSummary| image.attestations > 0 || image.attested == Some(true);
+    if is_attested(before) && !is_attested(after) {
         let message = "the old image had attestations, the new one has none".to_owned();
         risks.add(Code::AttestationLost, &about, step, message);
     }
@@ -164,8 +165,8 @@ fn configs(
         let mib = |bytes: u64| bytes / (1024 * 1024);
         add(Code::SizeJump, format!("the image had {} MiB and has {} MiB now", mib(was), mib(is)));
     }
-    let base = |image: &ImageConfig| {
-        let name = image.labels.get("org.opencontainers.image.base.name")?;
+    let base = |image: &Option<ImageSummary>| {
+        let name = image.as_ref()?.base.as_ref()?;
         // Another tag of the same repository is the same family.
         let repository = name.split('@').next().unwrap_or(name);
         Some(
@@ -176,7 +177,7 @@ fn configs(
                 .to_owned(),
         )
     };
-    match (base(old), base(new)) {
+    match (base(&change.before), base(&change.after)) {
         (Some(was), Some(is)) if was != is => {
             add(
                 Code::BaseChanged,

@@ -38,6 +38,7 @@ mod openshift_faults;
 mod openshift_guards;
 mod openshift_roles;
 mod openshift_upstream;
+mod packages;
 mod properties;
 mod readme;
 mod real_registry;

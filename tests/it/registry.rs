@@ -22,6 +22,7 @@ use crate::support::{digest, run};
 pub struct Kept {
     content: Mutex<BTreeMap<(Kind, Digest), Fetched>>,
     listings: Mutex<BTreeMap<String, BTreeSet<String>>>,
+    pub layers: Mutex<BTreeMap<Digest, String>>,
     pub pauses: Mutex<BTreeMap<String, Timestamp>>,
 }
 
@@ -43,6 +44,14 @@ impl RegistryMemory for Kept {
 
     fn keep_listing(&self, repository: &str, tags: &BTreeSet<String>) {
         self.listings.lock().unwrap().insert(repository.to_owned(), tags.clone());
+    }
+
+    fn with_layers(&self, layers: &Digest) -> Option<String> {
+        self.layers.lock().unwrap().get(layers).cloned()
+    }
+
+    fn keep_layers(&self, layers: &Digest, image: &str) {
+        self.layers.lock().unwrap().insert(layers.clone(), image.to_owned());
     }
 
     fn pause(&self, host: &str) -> Option<Timestamp> {

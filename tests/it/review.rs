@@ -11,12 +11,12 @@ use crate::sim::registry::{Content, Registry};
 use crate::support::{git, outcome, program};
 
 /// A repository of definitions, a registry, and a store.
-struct Desk {
-    folder: tempfile::TempDir,
-    registry: Registry,
+pub struct Desk {
+    pub folder: tempfile::TempDir,
+    pub registry: Registry,
 }
 
-fn config(user: &str, version: &str, created: &str) -> Value {
+pub fn config(user: &str, version: &str, created: &str) -> Value {
     json!({
         "architecture": "amd64", "os": "linux", "created": created,
         "config": {
@@ -31,7 +31,7 @@ fn config(user: &str, version: &str, created: &str) -> Value {
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::start(Content::default());
         let desk = Self { folder, registry };
@@ -44,34 +44,34 @@ impl Desk {
         desk
     }
 
-    fn source(&self) -> PathBuf {
+    pub fn source(&self) -> PathBuf {
         self.folder.path().join("source")
     }
 
-    fn push(&self, tag: &str, config: &Value, layers: &[(&str, u64)]) -> String {
+    pub fn push(&self, tag: &str, config: &Value, layers: &[(&str, u64)]) -> String {
         let mut held = self.registry.content.lock().unwrap();
         let digest = held.image_of("lab/app", config, layers);
         held.tag("lab/app", tag, &digest);
         digest
     }
 
-    fn from(&self, tag: &str) -> String {
+    pub fn from(&self, tag: &str) -> String {
         format!("{}/lab/app:{tag}", self.registry.server.host)
     }
 
-    fn define(&self, name: &str, tags: &[(&str, &str)]) {
+    pub fn define(&self, name: &str, tags: &[(&str, &str)]) {
         let froms: Vec<String> = tags.iter().map(|(_, from)| self.from(from)).collect();
         let tags: Vec<(&str, &str)> = tags.iter().map(|(tag, _)| *tag).zip(froms.iter().map(String::as_str)).collect();
         std::fs::write(self.source().join(format!("{name}.yaml")), stream(name, &tags, "")).unwrap();
     }
 
-    fn commit(&self, message: &str) -> String {
+    pub fn commit(&self, message: &str) -> String {
         git(&self.source(), &["add", "-A"]);
         git(&self.source(), &["commit", "-qm", message]);
         git(&self.source(), &["rev-parse", "HEAD"])
     }
 
-    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         let mut command = program(self.folder.path());
         command.args(arguments).args(["-s", "source", "--store", "store"]);
         let (code, out, err) = outcome(command.output().unwrap());
@@ -81,23 +81,23 @@ impl Desk {
         (code, out.replace(host, "registry.example.com"), err.replace(host, "registry.example.com"))
     }
 
-    fn apply(&self) {
+    pub fn apply(&self) {
         let (code, out, err) = self.run(&["apply", "--yes"]);
         assert_eq!(code, 0, "{out}{err}");
     }
 
-    fn plan(&self, more: &[&str]) -> String {
+    pub fn plan(&self, more: &[&str]) -> String {
         let (code, out, err) = self.run(&[&["plan"], more].concat());
         assert_eq!(code, 0, "{out}{err}");
         out
     }
 
-    fn review(&self, more: &[&str]) -> Value {
+    pub fn review(&self, more: &[&str]) -> Value {
         let plan: Value = serde_json::from_str(&self.plan(&[&["--format", "json"], more].concat())).unwrap();
         plan["review"].clone()
     }
 
-    fn head(&self) -> String {
+    pub fn head(&self) -> String {
         let (_, out, _) = self.run(&["get", "istag", "app:live", "-o", "json"]);
         let object: Value = serde_json::from_str(&out).unwrap_or_default();
         object["image"]["metadata"]["name"].as_str().unwrap_or(&out).to_owned()
@@ -488,29 +488,9 @@ fn each_risk_is_found_by_its_rule() {
     std::fs::remove_file(desk.folder.path().join("store/cache-5.db")).unwrap();
     write("x", &desk.from("2"), "");
     assert!(rules(&desk.review(&[])).contains(&Code::ImageNotSeen.id().to_owned()), "{:#}", desk.review(&[]));
-    // A signature is looked for where that is asked for.
-    let desk = Desk::new();
-    desk.apply();
-    let two = desk.push("2", &with(&|_| ()), &[("base", 1000), ("two", 900)]);
-    desk.define("app", &[("live", "2")]);
-    let head = desk.head();
-    let signature = format!("{}.sig", head.trim().replace(':', "-"));
-    desk.push(&signature, &json!({}), &[("signature", 1)]);
-    assert_eq!(rules(&desk.review(&[])).len(), 0);
-    desk.registry.server.forget();
-    let review = desk.review(&["--signatures"]);
-    assert_eq!(rules(&review), [Code::SignatureLost.id()], "{review:#}");
-    assert_eq!(
-        (&review["images"][0]["before"]["signed"], &review["images"][0]["after"]["signed"]),
-        (&json!(true), &json!(false))
-    );
-    assert_eq!(
-        desk.registry.server.count(&format!("{}.sig", two.replace(':', "-"))),
-        2,
-        "HEAD, and GET for words to its no"
-    );
-    // The rest have a test of their own: PlatformLost and AttestationLost in lists, RemovedInUse in removals, OwnRule in rules.
+    // The rest have a test of their own: SignatureLost in what is attached, PlatformLost and AttestationLost in lists, RemovedInUse in removals, OwnRule in rules.
     let rest = [
+        Code::SignatureLost,
         Code::PlatformLost,
         Code::AttestationLost,
         Code::RemovedInUse,
@@ -519,6 +499,102 @@ fn each_risk_is_found_by_its_rule() {
         Code::ManyWorkloads,
     ];
     assert!(rest.iter().all(|code| code.is_of_plans()));
+}
+
+/// A desk whose tag `live` gets another image, and the digests of the two.
+fn about_to_move() -> (Desk, String, String) {
+    let desk = Desk::new();
+    desk.apply();
+    let old = desk.head().trim().to_owned();
+    let new = desk.push("2", &config("1001", "1.0.0", "2026-01-02T00:00:00Z"), &[("base", 1000), ("two", 900)]);
+    desk.define("app", &[("live", "2")]);
+    (desk, old, new)
+}
+
+#[test]
+fn what_is_attached_is_found_by_referrers_by_their_tag_and_by_cosigns() {
+    let refer = |kind: &str| json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": format!("sha256:{}", "0".repeat(64)), "size": 1, "artifactType": kind});
+    let signature = "application/vnd.dev.cosign.artifact.sig.v1+json";
+    let attestation = "application/vnd.in-toto+json";
+    let said = |review: &Value| {
+        let side = |side: &str| {
+            let image = &review["images"][0][side];
+            (image["signed"].as_bool(), image["attested"].as_bool())
+        };
+        (side("before"), side("after"))
+    };
+    // A registry with lists of referrers: both are found in one request, and nothing else is asked for.
+    let (desk, old, new) = about_to_move();
+    let both = vec![refer(signature), refer(attestation)];
+    desk.registry.content.lock().unwrap().referrers = Some([(format!("lab/app@{old}"), both.clone())].into());
+    assert_eq!(said(&desk.review(&[])), ((None, None), (None, None)), "nobody has looked");
+    desk.registry.server.forget();
+    let review = desk.review(&["--signatures"]);
+    assert_eq!(said(&review), ((Some(true), Some(true)), (Some(false), Some(false))));
+    assert_eq!(rules(&review), [Code::AttestationLost.id(), Code::SignatureLost.id()], "{review:#}");
+    let tagged = |digest: &str, end: &str| format!("{}{end}", digest.replace(':', "-"));
+    assert_eq!(desk.registry.server.count(&tagged(&old, "")), 0, "what was found is not looked for");
+    assert_eq!(desk.registry.server.count(&tagged(&new, ".sig")), 2, "HEAD, and GET for words to its no");
+    // One without: then it is the tag that stands for the list.
+    let (desk, old, _) = about_to_move();
+    {
+        let mut held = desk.registry.content.lock().unwrap();
+        let index =
+            json!({"schemaVersion": 2, "mediaType": crate::sim::registry::INDEX, "manifests": both}).to_string();
+        let digest = held.manifest("lab/app", crate::sim::registry::INDEX, index.as_bytes());
+        held.tag("lab/app", &tagged(&old, ""), &digest);
+    }
+    desk.registry.server.forget();
+    assert_eq!(said(&desk.review(&["--signatures"])), ((Some(true), Some(true)), (Some(false), Some(false))));
+    assert!(desk.registry.server.count("/referrers/") <= 2, "a registry without lists is not asked for one again");
+    // And cosign's own tags.
+    let (desk, old, _) = about_to_move();
+    desk.push(&tagged(&old, ".sig"), &json!({}), &[("signature", 1)]);
+    desk.push(&tagged(&old, ".att"), &json!({}), &[("attestation", 1)]);
+    assert_eq!(said(&desk.review(&["--signatures"])), ((Some(true), Some(true)), (Some(false), Some(false))));
+    // A registry that is broken has not said that there is none.
+    let (desk, old, _) = about_to_move();
+    desk.registry.content.lock().unwrap().referrers =
+        Some([(format!("lab/app@{old}"), vec![json!("no object")])].into());
+    let review = desk.review(&["--signatures"]);
+    assert_eq!((said(&review).0, rules(&review).len()), ((None, None), 0), "{review:#}");
+}
+
+#[test]
+fn a_base_image_is_known_by_the_layers_that_are_shared_with_it() {
+    let desk = Desk::new();
+    let layer = |content: &str| crate::sim::registry::digest(content.as_bytes());
+    let built = |version: &str, layers: &[&str]| {
+        let mut config = config("1001", version, "2026-01-02T00:00:00Z");
+        config["rootfs"] = json!({"type": "layers", "diff_ids": layers.iter().map(|it| layer(it)).collect::<Vec<_>>()});
+        config
+    };
+    // Packed in another way each time, as builders do: it is what is in them that counts.
+    desk.push("os-8", &built("8", &["os 8"]), &[("os 8 packed", 1000)]);
+    desk.push("java-8", &built("8", &["os 8", "java"]), &[("os 8 packed again", 1000), ("java packed", 10)]);
+    desk.push("os-9", &built("9", &["os 9"]), &[("os 9 packed", 1000)]);
+    desk.push("1", &built("1.0.0", &["os 8", "java", "app 1"]), &[("x", 1), ("y", 2), ("z", 3)]);
+    desk.push("2", &built("2.0.0", &["os 9", "app 2"]), &[("v", 1), ("w", 2)]);
+    desk.define("base", &[("os-8", "os-8"), ("java-8", "java-8"), ("os-9", "os-9")]);
+    desk.define("app", &[("live", "1")]);
+    desk.apply();
+    desk.define("app", &[("live", "2")]);
+    let review = desk.review(&[]);
+    let image = &review["images"][0];
+    assert_eq!(
+        image["before"]["base"], "registry.example.com/lab/app:java-8",
+        "the one with the most layers: {image:#}"
+    );
+    assert_eq!(image["after"]["base"], "registry.example.com/lab/app:os-9");
+    assert!(
+        image["line"]
+            .as_str()
+            .unwrap()
+            .contains("base registry.example.com/lab/app:java-8 becomes registry.example.com/lab/app:os-9"),
+        "{image:#}"
+    );
+    assert!(rules(&review).is_empty(), "other tags of one repository are one family: {review:#}");
+    assert_eq!(desk.review(&[]), review, "same inputs, same words");
 }
 
 #[test]

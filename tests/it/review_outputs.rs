@@ -8,7 +8,7 @@ use std::process::Command;
 use comrak::nodes::NodeValue;
 use serde_json::Value;
 use streamkeeper::model::{
-    Difference, Digest, ImageChange, ImageSummary, Layer, Origin, Plan, Review, Risk, StepId, StreamId,
+    Difference, Digest, ImageChange, ImageSummary, Layer, Origin, PackageChanges, Plan, Review, Risk, StepId, StreamId,
 };
 use streamkeeper::render::{self, Paint};
 
@@ -131,6 +131,8 @@ fn review(evil: &str) -> Review {
         platforms: vec![text()],
         attestations: 0,
         signed: None,
+        attested: None,
+        base: Some(text()),
     };
     let difference =
         |what: &str| Difference { what: format!("{what}{evil}"), before: Some(text()), after: Some(text()) };
@@ -145,6 +147,7 @@ fn review(evil: &str) -> Review {
         layers_dropped: vec![Layer { digest: text(), size: 1, command: text() }],
         layers_new: vec![Layer { digest: text(), size: 1, command: text() }],
         layers_shared: 1,
+        packages: Some(PackageChanges { databases: vec![text()], installed: 1, changes: vec![difference("")] }),
         commits: Some(text()),
         unseen: Vec::new(),
     };

@@ -29,6 +29,8 @@ pub struct Content {
     pub blobs: BTreeMap<String, Vec<u8>>,
     /// Digest by repository and tag.
     pub tags: BTreeMap<String, BTreeMap<String, String>>,
+    /// What refers to an image, by `repository@digest`; none: a registry without such lists.
+    pub referrers: Option<BTreeMap<String, Vec<serde_json::Value>>>,
 }
 
 impl Content {
@@ -60,6 +62,24 @@ impl Content {
         })
         .to_string();
         self.blobs.insert(format!("{repository}@{named}"), config.into_bytes());
+        self.manifest(repository, IMAGE, manifest.as_bytes())
+    }
+
+    /// An image with that config, and these archives as layers: their media type says how they are packed.
+    pub fn image_with(&mut self, repository: &str, config: &serde_json::Value, layers: &[(&str, Vec<u8>)]) -> String {
+        let config = config.to_string();
+        let named = digest(config.as_bytes());
+        let layer = |(media_type, bytes): &(&str, Vec<u8>)| json!({"mediaType": media_type, "digest": digest(bytes), "size": bytes.len()});
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": IMAGE,
+            "config": {"mediaType": CONFIG, "size": config.len(), "digest": named},
+            "layers": layers.iter().map(layer).collect::<Vec<_>>(),
+        })
+        .to_string();
+        self.blobs.insert(format!("{repository}@{named}"), config.into_bytes());
+        for (_, bytes) in layers {
+            self.blobs.insert(format!("{repository}@{}", digest(bytes)), bytes.clone());
+        }
         self.manifest(repository, IMAGE, manifest.as_bytes())
     }
 
@@ -127,6 +147,11 @@ pub fn answer(content: &Content, request: &Request) -> Reply {
     }
     if let Some((repository, query)) = rest.split_once("/tags/list") {
         return tags(content, repository, query);
+    }
+    if let (Some((repository, digest)), Some(referrers)) = (rest.split_once("/referrers/"), &content.referrers) {
+        let found = referrers.get(&format!("{repository}@{digest}")).cloned().unwrap_or_default();
+        let body = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": found}).to_string();
+        return Reply::new("200 OK", &[("Content-Type", INDEX)], body);
     }
     error("404 Not Found", "UNSUPPORTED", "no such call")
 }

@@ -1,6 +1,7 @@
 //! What is learned of a host while the process lives: where it answers, what it wants to see, how much it takes.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ pub(super) struct Host {
     down: Mutex<Option<(Instant, u32, Failure)>>,
     /// What became of logins, by their hash.
     logins: Mutex<BTreeMap<Digest, Standing>>,
+    /// It has no lists of what refers to an image.
+    no_referrers: AtomicBool,
     /// Large answers of one host, one after the other.
     pub(super) large: tokio::sync::Semaphore,
     /// Tokens by scope; whoever asks for one holds its place, and those behind find it there.
@@ -102,6 +105,7 @@ impl Hosts {
                 challenge: Mutex::default(),
                 down: Mutex::default(),
                 logins: Mutex::default(),
+                no_referrers: AtomicBool::new(false),
                 large: tokio::sync::Semaphore::new(1),
                 tokens: Mutex::default(),
                 gate: self.gate(name, config),
@@ -137,6 +141,16 @@ impl Hosts {
 }
 
 impl Host {
+    /// Whether it has said that it has no lists of what refers to an image.
+    pub(super) fn has_no_referrers(&self) -> bool {
+        self.no_referrers.load(Ordering::Relaxed)
+    }
+
+    /// It has said so.
+    pub(super) fn tell_no_referrers(&self) {
+        self.no_referrers.store(true, Ordering::Relaxed);
+    }
+
     /// In which order the host is tried as long as it is not known how it answers. OpenShift's order for `insecure` is https
     /// that nobody verifies, then http (semantics 3.5). Verified is tried first here, so that a good certificate is never
     /// waived.

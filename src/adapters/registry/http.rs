@@ -3,6 +3,8 @@
 //! [`Http::ask`] is the only way out. It waits for its turn at the host, shows what the host wants to see, follows hops one
 //! by one, and reads the whole answer within a limit before it gives its place away.
 
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -36,6 +38,8 @@ const LARGE_AT_ONCE: usize = 6;
 const FOR_ROOM: Duration = Duration::from_secs(10);
 /// Lists of tags that are read at once, for the same reason.
 const LISTINGS_AT_ONCE: usize = 4;
+/// A whole answer that goes into a file. That it does not fall silent is another matter.
+const FOR_FILE: Duration = Duration::from_secs(30 * 60);
 /// Before a request is sent once more to a host that said it is broken.
 const SECOND_TRY: Duration = Duration::from_millis(300);
 
@@ -58,8 +62,17 @@ pub(super) struct Ask<'a> {
     pub(super) path: &'a str,
     /// Whose token it takes.
     pub(super) repository: &'a str,
-    /// Bytes of a good answer.
-    pub(super) limit: usize,
+    /// Where a good answer goes, and how large it may be.
+    pub(super) room: Room<'a>,
+}
+
+/// Where a good answer goes, and how many bytes it may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Room<'a> {
+    /// With the answer.
+    Memory(usize),
+    /// Into a file, which then holds nothing else: a layer. It may take longer.
+    File(&'a File, u64),
 }
 
 /// An answer, read to its end.
@@ -149,7 +162,7 @@ impl Http {
             }
             let (target, verified) = (&at.0, at.1);
             answer = self
-                .hop(target, &next, verified, ask.limit, |client| {
+                .hop(target, &next, verified, ask.room, |client| {
                     with(client.request(method.clone(), next.clone()).header(ACCEPT, wire::ACCEPT), authorization)
                 })
                 .await?;
@@ -177,7 +190,7 @@ impl Http {
             let url = Url::parse(&format!("{}://{}/v2/{}", base.scheme, host.name, ask.path))
                 .map_err(|_| Failure::malformed(format!("`{}` is no host", inert(&host.name, 120))))?;
             let result = self
-                .send(host, &url, base.verified, ask.limit, |client| {
+                .send(host, &url, base.verified, ask.room, |client| {
                     with(client.request(method.clone(), url.clone()).header(ACCEPT, wire::ACCEPT), authorization)
                 })
                 .await;
@@ -204,11 +217,11 @@ impl Http {
         host: &Arc<Host>,
         url: &Url,
         verified: bool,
-        limit: usize,
+        room: Room<'_>,
         request: impl FnOnce(&reqwest::Client) -> Result<RequestBuilder, Failure>,
     ) -> Result<Answer, Failure> {
         let turn = host.turn(self.settings.person_waits).await?;
-        let result = self.send(host, url, verified, limit, request).await.map_err(|(failure, _)| failure);
+        let result = self.send(host, url, verified, room, request).await.map_err(|(failure, _)| failure);
         finish(host, turn, result)
     }
 
@@ -218,7 +231,7 @@ impl Http {
         host: &Host,
         url: &Url,
         verified: bool,
-        limit: usize,
+        room: Room<'_>,
         request: impl FnOnce(&reqwest::Client) -> Result<RequestBuilder, Failure>,
     ) -> Result<Answer, (Failure, bool)> {
         // A proxy may be where nobody else may: it is not to be asked for images.
@@ -232,7 +245,11 @@ impl Http {
         let unusable = |why: String| (Failure::new(Cause::Unreadable, why), false);
         let client = self.clients.get(&host.config, verified).map_err(unusable)?;
         let unsendable = |error| (Failure::transport(&host.name, &error), false);
-        let request = request(&client).map_err(|failure| (failure, false))?.build().map_err(unsendable)?;
+        let mut request = request(&client).map_err(|failure| (failure, false))?;
+        if let Room::File(..) = room {
+            request = request.timeout(FOR_FILE);
+        }
+        let request = request.build().map_err(unsendable)?;
         let shown = echo::Shown::of(&request);
         let sent = client.execute(request).await;
         let response = sent.map_err(|error| {
@@ -245,7 +262,7 @@ impl Http {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let (status, headers, url) = (response.status(), response.headers().clone(), response.url().clone());
         let bytes = if status.is_success() {
-            self.body(host, response, limit).await.map_err(|failure| (failure, false))?
+            self.body(host, response, room).await.map_err(|failure| (failure, false))?
         } else {
             beginning(response).await
         };
@@ -253,8 +270,13 @@ impl Http {
     }
 
     /// A body up to a limit, whatever its length header says, and decoded: what it was packed into counts for nothing.
-    async fn body(&self, host: &Host, mut response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
+    async fn body(&self, host: &Host, mut response: Response, room: Room<'_>) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
+        let mut written = 0;
+        if let Room::File(mut file, _) = room {
+            // There may be a piece in it of an answer that broke off.
+            file.set_len(0).and_then(|()| file.rewind()).map_err(unwritable)?;
+        }
         let mut permit = None;
         loop {
             let chunk = response.chunk().await.map_err(|error| match Failure::transport(&host.name, &error) {
@@ -262,8 +284,17 @@ impl Http {
                 Failure { detail, .. } => Failure::new(Cause::ServerError, format!("the answer broke off: {detail}")),
             })?;
             let Some(chunk) = chunk else { return Ok(bytes) };
-            if bytes.len() + chunk.len() > limit {
+            written += chunk.len() as u64;
+            let limit = match room {
+                Room::Memory(limit) => limit as u64,
+                Room::File(_, limit) => limit,
+            };
+            if written > limit {
                 return Err(Failure::malformed(format!("the answer is larger than {limit} bytes")));
+            }
+            if let Room::File(mut file, _) = room {
+                file.write_all(&chunk).map_err(unwritable)?;
+                continue;
             }
             bytes.extend_from_slice(&chunk);
             if bytes.len() > LARGE && permit.is_none() {
@@ -274,6 +305,10 @@ impl Http {
             }
         }
     }
+}
+
+fn unwritable(error: std::io::Error) -> Failure {
+    Failure::new(Cause::Unreadable, format!("there is nowhere to put the answer: {error}"))
 }
 
 /// Tells the host and its gate how it went.

@@ -4,6 +4,7 @@
 //! whose index names the tag alone, as `skopeo copy … oci:DIR:TAG` writes them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -74,6 +75,11 @@ pub(super) fn blob(folder: &Path, reference: &ImageReference, digest: &Digest) -
     layout.blob(digest, Some(String::new())).ok().flatten().map(|blob| blob.bytes)
 }
 
+/// A blob of any size, if the folder has it. Nobody has hashed it yet.
+pub(super) fn open(folder: &Path, reference: &ImageReference, digest: &Digest) -> Option<File> {
+    File::open(Layout::find(folder, reference).ok()?.path(digest)).ok()
+}
+
 fn read_index(folder: &Path) -> Result<Names, String> {
     let path = folder.join("index.json");
     let bytes = std::fs::read(&path).map_err(|error| format!("failed to read `{}`: {error}", path.display()))?;
@@ -104,10 +110,13 @@ impl Layout {
         Ok(Self { folder: folder.to_owned(), prefixes })
     }
 
+    /// A digest is checked when it is made: algorithm and hex digits, no way out of the folder.
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join("blobs").join(digest.as_str().split(':').next().unwrap_or_default()).join(digest.hex())
+    }
+
     fn blob(&self, digest: &Digest, media_type: Option<String>) -> Result<Option<Manifest>, String> {
-        // A digest is checked when it is made: algorithm and hex digits, no way out of the folder.
-        let path =
-            self.folder.join("blobs").join(digest.as_str().split(':').next().unwrap_or_default()).join(digest.hex());
+        let path = self.path(digest);
         let size = match std::fs::metadata(&path) {
             Ok(metadata) => metadata.len(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

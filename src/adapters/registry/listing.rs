@@ -13,7 +13,7 @@ use crate::text::inert;
 
 use super::failure::Failure;
 use super::host::Host;
-use super::http::{Answer, Ask, Http};
+use super::http::{Answer, Ask, Http, Room};
 use super::manifests::{absent, good};
 use super::wire;
 
@@ -51,7 +51,7 @@ impl Http {
             if started.elapsed() > LONGEST {
                 return incomplete("the list of tags takes too long");
             }
-            let ask = Ask { get: true, path: &path, repository: &repository, limit: PAGE_LIMIT };
+            let ask = Ask { get: true, path: &path, repository: &repository, room: Room::Memory(PAGE_LIMIT) };
             let answer = match self.ask(host, ask).await {
                 Ok(answer) => answer,
                 Err(failure) => return failure.of(&asked),
@@ -143,7 +143,7 @@ impl Http {
 }
 
 /// The path of the next page after `/v2/`, if it is where this one came from.
-fn same_host(answer: &Answer, next: &str) -> Option<String> {
+pub(super) fn same_host(answer: &Answer, next: &str) -> Option<String> {
     let next = answer.url.join(next).ok().filter(|next| next.origin() == answer.url.origin())?;
     let path = next.path().strip_prefix("/v2/")?;
     Some(next.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}")))

@@ -1,5 +1,6 @@
 //! Manifests and configs: asked for, hashed, believed.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use reqwest::StatusCode;
@@ -8,7 +9,7 @@ use crate::model::{Cause, Digest, ImageReference};
 
 use super::failure::Failure;
 use super::host::Host;
-use super::http::{Answer, Ask, Http, said_no};
+use super::http::{Answer, Ask, Http, Room, said_no};
 use super::wire::{self, Manifest};
 
 /// Digest of the manifest, as the registry computes it.
@@ -29,7 +30,7 @@ impl Http {
     /// When there is no answer that can be used.
     pub(super) async fn head(&self, reference: &ImageReference, host: &Arc<Host>) -> Result<Option<Hint>, Failure> {
         let (repository, path) = paths(reference);
-        let ask = Ask { get: false, path: &path, repository: &repository, limit: 0 };
+        let ask = Ask { get: false, path: &path, repository: &repository, room: Room::Memory(0) };
         let answer = self.ask(host, ask).await?;
         if answer.status == StatusCode::NOT_FOUND {
             // An answer to HEAD has no words, so a "no" without them is asked again with GET.
@@ -50,7 +51,7 @@ impl Http {
     /// When there is no answer that can be used: among them one with other bytes than were asked for.
     pub(super) async fn get(&self, reference: &ImageReference, host: &Arc<Host>) -> Result<Option<Manifest>, Failure> {
         let (repository, path) = paths(reference);
-        let ask = Ask { get: true, path: &path, repository: &repository, limit: wire::MANIFEST_LIMIT };
+        let ask = Ask { get: true, path: &path, repository: &repository, room: Room::Memory(wire::MANIFEST_LIMIT) };
         let answer = self.ask(host, ask).await?;
         if absent(&answer) {
             return Ok(None);
@@ -80,9 +81,28 @@ impl Http {
     ) -> Result<Vec<u8>, Failure> {
         let repository = reference.path();
         let path = format!("{repository}/blobs/{digest}");
-        let ask = Ask { get: true, path: &path, repository: &repository, limit: wire::MANIFEST_LIMIT };
+        let ask = Ask { get: true, path: &path, repository: &repository, room: Room::Memory(wire::MANIFEST_LIMIT) };
         let answer = good(self.ask(host, ask).await?)?;
         Ok(answer.bytes)
+    }
+
+    /// The bytes of a blob, into a file. Nobody has hashed them yet.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such answer, or it is larger than `limit` bytes.
+    pub(super) async fn download(
+        &self,
+        reference: &ImageReference,
+        host: &Arc<Host>,
+        digest: &Digest,
+        into: &File,
+        limit: u64,
+    ) -> Result<(), Failure> {
+        let repository = reference.path();
+        let path = format!("{repository}/blobs/{digest}");
+        let ask = Ask { get: true, path: &path, repository: &repository, room: Room::File(into, limit) };
+        good(self.ask(host, ask).await?).map(|_| ())
     }
 }
 

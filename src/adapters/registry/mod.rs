@@ -2,7 +2,8 @@
 //!
 //! In the order of a question: `settings` (may it be asked?), `mirrors` (whom?), `host` and `pace` (when?), `http` and
 //! `client` (the only way out; `address` says where to, `echo` what may come back), `auth` and `token` (what may be shown), `manifests` and `listing`
-//! (what is believed), `wire` (pure: how answers are read). `layout` reads folders that stand in for a host.
+//! (what is believed), `images`, `attached` and `layers` (what an image is; with `packages`, pure, what is installed in it), `wire`
+//! (pure: how answers are read). `layout` reads folders that stand in for a host.
 //!
 //! Rules of the house: HEAD first. What HEAD says of a tag is a hint: before a digest is planned, [`Registries::fetch`] has
 //! seen its bytes, hashed them before it parsed them, and kept them; what is known by digest is never fetched again. A
@@ -30,8 +31,12 @@ mod http;
 mod auth;
 mod token;
 
+mod attached;
+mod images;
+mod layers;
 mod listing;
 mod manifests;
+mod packages;
 mod wire;
 
 mod layout;
@@ -45,7 +50,7 @@ use jiff::Timestamp;
 
 use crate::adapters::lock;
 use crate::model::{
-    Cause, Digest, ImageConfig, ImageFacts, ImageReference, Observed, PlatformImage, Question, Resolution, Tally,
+    Attached, Cause, Digest, ImageFacts, ImageReference, Observed, Packages, Question, Resolution, Tally,
 };
 use crate::ports::Registry;
 
@@ -73,6 +78,12 @@ pub trait RegistryMemory: Send + Sync {
     /// Keeps them.
     fn keep_listing(&self, repository: &str, tags: &BTreeSet<String>);
 
+    /// An image, as it was pulled, whose layers are those that this stands for (OCI image specification, "ChainID").
+    fn with_layers(&self, layers: &Digest) -> Option<String>;
+
+    /// Keeps that; of several the one whose name comes first, whenever it came.
+    fn keep_layers(&self, layers: &Digest, image: &str);
+
     /// Until when a host asked to be left alone.
     fn pause(&self, host: &str) -> Option<Timestamp>;
 
@@ -93,6 +104,7 @@ pub enum Content {
 #[doc(hidden)]
 pub fn read_anything(bytes: &[u8]) {
     wire::read_anything(bytes);
+    packages::read_anything(bytes);
 }
 
 /// All registries and layout folders there are, for one pass: each question is asked once.
@@ -111,6 +123,12 @@ pub struct Registries {
     complete: Mutex<BTreeSet<Digest>>,
     /// Images that were looked at in this pass.
     fetched: Mutex<BTreeMap<Question, Arc<tokio::sync::OnceCell<Observed<()>>>>>,
+    /// Images by their layers.
+    layers: Mutex<BTreeMap<Digest, String>>,
+    /// Databases of layers that were read in this pass: images share them.
+    unpacked: Mutex<BTreeMap<Digest, Arc<packages::Layer>>>,
+    /// Images whose layers are looked into at a time.
+    unpacking: tokio::sync::Semaphore,
     opened: Instant,
     asked: AtomicUsize,
     cached: AtomicUsize,
@@ -144,6 +162,9 @@ impl Registries {
             answers: Mutex::default(),
             complete: Mutex::default(),
             fetched: Mutex::default(),
+            layers: Mutex::default(),
+            unpacked: Mutex::default(),
+            unpacking: tokio::sync::Semaphore::new(1),
             opened: Instant::now(),
             asked: AtomicUsize::new(0),
             cached: AtomicUsize::new(0),
@@ -323,58 +344,6 @@ impl Registries {
         }
     }
 
-    /// Sees the bytes of an image at one place: its manifest, and its config.
-    async fn fetch_at(&self, place: &Place, digest: &Digest) -> Result<(), Failure> {
-        let target = self.target(place);
-        let kept = self.kept(Content::Manifest, digest).map(|(media_type, bytes)| {
-            let manifest = Manifest { digest: digest.clone(), media_type, bytes };
-            self.learn(&manifest).map(|_| wire::config_of(&manifest.bytes))
-        });
-        let config = match kept {
-            Some(Ok(config)) => config,
-            // What is kept is no manifest any more, or never was: the registry has the word.
-            Some(Err(_)) | None => {
-                let pinned = ImageReference { digest: Some(digest.clone()), ..place.reference.clone() };
-                let manifest = self.get(&target, &pinned).await?.ok_or_else(|| gone(digest))?;
-                self.learn(&manifest)?;
-                // The bytes are let go of before the next question: there may be many of them.
-                wire::config_of(&manifest.bytes)
-            }
-        };
-        let Some((config, descriptor)) = config else { return Ok(()) };
-        if self.kept(Content::Config, &config).is_some() {
-            return Ok(());
-        }
-        let bytes = match &target {
-            Target::Host(host) => self.http.blob(&place.reference, host, &config).await?,
-            Target::Folder(folder) => layout::blob(folder, &place.reference, &config).ok_or_else(|| {
-                Failure::new(Cause::Unreadable, format!("it does not hold the config {}", config.short()))
-            })?,
-        };
-        let sized = i64::try_from(bytes.len()).is_ok_and(|size| size == descriptor.size);
-        if !sized || !wire::has_digest(&bytes, &config) {
-            let detail = format!("the config of {} is not {}", digest.short(), config.short());
-            return Err(Failure::malformed(detail));
-        }
-        self.keep(Content::Config, &config, &descriptor.media_type, &bytes);
-        Ok(())
-    }
-
-    /// Whether all of an image is kept: then nobody is asked.
-    fn is_kept(&self, digest: &Digest) -> bool {
-        let Some((media_type, bytes)) = self.kept(Content::Manifest, digest) else { return false };
-        let config = || wire::config_of(&bytes).is_none_or(|(config, _)| self.kept(Content::Config, &config).is_some());
-        wire::resolution(digest.clone(), &media_type, &bytes).is_ok() && config()
-    }
-
-    /// What an image is, of which manifest and config are kept.
-    fn config(&self, digest: &Digest) -> Option<ImageConfig> {
-        let (_, manifest) = self.kept(Content::Manifest, digest)?;
-        let (config, _) = wire::config_of(&manifest)?;
-        let (_, config) = self.kept(Content::Config, &config)?;
-        Some(wire::image(digest.as_str(), &manifest, &config))
-    }
-
     fn told<T>(&self, answer: Result<Option<T>, Failure>, asked: &str) -> Observed<T> {
         match answer {
             Ok(Some(value)) => Observed::Known(value),
@@ -430,33 +399,7 @@ impl Registry for Registries {
     }
 
     async fn fetch(&self, image: &Question) -> Observed<()> {
-        let image = self.normal(image);
-        let asked = image.reference.to_string();
-        let Some(digest) = image.reference.digest.clone() else {
-            return self.told(Err(Failure::malformed("only a digest can be fetched")), &asked);
-        };
-        let place = Arc::clone(lock(&self.fetched).entry(image.clone()).or_default());
-        let answer = place.get_or_init(|| async {
-            if lock(&self.complete).contains(&digest) || self.is_kept(&digest) {
-                return Observed::Known(());
-            }
-            let places = match self.places(&image) {
-                Ok(places) => places,
-                Err(failure) => return self.told(Err(failure), &asked),
-            };
-            let mut failures = Vec::new();
-            for place in &places {
-                match self.fetch_at(place, &digest).await {
-                    Ok(()) => {
-                        lock(&self.complete).insert(digest.clone());
-                        return Observed::Known(());
-                    }
-                    Err(failure) => failures.push(failure),
-                }
-            }
-            self.told(Err(join(failures)), &asked)
-        });
-        answer.await.clone()
+        self.see(image, &image.reference).await
     }
 
     fn known(&self, digest: &Digest) -> Option<Resolution> {
@@ -464,32 +407,23 @@ impl Registry for Registries {
     }
 
     async fn image(&self, image: &Question, platform: (&str, &str)) -> Observed<ImageFacts> {
-        let asked = image.reference.to_string();
-        let Some(digest) = image.reference.digest.clone() else {
-            return self.told(Err(Failure::malformed("only a digest can be looked at")), &asked);
-        };
-        match self.fetch(image).await {
-            Observed::Known(()) => {}
-            Observed::Absent => return Observed::Absent,
-            Observed::Unknown(ignorance) => return Observed::Unknown(ignorance),
-        }
-        let Some((media_type, bytes)) = self.kept(Content::Manifest, &digest) else {
-            return self.told(Err(forgotten(&digest)), &asked);
-        };
-        let images = self.recall(&digest).map(|it| it.platforms).unwrap_or_default();
-        let is_it = |it: &&PlatformImage| it.os == platform.0 && it.architecture == platform.1;
-        let chosen = if images.is_empty() { Some(&digest) } else { images.iter().find(is_it).map(|it| &it.digest) };
-        let mut config = None;
-        if let Some(chosen) = chosen {
-            let reference = ImageReference { digest: Some(chosen.clone()), ..image.reference.clone() };
-            match self.fetch(&Question { reference, insecure: image.insecure }).await {
-                Observed::Known(()) => config = self.config(chosen),
-                Observed::Absent => return self.told(Err(gone(chosen)), &asked),
-                Observed::Unknown(ignorance) => return Observed::Unknown(ignorance),
-            }
-        }
-        let annotations = wire::annotations(&bytes);
-        Observed::Known(ImageFacts { digest, media_type, images, annotations, image: config, signed: None })
+        self.look(image, platform).await
+    }
+
+    fn base(&self, image: &ImageFacts) -> Option<String> {
+        self.made_from(image)
+    }
+
+    async fn attached(&self, image: &Question) -> Observed<Attached> {
+        let image = self.normal(image);
+        let answer = self.all_attached(&image).await;
+        self.told(answer.map(Some), &image.reference.to_string())
+    }
+
+    async fn packages(&self, image: &Question) -> Observed<Packages> {
+        let image = self.normal(image);
+        let answer = self.packages_of(&image).await;
+        self.told(answer.map(Some), &image.reference.to_string())
     }
 
     async fn tags(&self, repository: &Question) -> Observed<Vec<String>> {
@@ -517,37 +451,6 @@ impl Registry for Registries {
         answer
     }
 
-    async fn is_signed(&self, image: &Question) -> Observed<bool> {
-        let image = self.normal(image);
-        let asked = image.reference.to_string();
-        let Some(digest) = &image.reference.digest else {
-            return self.told(Err(Failure::malformed("only a digest can be looked at")), &asked);
-        };
-        let tag = format!("{}.sig", digest.as_str().replace(':', "-"));
-        let reference = ImageReference { tag, digest: None, ..image.reference.clone() };
-        let places = match self.places(&Question { reference, insecure: image.insecure }) {
-            Ok(places) => places,
-            Err(failure) => return self.told(Err(failure), &asked),
-        };
-        let mut failures = Vec::new();
-        for place in &places {
-            let answer = match self.target(place) {
-                Target::Host(host) => self.http.head(&place.reference, &host).await.map(|hint| hint.is_some()),
-                target @ Target::Folder(_) => self.get(&target, &place.reference).await.map(|it| it.is_some()),
-            };
-            match answer {
-                // A mirror need not have it.
-                Ok(false) if !place.is_source => {}
-                Ok(is_there) => return Observed::Known(is_there),
-                Err(failure) => failures.push(failure),
-            }
-        }
-        match failures.is_empty() {
-            true => Observed::Known(false),
-            false => self.told(Err(join(failures)), &asked),
-        }
-    }
-
     fn tally(&self) -> Tally {
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
         Tally {
@@ -560,11 +463,6 @@ impl Registry for Registries {
             hosts: self.http.hosts.tally(),
         }
     }
-}
-
-/// What was fetched in this pass is not to be had any more.
-fn forgotten(digest: &Digest) -> Failure {
-    Failure::new(Cause::Unreadable, format!("{} was seen, and there is nowhere to keep it", digest.short()))
 }
 
 /// The registry names a digest and does not have it.

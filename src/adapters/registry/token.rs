@@ -12,7 +12,7 @@ use crate::text::inert;
 use super::auth::{self, Login};
 use super::failure::Failure;
 use super::host::{Host, Token};
-use super::http::{Answer, Ask, Http, host_of, is_at, said_no, with};
+use super::http::{Answer, Ask, Http, Room, host_of, is_at, said_no, with};
 use super::wire::{self, Challenge};
 
 /// A token is asked for anew after an hour, whatever its service says.
@@ -152,7 +152,7 @@ impl Http {
         };
         let service = service.as_deref().unwrap_or_default();
         let answer = self
-            .hop(&target, &url, verified, ANSWER_LIMIT, |client| match &login {
+            .hop(&target, &url, verified, Room::Memory(ANSWER_LIMIT), |client| match &login {
                 // A refresh token is changed for another by OAuth2 (distribution, "OAuth2 token authentication").
                 Some(Login::Identity(token)) => Ok(client.post(url.clone()).form(&[
                     ("grant_type", "refresh_token"),

@@ -28,6 +28,7 @@ const SCHEMA: &str = "
         kind TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (kind, digest)
     ) STRICT;
     CREATE TABLE IF NOT EXISTS listings (repository TEXT PRIMARY KEY, tags TEXT NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS layers (chain TEXT PRIMARY KEY, image TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS pauses (host TEXT PRIMARY KEY, until TEXT NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS settled (
         rules TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, definition TEXT NOT NULL, due TEXT,
@@ -235,6 +236,20 @@ impl RegistryMemory for Cache {
         self.with(|connection| {
             let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO listings VALUES (?1, ?2)")?;
             statement.execute(params![repository, tags])
+        });
+    }
+
+    fn with_layers(&self, layers: &Digest) -> Option<String> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached("SELECT image FROM layers WHERE chain = ?1")?;
+            statement.query_row([layers.as_str()], |row| row.get(0)).optional()
+        })?
+    }
+
+    fn keep_layers(&self, layers: &Digest, image: &str) {
+        self.with(|connection| {
+            let sql = "INSERT INTO layers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET image = min(image, excluded.image)";
+            connection.prepare_cached(sql)?.execute(params![layers.as_str(), image])
         });
     }
 

@@ -66,7 +66,7 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
         console,
     };
     // Who is asked is told what it means.
-    let reviewing = (!command.yes).then_some(Reviewing { base: None, signatures: false });
+    let reviewing = (!command.yes).then_some(Reviewing { base: None, signatures: false, packages: false });
     let plan = runtime.block_on(make(&making, reviewing))?.plan;
     if plan.is_empty() {
         if command.format == ReportFormat::Text || !plan.deferred.is_empty() {

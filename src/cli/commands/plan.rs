@@ -59,7 +59,8 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
                 read: &read,
                 console,
             };
-            let reviewing = Reviewing { base: base.as_ref(), signatures: command.signatures };
+            let (signatures, packages) = (command.signatures, command.packages);
+            let reviewing = Reviewing { base: base.as_ref(), signatures, packages };
             let mut planned = runtime.block_on(make(&making, Some(reviewing)))?;
             if let Some(key) = key {
                 reconcile::remember(&*cache, key, &read, &planned);
@@ -186,13 +187,13 @@ fn definitions_only(args: &Args, command: &Plan, console: &Console) -> Result<Ex
         PlanInput { desired: &nothing, live: &live, policy: &policy, server: &server, target: NO_TARGET, tool: TOOL };
     let plan = planner::plan(&input);
     let mut plan = model::Plan { streams: read.assembled.found.0, scope: desired.scope.clone(), ..plan };
-    let facts = std::collections::BTreeMap::new();
+    let (facts, packages) = (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
     let input = crate::review::Input {
         plan: &plan,
         desired,
         base: Some(&base),
-        live: &live,
         facts: &facts,
+        packages: &packages,
         most_workloads: usize::MAX,
         platform: ("linux", "amd64"),
     };
@@ -312,9 +313,7 @@ pub(super) async fn make(making: &Making<'_>, review: Option<Reviewing<'_>>) -> 
     };
     let mut planned = pass.plan(&read.assembled.desired, now()).await?;
     if let Some(reviewing) = &review {
-        let known = std::mem::take(&mut planned.live);
-        review::review(context, &mut planned.plan, desired, reviewing, &known, &registries, console).await?;
-        planned.live = known;
+        review::review(context, &mut planned.plan, desired, reviewing, &registries, console).await?;
     }
     let tally = registries.tally();
     if tally.requests > 0 || tally.refused > 0 {

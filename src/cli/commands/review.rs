@@ -9,7 +9,7 @@ use crate::cli::console::Console;
 use crate::cli::context::{Context, location};
 use crate::cli::failure::{Exit, Failure};
 use crate::definitions;
-use crate::model::{Desired, Digest, ImageFacts, Live as Known, Observed, Plan};
+use crate::model::{Desired, Digest, ImageFacts, Observed, Plan};
 use crate::observe;
 use crate::ports::{Entry, Registry};
 use crate::reconcile;
@@ -20,8 +20,10 @@ use crate::text::Severity;
 pub(super) struct Reviewing<'a> {
     /// What Git said before.
     pub(super) base: Option<&'a Base>,
-    /// Signatures are looked for.
+    /// What is attached to images is looked for.
     pub(super) signatures: bool,
+    /// Layers are downloaded, to see what is installed.
+    pub(super) packages: bool,
 }
 
 /// Puts what a plan means into it: the images that it changes are looked at, and the config judges.
@@ -30,22 +32,26 @@ pub(super) async fn review(
     plan: &mut Plan,
     desired: &Desired,
     reviewing: &Reviewing<'_>,
-    known: &Known,
     registry: &impl Registry,
     console: &Console,
 ) -> Result<(), Failure> {
-    let Reviewing { base, signatures } = *reviewing;
+    let Reviewing { base, signatures, packages } = *reviewing;
     let platform = context.config.platform().unwrap_or_else(|| ("linux".to_owned(), "amd64".to_owned()));
     let platform = (platform.0.as_str(), platform.1.as_str());
     let wanted = review::wanted(plan);
     let facts: BTreeMap<Digest, Observed<ImageFacts>> = if wanted.is_empty() {
         BTreeMap::new()
     } else {
-        let images = wanted.into_iter().map(|wanted| wanted.question).collect();
-        observe::images(images, platform, signatures, registry, console).await
+        observe::images(wanted.into_values().collect(), platform, signatures, registry, console).await
+    };
+    let packages = match packages {
+        true => {
+            observe::packages(review::wanted_packages(plan, &facts).into_values().collect(), registry, console).await
+        }
+        false => BTreeMap::new(),
     };
     let most_workloads = context.config.review.max_workloads.unwrap_or(review::WORKLOADS);
-    let input = review::Input { plan, desired, base, live: known, facts: &facts, most_workloads, platform };
+    let input = review::Input { plan, desired, base, facts: &facts, packages: &packages, most_workloads, platform };
     let (mut review, mut findings) = review::review(&input);
     findings.extend(super::rules::own(&context.config, plan, &review)?);
     // What the config says of risks: their severities, and which of them somebody answers for.

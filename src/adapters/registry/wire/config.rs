@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::model::{ImageConfig, LayerFacts};
+use crate::model::{Digest, ImageConfig, LayerFacts};
+
+use super::manifest::digest_of;
 
 /// Entries of a map or list that are kept: real images have some dozens.
 const ENTRIES: usize = 500;
@@ -69,6 +71,22 @@ pub(in super::super) fn image(digest: &str, manifest: &[u8], config: &[u8]) -> I
         labels: config["Labels"].as_object().map(texts).unwrap_or_default(),
         layers: layers.collect(),
     }
+}
+
+/// What stands for the lowest layer, the two lowest, and so on up to all of them (OCI image specification, "Layer ChainID"): two
+/// images with the same have the same layers, however they are packed. Empty where the config names no layers.
+pub(in super::super) fn chains(config: &[u8]) -> Vec<Digest> {
+    let root: Value = serde_json::from_slice(config).unwrap_or_default();
+    let layers = root["rootfs"]["diff_ids"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut chains: Vec<Digest> = Vec::new();
+    for layer in layers.iter().take(ENTRIES) {
+        let Some(layer) = layer.as_str().and_then(Digest::parse) else { return Vec::new() };
+        chains.push(match chains.last() {
+            Some(below) => digest_of(format!("{below} {layer}").as_bytes()),
+            None => layer,
+        });
+    }
+    chains
 }
 
 fn texts(map: &Map<String, Value>) -> BTreeMap<String, String> {

@@ -13,6 +13,8 @@ use crate::text::{hex, inert};
 pub(in super::super) const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
 /// Entries of an index. The largest known have a few dozen.
 const INDEX_LIMIT: usize = 1000;
+/// Layers that are looked into. Container engines take no more than 128.
+const LAYERS: usize = 200;
 /// Characters of an operating system, architecture or variant.
 const PLATFORM_LIMIT: usize = 64;
 /// What configs of images are served as. The third is what Docker wrote before 1.13; such images are still about.
@@ -53,12 +55,34 @@ pub(in super::super) fn kind(media_type: &str) -> Kind {
 
 /// Whether bytes have a digest, by its own algorithm; of algorithms that nobody uses, never.
 pub(in super::super) fn has_digest(bytes: &[u8], digest: &Digest) -> bool {
-    let algorithm = match digest.as_str().split(':').next() {
-        Some("sha256") => &ring::digest::SHA256,
-        Some("sha512") => &ring::digest::SHA512,
-        _ => return false,
-    };
-    hex(ring::digest::digest(algorithm, bytes).as_ref()) == digest.hex()
+    let Some(mut hash) = Hash::new(digest) else { return false };
+    hash.update(bytes);
+    hash.is(digest)
+}
+
+/// Hashes bytes that come piece by piece.
+pub(in super::super) struct Hash(ring::digest::Context);
+
+impl Hash {
+    /// By the algorithm of a digest; none for those that nobody uses.
+    pub(in super::super) fn new(digest: &Digest) -> Option<Self> {
+        let algorithm = match digest.as_str().split(':').next() {
+            Some("sha256") => &ring::digest::SHA256,
+            Some("sha512") => &ring::digest::SHA512,
+            _ => return None,
+        };
+        Some(Self(ring::digest::Context::new(algorithm)))
+    }
+
+    /// Takes the next piece.
+    pub(in super::super) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Whether all pieces together have the digest.
+    pub(in super::super) fn is(self, digest: &Digest) -> bool {
+        hex(self.0.finish().as_ref()) == digest.hex()
+    }
 }
 
 /// SHA-256 over the bytes.
@@ -156,6 +180,32 @@ fn platforms(digest: &Digest, index: OciImageIndex) -> Result<Vec<PlatformImage>
 pub(in super::super) fn config_of(bytes: &[u8]) -> Option<(Digest, OciDescriptor)> {
     let manifest: OciImageManifest = serde_json::from_slice(bytes).ok()?;
     Some((Digest::parse(&manifest.config.digest)?, manifest.config))
+}
+
+/// The layers of an image whose bytes were checked, the lowest first, with the bytes that each has.
+///
+/// # Errors
+///
+/// In words, when they cannot be had.
+pub(in super::super) fn layers(bytes: &[u8]) -> Result<Vec<(Digest, u64)>, String> {
+    let manifest: OciImageManifest = serde_json::from_slice(bytes).map_err(|_| "it is no image")?;
+    let layer = |layer: OciDescriptor| {
+        let digest = Digest::parse(&layer.digest).ok_or("it names a layer by a digest that is none")?;
+        let elsewhere = layer.media_type.contains("foreign") || layer.media_type.contains("nondistributable");
+        if elsewhere || layer.media_type.ends_with("+encrypted") {
+            return Err(format!(
+                "its layer {} is not for everybody (`{}`)",
+                digest.short(),
+                inert(&layer.media_type, 100)
+            ));
+        }
+        let size = u64::try_from(layer.size).map_err(|_| "it has a layer of a negative size")?;
+        Ok((digest, size))
+    };
+    if manifest.layers.len() > LAYERS {
+        return Err(format!("it has more than {LAYERS} layers"));
+    }
+    manifest.layers.into_iter().map(layer).collect()
 }
 
 /// The media type of a document that does not come with one, as in a layout folder.

@@ -5,15 +5,17 @@ mod challenge;
 mod config;
 mod manifest;
 mod quota;
+mod referrers;
 
 pub(super) use answer::{TAGS, error_of, next_page, retry_after, tags};
 pub(super) use challenge::{Challenge, TokenAnswer, challenge};
-pub(super) use config::{annotations, image};
+pub(super) use config::{annotations, chains, image};
 pub(super) use manifest::{
-    ACCEPT, Kind, MANIFEST_LIMIT, Manifest, config_of, digest_of, guess_media_type, has_digest, kind, resolution,
-    unsupported,
+    ACCEPT, Hash, Kind, MANIFEST_LIMIT, Manifest, config_of, digest_of, guess_media_type, has_digest, kind, layers,
+    resolution, unsupported,
 };
 pub(super) use quota::{Quota, quota};
+pub(super) use referrers::{Referrer, referrers};
 
 /// Reads bytes as everything that a registry may answer with; panics where what was read breaks a promise. For fuzzing.
 pub(super) fn read_anything(bytes: &[u8]) {
@@ -45,5 +47,8 @@ pub(super) fn read_anything(bytes: &[u8]) {
     let image = image("", bytes, bytes);
     assert!(image.layers.len() <= 500 && image.env.len() <= 500, "not too much is kept");
     let _ = annotations(bytes);
+    assert!(chains(bytes).len() <= 500, "not too much is kept");
+    let _ = layers(bytes);
+    let _ = referrers(bytes);
     let _ = serde_json::from_slice::<TokenAnswer>(bytes).map(TokenAnswer::into_token);
 }
