@@ -242,6 +242,10 @@ pub struct Plan {
     /// Compare also the packages (apk, dpkg, rpm) that images have installed: the layers of both sides are downloaded.
     #[arg(long)]
     pub packages: bool,
+    /// Workloads and builds that follow, as `oc get deploy,sts,ds,cronjob,dc,bc -A -o json` has saved them, instead of those of the
+    /// target or the source.
+    #[arg(long, value_name = "FILE", conflicts_with = "definitions_only")]
+    pub workloads: Option<PathBuf>,
     /// Exit with 3 when the plan has a risk that is at least so bad, and nobody answers for it.
     #[arg(long, value_enum, value_name = "SEVERITY")]
     pub fail_on: Option<FailOn>,

@@ -13,6 +13,7 @@ mod lane;
 mod lines;
 mod notify;
 mod registries;
+mod snapshot;
 mod target;
 #[cfg(feature = "otlp")]
 mod traces;

@@ -88,6 +88,47 @@ fn what_will_roll_is_in_the_plan_and_happens() {
 }
 
 #[test]
+fn workloads_that_were_saved_take_the_place_of_the_clusters() {
+    let site = Site::with_workloads();
+    site.push("1", "moved");
+    let rolls = |more: &[&str]| {
+        let (code, out, err) = site.run(&[&["plan", "--refresh", "app:1", "--format", "json"], more].concat());
+        assert_eq!(code, 0, "{out}{err}");
+        serde_json::from_str::<Value>(&out).unwrap()["rolls"].clone()
+    };
+    let expected = rolls(&[]);
+    assert_eq!(expected.as_array().map(Vec::len), Some(7));
+    // As `oc get -o json` saves them: one list of all kinds; and as the API gives them, a list a kind, whose items name none.
+    let (mut all, mut lists) = (Vec::new(), Vec::new());
+    for ((resource, _, _), object) in &site.cluster.world.lock().unwrap().workloads {
+        let kinds = ["Deployment", "StatefulSet", "DaemonSet", "CronJob", "DeploymentConfig", "BuildConfig"];
+        let kind = kinds.into_iter().find(|kind| format!("{}s", kind.to_lowercase()) == *resource).unwrap();
+        lists.push(json!({"apiVersion": "v1", "kind": format!("{kind}List"), "items": [object]}));
+        all.push(with(object.clone(), "", "kind", kind.into()));
+    }
+    all.push(json!({"kind": "Pod", "metadata": {"name": "passed-over"}}));
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string();
+    let yaml: Vec<String> = lists.iter().map(Value::to_string).collect();
+    for (name, text) in [("all.json", list), ("all.yaml", yaml.join("\n---\n"))] {
+        let path = site.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        site.cluster.server.forget();
+        assert_eq!(rolls(&["--workloads", path.to_str().unwrap()]), expected, "{name}");
+        assert_eq!(site.cluster.server.count("/deployments"), 0, "nobody is asked for them");
+    }
+    for (text, words) in [("{}", "it holds no object"), ("kind: [", "line 1"), ("\u{0}", "line 1")] {
+        let path = site.folder.path().join("bad");
+        std::fs::write(&path, text).unwrap();
+        let (code, out, err) = site.run(&["plan", "--workloads", path.to_str().unwrap()]);
+        assert!(
+            code == 1 && err.contains("failed to read the workloads of") && err.contains(words),
+            "{code} {out}{err}"
+        );
+        assert!(err.contains("oc get deploy,sts,ds,cronjob,dc,bc -A -o json"), "{err}");
+    }
+}
+
+#[test]
 fn what_follows_a_build_follows_in_second_order_and_so_on() {
     let site = Site::with_workloads();
     let build = |name: &str, from: &str, to: &str| {

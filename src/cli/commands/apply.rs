@@ -61,6 +61,7 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
         planning: &command.planning,
         look_at_all: false,
         live: &live,
+        workloads: None,
         cache: &cache,
         read: &read,
         console,

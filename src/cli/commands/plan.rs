@@ -14,6 +14,7 @@ use crate::cli::context::{Context, Parts, TOOL, now};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::lines::Files;
 use crate::cli::registries::{Upstreams, pull_secrets, wanted_by};
+use crate::cli::snapshot::WithWorkloads;
 use crate::cli::target::Live;
 use crate::model::{self, Refresh, StreamId};
 use crate::planner::{self, PlanInput};
@@ -41,7 +42,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
     let inputs =
         Inputs { listing: &list.listing, selection, options, ruling, policy: &policy, server: &server, tool: TOOL };
     let key = inputs.key(&live);
-    let is_quiet = !command.why && command.base.is_none();
+    let is_quiet = !command.why && command.base.is_none() && command.workloads.is_none();
     let quiet = key.filter(|_| is_quiet).and_then(|key| reconcile::recall(&*cache, key, &list.listing, now()));
     let (plan, stopped, why) = match quiet {
         Some(quiet) => (quiet.plan, false, None),
@@ -55,6 +56,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
                 planning: &command.planning,
                 look_at_all: command.why,
                 live: &live,
+                workloads: command.workloads.as_deref(),
                 cache: &cache,
                 read: &read,
                 console,
@@ -275,6 +277,8 @@ pub(super) struct Making<'a> {
     pub(super) planning: &'a Planning,
     pub(super) look_at_all: bool,
     pub(super) live: &'a Live,
+    /// Workloads that somebody saved.
+    pub(super) workloads: Option<&'a Path>,
     pub(super) cache: &'a Arc<Cache>,
     pub(super) read: &'a ReadSource,
     pub(super) console: &'a Console,
@@ -282,7 +286,8 @@ pub(super) struct Making<'a> {
 
 /// Observes and plans; and reviews the plan, with a base or without.
 pub(super) async fn make(making: &Making<'_>, review: Option<Reviewing<'_>>) -> Result<Planned, Failure> {
-    let Making { context, planning, look_at_all, live, cache, read, console } = *making;
+    let Making { context, planning, look_at_all, live, workloads, cache, read, console } = *making;
+    let with_workloads = &WithWorkloads::open(live, workloads)?;
     let desired = &read.assembled.desired;
     let registries = upstreams(context, planning.resolve, live, cache, desired, console).await?;
     let policy = context.policy(planning, live)?;
@@ -302,7 +307,7 @@ pub(super) async fn make(making: &Making<'_>, review: Option<Reviewing<'_>>) -> 
     }
     let server = context.server(live);
     let pass = Pass {
-        live,
+        live: with_workloads,
         registry: &registries,
         memory: &**cache,
         progress: console,
