@@ -69,7 +69,7 @@ pub struct Inputs {
     pub config: String,
     /// Of what it and the flags allow.
     pub policy: String,
-    /// Of the files that steps come from, by path: Git's own, where the source has them.
+    /// Of the files that steps come from, by path: Git's own. `revision.content` stands for all files that were read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
 }

@@ -161,7 +161,7 @@ pub fn definitions(
 
     progress.begin("reading definitions", listing.entries.len());
     let (read, dirty, content) =
-        Files { source, selection, limits, options, memory, progress }.read(&listing.entries)?;
+        Files { source, selection, limits, options, memory, progress }.read(&mut listing.entries)?;
     progress.end();
     listing.revision.dirty |= dirty;
     listing.revision.content = content;
@@ -220,8 +220,8 @@ struct Keyed {
 
 impl<M: Memory, P: Progress> Files<'_, M, P> {
     /// Reads all entries, in their order, on all cores. Also says whether a file differs from what is committed, and gives a
-    /// hash over all paths and contents.
-    fn read(&self, entries: &[Entry]) -> Result<(Vec<Read>, bool, String), SourceError> {
+    /// hash over all paths and contents. The id of a file on disk is known from then on.
+    fn read(&self, entries: &mut [Entry]) -> Result<(Vec<Read>, bool, String), SourceError> {
         let keys: Vec<[u8; 32]> =
             entries.iter().filter_map(|entry| Some(self.key(&entry.path, entry.id.as_deref()?))).collect();
         let remembered = self.memory.definitions(&keys);
@@ -262,7 +262,7 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
         let mut dirty = false;
         let mut fresh = Vec::new();
         let mut read = Vec::with_capacity(keyed.len());
-        for (entry, file) in entries.iter().zip(keyed.into_values()) {
+        for (entry, file) in entries.iter_mut().zip(keyed.into_values()) {
             content.update(entry.path.as_bytes());
             content.update(b"\0");
             content.update(file.id.as_bytes());
@@ -270,6 +270,7 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
             dirty |= file.dirty;
             fresh.extend(file.fresh.map(|bytes| (file.key, bytes)));
             read.push(file.read);
+            entry.id = entry.id.take().or(Some(file.id).filter(|id| !id.is_empty()));
         }
         if !fresh.is_empty() {
             self.memory.keep_definitions(&fresh);

@@ -354,6 +354,11 @@ fn mondays_plan_is_mondays_image_or_stale_and_never_tuesdays() {
     let monday = desk.push("2", &config("1001", "2.0.0", "2026-02-01T00:00:00Z"), &[("base", 1000)]);
     desk.define("app", &[("live", "2")]);
     desk.plan(&["--out", "monday.json"]);
+    // It names the files by the ids that Git would give them, on disk as in commits.
+    let plan: Value =
+        serde_json::from_str(&std::fs::read_to_string(desk.folder.path().join("monday.json")).unwrap()).unwrap();
+    assert_eq!(plan["inputs"]["files"]["app.yaml"], git(&desk.source(), &["hash-object", "app.yaml"]));
+    assert_eq!(plan["revision"]["content"].as_str().map(str::len), Some(64), "and one hash stands for all of them");
     let tuesday = desk.push("2", &config("1001", "2.0.1", "2026-02-02T00:00:00Z"), &[("base", 1000)]);
     let (code, shown, err) = desk.run(&["show", "monday.json"]);
     assert!(code == 0 && shown.contains("1.0.0 becomes 2.0.0"), "{shown}{err}");

@@ -177,11 +177,17 @@ fn definitions_only(args: &Args, command: &Plan, console: &Console) -> Result<Ex
     let parts = context.reading(BTreeSet::new())?;
     let mut list = reconcile::list(&*source, &parts.selection, context.limits())?;
     let Some(base) = &command.base else { return Err(Failure::usage("`--definitions-only` without `--base`")) };
-    let base = review::base(args, &context, base, &list.listing.entries, &cache, console)?;
-    if let Some(touched) = &base.touched {
-        list.listing.entries.retain(|entry| touched.contains(&*entry.path));
-    }
-    let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
+    let (base, read) = if list.listing.entries.iter().all(|entry| entry.id.is_some()) {
+        let base = review::base(args, &context, base, &list.listing.entries, &cache, console)?;
+        if let Some(touched) = &base.touched {
+            list.listing.entries.retain(|entry| touched.contains(&*entry.path));
+        }
+        (base, read(&context, &*source, &parts, list, &cache, &command.planning, console)?)
+    } else {
+        // What files on disk hold is known once they were read.
+        let read = read(&context, &*source, &parts, list, &cache, &command.planning, console)?;
+        (review::base(args, &context, base, &read.entries, &cache, console)?, read)
+    };
     let desired = &read.assembled.desired;
     let (policy, server, live) = (context.config.policy(), crate::rules::Server::default(), model::Live::default());
     let nothing = model::Desired { revision: desired.revision.clone(), ..model::Desired::default() };
