@@ -4,3 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo bench --quiet --bench scale | grep '^|'
 cargo bench --quiet --bench cluster | grep '^| ('
+cargo bench --quiet --bench review | grep '^| ('
