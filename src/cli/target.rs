@@ -89,8 +89,8 @@ impl Live {
         match self {
             Self::Store(_) => store.to_owned(),
             Self::Cluster(cluster) => {
-                let hash = ring::digest::digest(&ring::digest::SHA256, cluster.identity().as_bytes());
-                let folder = cache_folder().join("clusters").join(&crate::text::hex(hash.as_ref())[..16]);
+                let name = crate::text::short_hash(cluster.identity(), 16);
+                let folder = cache_folder().join("clusters").join(name);
                 let _ = std::fs::create_dir_all(&folder);
                 folder
             }

@@ -39,8 +39,7 @@ impl CommitStatus {
         }
         let state = if status.is_good() { State::Success } else { State::Failure };
         let many = |number: usize, what: &str| (number > 0).then(|| format!("{number} {what}"));
-        let failed = status.steps.iter().filter(|(word, _)| !matches!(word.as_str(), "applied" | "alreadySo"));
-        let failed: usize = failed.map(|(_, number)| *number).sum();
+        let failed: usize = status.not_done().map(|(_, number)| number).sum();
         let refused: usize = status.failed_imports.values().sum();
         let wrong = [
             many(status.errors, "errors in the definitions"),

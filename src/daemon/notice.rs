@@ -88,8 +88,7 @@ fn trouble(status: &PassStatus) -> Vec<String> {
         lines.push(format!("the definitions have {} errors", status.errors));
     }
     lines.extend(status.failed_imports.iter().map(|(reason, number)| format!("{number} imports refused: {reason}")));
-    let bad = status.steps.iter().filter(|(word, _)| !matches!(word.as_str(), "applied" | "alreadySo"));
-    lines.extend(bad.map(|(word, number)| format!("{number} steps {word}")));
+    lines.extend(status.not_done().map(|(word, number)| format!("{number} steps {word}")));
     lines.extend(status.failures.iter().take(MOST).cloned());
     lines.extend(status.waits.iter().take(MOST).cloned());
     if status.deferred > MOST {

@@ -97,9 +97,14 @@ pub const LINES: usize = 50;
 impl PassStatus {
     /// Everything is as it should be.
     pub fn is_good(&self) -> bool {
-        let good = |what: &String| matches!(what.as_str(), "applied" | "alreadySo");
         let done = self.error.is_none() && self.config_error.is_none() && self.deferred == 0 && self.errors == 0;
-        done && self.failed_imports.is_empty() && self.steps.keys().all(good)
+        done && self.failed_imports.is_empty() && self.not_done().next().is_none()
+    }
+
+    /// The steps that did not bring about what they were to, by what became of them.
+    pub(super) fn not_done(&self) -> impl Iterator<Item = (&str, usize)> {
+        let steps = self.steps.iter().map(|(word, number)| (word.as_str(), *number));
+        steps.filter(|(word, _)| !matches!(*word, "applied" | "alreadySo"))
     }
 }
 

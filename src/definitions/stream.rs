@@ -10,7 +10,7 @@ use crate::model::{
     DesiredStream, DesiredTag, Digest, INTERVAL_ANNOTATION, ImageReference, InvalidReference, StreamId, interval,
     is_namespace, is_tag_name,
 };
-use crate::text::{Code, Node, ScalarKind, Span, Value, hex, inert};
+use crate::text::{Code, Node, ScalarKind, Span, Value, inert, short_hash};
 
 use super::fields::{self, nearest};
 use super::file::{FoundStream, Lowering};
@@ -103,8 +103,7 @@ fn content(header: &DesiredStream, tags: &[DesiredTag]) -> String {
     // Serialised rather than field by field: a new field is part of it by itself.
     let parts = (labels, annotations, lookup_policy, docker_image_repository, references);
     let bytes = serde_json::to_vec(&parts).unwrap_or_default();
-    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-    hex(&digest.as_ref()[..16])
+    short_hash(bytes, 32)
 }
 
 fn identity(reader: &mut Reader<'_>, node: &Node, metadata: &Node, default_namespace: String) -> Option<StreamId> {

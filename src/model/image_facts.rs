@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::image_reference::Digest;
-use super::live::PlatformImage;
+use super::live::{Observed, PlatformImage};
 
 /// What is known of the image, or the list of images, that a digest names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct ImageFacts {
     /// The image itself; of a list, the one for the platform that was asked for, if it has one.
     pub image: Option<ImageConfig>,
     /// What is attached to it; none where nobody has looked.
-    pub attached: Option<Attached>,
+    pub attached: Option<Observed<Attached>>,
     /// The image with the most layers that is known and that it is made from, as it was pulled.
     pub base: Option<String>,
 }

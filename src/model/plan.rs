@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{ImageLookupPolicy, TagImportPolicy, TagReference, TagReferencePolicy};
-use crate::text::hex;
+use crate::text::short_hash;
 
 use super::desired::Origin;
 use super::id::{StreamId, TagId};
@@ -504,8 +504,7 @@ impl Plan {
     /// A short name for exactly this plan: the beginning of the hash of its bytes as JSON.
     pub fn id(&self) -> String {
         let bytes = serde_json::to_vec(self).unwrap_or_default();
-        let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-        hex(digest.as_ref())[..12].to_owned()
+        short_hash(bytes, 12)
     }
 }
 

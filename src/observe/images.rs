@@ -69,7 +69,7 @@ pub async fn images(
     let seen = ask(wanted, |image| async move {
         let mut answer = registry.image(&image, platform).await;
         if let (true, Observed::Known(facts)) = (signatures, &mut answer) {
-            facts.attached = registry.attached(&image).await.known().cloned();
+            facts.attached = Some(registry.attached(&image).await);
         }
         progress.advance(1);
         (image.reference.digest, answer)

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use crate::model::{Action, Difference, ImageChange, Move, Plan, Review};
-use crate::text::inert;
+use crate::text::{Severity, inert};
 
 use super::names::{count, image, reason, wait};
 use super::plan::plan_counts;
@@ -76,7 +76,7 @@ fn risks(out: &mut String, review: &Review, detail: Detail) {
         format!(
             "| {} | {} | {} | {} | {place} |\n",
             code(&risk.rule),
-            word(&risk.severity),
+            word(Severity::named(&risk.severity)),
             code(&risk.about),
             code(&risk.message)
         )
@@ -87,11 +87,11 @@ fn risks(out: &mut String, review: &Review, detail: Detail) {
 }
 
 /// A word of a closed list, whatever the plan says.
-fn word(severity: &str) -> &'static str {
+fn word(severity: Severity) -> &'static str {
     match severity {
-        "error" => "**error**",
-        "warning" => "warning",
-        _ => "info",
+        Severity::Error => "**error**",
+        Severity::Warning => "warning",
+        Severity::Info => "info",
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::model::{Plan, Step};
-use crate::text::{Code, Diagnostic, Severity, hex, inert};
+use crate::text::{Code, Diagnostic, Severity, inert, short_hash};
 
 use super::names::reason;
 use super::plan::plan_line;
@@ -35,9 +35,7 @@ impl Reported {
     /// The same for the same thing, wherever it stands.
     fn fingerprint(&self) -> String {
         let Self { code, about, message, path, .. } = self;
-        let digest =
-            ring::digest::digest(&ring::digest::SHA256, format!("{code}\n{about}\n{path}\n{message}").as_bytes());
-        hex(digest.as_ref())[..32].to_owned()
+        short_hash(format!("{code}\n{about}\n{path}\n{message}"), 32)
     }
 }
 
@@ -45,15 +43,10 @@ impl Reported {
 pub fn reported(plan: &Plan) -> Vec<Reported> {
     let risks = plan.review.iter().flat_map(|review| &review.risks);
     let one = |risk: &crate::model::Risk| {
-        let severity = match risk.severity.as_str() {
-            "error" => Severity::Error,
-            "warning" => Severity::Warning,
-            _ => Severity::Info,
-        };
         let origin = risk.origin.as_ref();
         Some(Reported {
             code: risk.rule.parse().ok()?,
-            severity,
+            severity: Severity::named(&risk.severity),
             about: inert(&risk.about, 300),
             message: inert(&risk.message, 600),
             path: origin.map_or(String::new(), |origin| origin.path.to_string()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::model::{Difference, ImageChange, PackageChanges, Plan, Review, RollEffect};
-use crate::text::inert;
+use crate::text::{Severity, inert, short_hash};
 
 use super::names::{count, image};
 use super::paint::Paint;
@@ -54,10 +54,10 @@ pub(super) fn review_text(out: &mut String, review: &Review, paint: Paint) {
         let waived = if review.waived > 0 { format!(" ({} waived)", review.waived) } else { String::new() };
         let _ = writeln!(out, "{}", paint.bold(&format!("Risks{waived}")));
         for risk in &review.risks {
-            let severity = match risk.severity.as_str() {
-                "error" => paint.red("error"),
-                "warning" => paint.yellow("warning"),
-                _ => "info".to_owned(),
+            let severity = match Severity::named(&risk.severity) {
+                Severity::Error => paint.red("error"),
+                Severity::Warning => paint.yellow("warning"),
+                Severity::Info => "info".to_owned(),
             };
             let line = format!("{}: {}", inert(&risk.about, 300), inert(&risk.message, 500));
             let _ = writeln!(
@@ -168,8 +168,7 @@ pub fn rolls_mermaid(plan: &Plan) -> String {
 
 /// A name of a node: letters and digits, another one for every name.
 fn id(name: &str) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
-    format!("n{}", &crate::text::hex(digest.as_ref())[..10])
+    format!("n{}", short_hash(name, 10))
 }
 
 /// Plain characters only: labels have a markup of their own.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::api::TagReference;
-use crate::model::{DefinitionChange, Desired, DesiredStream, Origin, Plan, StepId, StreamId};
+use crate::model::{DefinitionChange, Desired, DesiredStream, Plan, StepId, StreamId};
 
 use super::Base;
 use super::secrets::masked;
@@ -33,13 +33,16 @@ pub(super) fn changes(before: &Base, head: &Desired) -> Vec<DefinitionChange> {
     changes
 }
 
-fn stream(
+fn stream<'a>(
     id: &StreamId,
-    before: Option<&DesiredStream>,
-    after: Option<&DesiredStream>,
+    before: Option<&'a DesiredStream>,
+    after: Option<&'a DesiredStream>,
     changes: &mut Vec<DefinitionChange>,
 ) {
-    let (was, is) = (before.map(header), after.map(header));
+    let (was, mut is) = (before.map(header), after.map(header));
+    if let (Some(before), Some(after)) = (before, after) {
+        hidden(&was, &mut is, before.labels != after.labels || before.annotations != after.annotations);
+    }
     if was != is {
         let origin = after.or(before).map(|stream| stream.origin.clone()).unwrap_or_default();
         changes.push(DefinitionChange { stream: id.clone(), tag: None, before: was, after: is, origin });
@@ -48,16 +51,25 @@ fn stream(
         stream.into_iter().flat_map(|stream| stream.tags.keys().cloned()).collect()
     };
     for name in tags(before).union(&tags(after)) {
-        let tag = |stream: Option<&DesiredStream>| -> Option<(String, Origin)> {
-            let tag = stream?.tags.get(name)?;
-            Some((tag_line(&tag.reference), tag.origin.clone()))
-        };
-        let (was, is) = (tag(before), tag(after));
-        if was.as_ref().map(|(line, _)| line) != is.as_ref().map(|(line, _)| line) {
-            let origin = is.as_ref().or(was.as_ref()).map(|(_, origin)| origin.clone()).unwrap_or_default();
-            let (before, after) = (was.map(|(line, _)| line), is.map(|(line, _)| line));
+        let tag = |stream: Option<&'a DesiredStream>| stream.and_then(|stream| stream.tags.get(name));
+        let (before, after) = (tag(before), tag(after));
+        let was = before.map(|tag| tag_line(&tag.reference));
+        let mut is = after.map(|tag| tag_line(&tag.reference));
+        if let (Some(before), Some(after)) = (before, after) {
+            hidden(&was, &mut is, before.reference.annotations != after.reference.annotations);
+        }
+        if was != is {
+            let origin = after.or(before).map(|tag| tag.origin.clone()).unwrap_or_default();
+            let (before, after) = (was, is);
             changes.push(DefinitionChange { stream: id.clone(), tag: Some(name.clone()), before, after, origin });
         }
+    }
+}
+
+/// Says that a value changed that is not shown: the lines are the same, what they stand for is not.
+fn hidden(was: &Option<String>, is: &mut Option<String>, differs: bool) {
+    if let (true, Some(line)) = (differs && was == is, is) {
+        line.push_str(", a value that is masked is another one");
     }
 }
 
@@ -76,7 +88,7 @@ fn header(stream: &DesiredStream) -> String {
     if parts.is_empty() { "stream".to_owned() } else { parts.join(", ") }
 }
 
-/// A tag's definition in a line: equal lines, equal definitions.
+/// A tag's definition in a line.
 fn tag_line(tag: &TagReference) -> String {
     let TagReference { name: _, annotations, from, reference, generation: _, import_policy, reference_policy } = tag;
     let mut parts = vec![match from {

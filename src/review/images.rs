@@ -101,6 +101,7 @@ fn facts<'a>(input: &Input<'a>, spec: Option<&str>) -> Option<(ImageSummary, Opt
     let seen = input.facts.get(&digest);
     let known = seen.and_then(Observed::known);
     let image = known.and_then(|facts| facts.image.as_ref());
+    let attached = known.and_then(|facts| facts.attached.as_ref()).and_then(Observed::known);
     let mut platforms: Vec<String> = known
         .into_iter()
         .flat_map(|facts| &facts.images)
@@ -116,8 +117,8 @@ fn facts<'a>(input: &Input<'a>, spec: Option<&str>) -> Option<(ImageSummary, Opt
         created: image.and_then(|image| image.created),
         size: image.map(ImageConfig::size),
         platforms,
-        signed: known.and_then(|facts| facts.attached.as_ref()).map(|attached| attached.is_signed),
-        attested: known.and_then(|facts| facts.attached.as_ref()).map(|attached| attached.is_attested),
+        signed: attached.map(|attached| attached.is_signed),
+        attested: attached.map(|attached| attached.is_attested),
         base: known.and_then(base),
         attestations: known.map_or(0, |facts| facts.images.iter().filter(|image| is_attestation(image)).count()),
     };
@@ -153,14 +154,12 @@ fn platform(os: &str, architecture: &str, variant: &str) -> String {
 
 fn compare(input: &Input<'_>, before: Option<&str>, after: Option<&str>) -> ImageChange {
     let (was, is) = (facts(input, before), facts(input, after));
-    let unseen: Vec<_> = [&was, &is]
-        .into_iter()
-        .flatten()
-        .filter_map(|(_, seen)| match seen {
-            Some(Observed::Unknown(ignorance)) => Some(ignorance.clone()),
-            _ => None,
-        })
-        .collect();
+    let ignorance = |seen: &Observed<ImageFacts>| match seen {
+        Observed::Unknown(ignorance) => Some(ignorance.clone()),
+        Observed::Known(ImageFacts { attached: Some(Observed::Unknown(ignorance)), .. }) => Some(ignorance.clone()),
+        Observed::Known(_) | Observed::Absent => None,
+    };
+    let unseen: Vec<_> = [&was, &is].into_iter().flatten().filter_map(|(_, seen)| ignorance((*seen)?)).collect();
     let known = |side: &Option<(ImageSummary, Option<&Observed<ImageFacts>>)>| {
         side.as_ref().and_then(|(_, seen)| seen.and_then(|seen| seen.known().cloned()))
     };

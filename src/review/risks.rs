@@ -110,8 +110,9 @@ fn image(input: &Input<'_>, change: &ImageChange, risks: &mut Risks<'_>) {
         let message = format!("the image is no longer there for {}", lost.join(", "));
         risks.add(Code::PlatformLost, &about, step, message);
     }
-    let is_attested = |image: &ImageSummary| image.attestations > 0 || image.attested == Some(true);
-    if is_attested(before) && !is_attested(after) {
+    // Where nobody could look, nothing is lost.
+    let has_lost = before.attestations > 0 || (before.attested == Some(true) && after.attested == Some(false));
+    if has_lost && after.attestations == 0 && after.attested != Some(true) {
         let message = "the old image had attestations, the new one has none".to_owned();
         risks.add(Code::AttestationLost, &about, step, message);
     }

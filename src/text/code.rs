@@ -27,6 +27,17 @@ impl fmt::Display for Severity {
     }
 }
 
+impl Severity {
+    /// What a word says; what is none of the three is as little as there is.
+    pub fn named(word: &str) -> Self {
+        match word {
+            "error" => Self::Error,
+            "warning" => Self::Warning,
+            _ => Self::Info,
+        }
+    }
+}
+
 /// Makes the enum and everything known of each code from one table. The page of a code is the file
 /// `explain/<CODE>.md`.
 macro_rules! codes {

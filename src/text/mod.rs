@@ -18,5 +18,5 @@ pub use diagnostic::{Diagnostic, Fix, Place, Related};
 pub use node::{Entry, Node, Scalar, Value};
 pub use parse::{Limits, Parsed, parse};
 pub use scalar::ScalarKind;
-pub use shown::{chain, hex};
+pub use shown::{chain, hex, short_hash};
 pub use source::{SourceText, Span, inert};

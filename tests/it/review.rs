@@ -307,6 +307,20 @@ fn a_fork_compares_definitions_without_a_target_a_registry_or_a_login() {
     assert!(!desk.folder.path().join("store").exists(), "nothing was made");
     let (code, _, err) = desk.run(&["plan", "--definitions-only"]);
     assert_eq!(code, 64, "{err}");
+    // What is not shown differs all the same.
+    let token = |value: &str| {
+        let text = stream("app", &[("live", &desk.from("2"))], "");
+        let text = text.replace("{name: 'live',", &format!("{{name: 'live', annotations: {{api-token: {value}}},"));
+        assert!(text.contains("api-token"), "{text}");
+        std::fs::write(desk.source().join("app.yaml"), text).unwrap();
+    };
+    token("hunter2canary");
+    desk.commit("token");
+    let before = git(&desk.source(), &["rev-parse", "HEAD"]);
+    token("hunter2canary-other");
+    let (_, out, _) = desk.run(&["plan", "--base", &before, "--definitions-only"]);
+    assert!(out.contains("annotation api-token=(masked), a value that is masked is another one"), "{out}");
+    git(&desk.source(), &["checkout", "-q", "app.yaml"]);
     // Only what the branch touches is read: a file that is broken, and was, is none of its business.
     git(&desk.source(), &["checkout", "-q", "main"]);
     std::fs::write(desk.source().join("broken.yaml"), "kind: ImageStream\n\tx: [\n").unwrap();
@@ -562,7 +576,16 @@ fn what_is_attached_is_found_by_referrers_by_their_tag_and_by_cosigns() {
     desk.registry.content.lock().unwrap().referrers =
         Some([(format!("lab/app@{old}"), vec![json!("no object")])].into());
     let review = desk.review(&["--signatures"]);
-    assert_eq!((said(&review).0, rules(&review).len()), ((None, None), 0), "{review:#}");
+    assert_eq!(
+        (said(&review).0, rules(&review)),
+        ((None, None), vec![Code::ImageNotSeen.id().to_owned()]),
+        "{review:#}"
+    );
+    // And where the new one's cannot be looked for, nothing is lost.
+    let (desk, old, new) = about_to_move();
+    desk.registry.content.lock().unwrap().referrers =
+        Some([(format!("lab/app@{old}"), both.clone()), (format!("lab/app@{new}"), vec![json!("no object")])].into());
+    assert_eq!(rules(&desk.review(&["--signatures"])), [Code::ImageNotSeen.id()]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use gix::ObjectId;
 use gix::remote::{Direction, fetch};
 
 use crate::ports::SourceError;
-use crate::text::{chain, hex, inert};
+use crate::text::{chain, inert, short_hash};
 
 use super::objects::{self, Objects};
 
@@ -81,8 +81,7 @@ fn explain(error: Fetch, url: &str, revision: Option<&str>) -> SourceError {
 fn mirror(url: &str, cache: &Path) -> Result<(PathBuf, File), SourceError> {
     let shown = without_credentials(url);
     let failed = |action: &str, error: BoxError| SourceError::failed(format!("{action} `{shown}`"), error);
-    let digest = ring::digest::digest(&ring::digest::SHA256, shown.as_bytes());
-    let name = hex(&digest.as_ref()[..16]);
+    let name = short_hash(&shown, 32);
     let folder = cache.join("git");
     fs::create_dir_all(&folder).map_err(|error| failed("make the mirror of", error.into()))?;
     // Two processes must not fetch into one mirror. The lock goes with the file handle.

@@ -114,8 +114,7 @@ impl Target for Writer {
 
     async fn begin(&self, plan: &Plan, now: Timestamp) -> Result<i64, PortError> {
         let plan = serde_json::to_string(plan).map_err(|error| PortError::failed("write the plan as JSON", error))?;
-        let digest = ring::digest::digest(&ring::digest::SHA256, plan.as_bytes());
-        let hash = crate::text::hex(digest.as_ref());
+        let hash = crate::text::short_hash(&plan, 64);
         self.ask(|answer| Job::Begin { plan, hash, now, answer }).await
     }
 

@@ -141,8 +141,7 @@ fn made_from(context: &Context, policy: &model::Policy, read: &ReadSource, plan:
 
 /// A short hash of something that is only compared.
 pub(super) fn fingerprint(text: &str) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    crate::text::hex(digest.as_ref())[..16].to_owned()
+    crate::text::short_hash(text, 16)
 }
 
 /// A plan in a format.

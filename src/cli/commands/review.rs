@@ -102,10 +102,5 @@ pub(super) fn base(
 /// Whether a review has something that is at least so bad.
 pub(super) fn gate(plan: &Plan, least: Severity) -> Exit {
     let risks = plan.review.iter().flat_map(|review| &review.risks);
-    let bad = |severity: &str| match severity {
-        "error" => Severity::Error,
-        "warning" => Severity::Warning,
-        _ => Severity::Info,
-    };
-    if risks.map(|risk| bad(&risk.severity)).max() >= Some(least) { Exit::Refused } else { Exit::Done }
+    if risks.map(|risk| Severity::named(&risk.severity)).max() >= Some(least) { Exit::Refused } else { Exit::Done }
 }

@@ -11,7 +11,7 @@ use crate::adapters::cluster::{Access, Candidate, Connection};
 use crate::adapters::store::Writer;
 use crate::cli::context::Context;
 use crate::cli::target::access;
-use crate::text::{chain, hex, inert};
+use crate::text::{chain, inert, short_hash};
 
 use super::open::{self, Election, Opened};
 use super::{Lane, PATIENCE};
@@ -135,10 +135,10 @@ impl Lane {
         let base = self.lease.name.clone();
         let base = base.unwrap_or_else(|| format!("streamkeeper-{}", manager.unwrap_or("streamkeeper")));
         // `a` and `b-c` are not `a-b` and `c`.
-        let hash = ring::digest::digest(&ring::digest::SHA256, format!("{base}\n{}", self.name).as_bytes());
+        let hash = short_hash(format!("{base}\n{}", self.name), 8);
         let name = match self.name.as_str() {
             "main" => base,
-            lane => format!("{base}-{lane}-{}", &hex(hash.as_ref())[..8]),
+            lane => format!("{base}-{lane}-{hash}"),
         };
         let plain =
             |char: char| if char.is_ascii_alphanumeric() || char == '.' { char.to_ascii_lowercase() } else { '-' };
