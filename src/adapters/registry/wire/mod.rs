@@ -34,9 +34,8 @@ pub(super) fn read_anything(bytes: &[u8]) {
     if let Some((tags, _)) = tags(bytes) {
         assert!(tags.len() <= TAGS && tags.iter().all(|tag| tag.len() <= 128), "only tags, and not too many");
     }
-    if let Some((code, words)) = error_of(bytes) {
-        assert!(!format!("{code}{words}").contains(char::is_control), "strangers' words are inert");
-    }
+    // Whoever shows these words makes them inert.
+    let _ = error_of(bytes);
     let digest = digest_of(bytes);
     assert!(has_digest(bytes, &digest), "bytes have their digest");
     let media_type = guess_media_type(bytes).unwrap_or_default();
