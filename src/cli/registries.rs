@@ -95,7 +95,7 @@ impl Registry for Upstreams<'_> {
         }
     }
 
-    async fn attached(&self, image: &Question) -> Observed<Attached> {
+    async fn attached(&self, image: &Question) -> Attached {
         match self {
             Self::Registries(registries) => registries.attached(image).await,
             Self::Cluster(cluster) => cluster.attached(image).await,

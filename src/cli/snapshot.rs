@@ -1,16 +1,19 @@
 //! Workloads that somebody saved, in the place of those of the target.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use crate::definitions;
 use crate::model::{LiveWorkload, Manner};
 use crate::ports::{LiveState, Looking, Observation, PortError, Which, Workloads};
 
+use super::console::Console;
 use super::failure::{Exit, Failure};
 use super::target::Live;
 
 /// Bytes of a file of workloads: some ten thousand of them, as a cluster gives them.
-const MOST: u64 = 512 * 1024 * 1024;
+const MOST: u64 = 128 * 1024 * 1024;
 
 /// A target, with its own workloads or those of a file.
 pub(super) struct WithWorkloads<'a> {
@@ -19,12 +22,12 @@ pub(super) struct WithWorkloads<'a> {
 }
 
 impl<'a> WithWorkloads<'a> {
-    /// Reads the file, if there is one.
+    /// Reads the file, if there is one, and says what it has: kinds that are not in it are taken not to be there.
     ///
     /// # Errors
     ///
     /// When it cannot be read, or the target is one whose workloads a plan writes: for that, it has to know them as they are.
-    pub(super) fn open(live: &'a Live, file: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn open(live: &'a Live, file: Option<&Path>, console: &Console) -> Result<Self, Failure> {
         let Some(file) = file else { return Ok(Self { live, saved: None }) };
         if live.updates_workloads() {
             let message = "`--workloads` with a target whose workloads are given their images by the plan";
@@ -35,13 +38,19 @@ impl<'a> WithWorkloads<'a> {
             Failure::new(Exit::Failed, format!("failed to read the workloads of `{}`: {why}", file.display()))
                 .hint("`oc get deploy,sts,ds,cronjob,dc,bc -A -o json` gives such a file")
         };
-        let size = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
-        if size > MOST {
-            return Err(failed(format!("it has {size} bytes, the limit is {MOST}")));
+        // It may be a pipe.
+        let mut bytes = Vec::new();
+        let read = File::open(file).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
+        read.map_err(|error| failed(error.to_string()))?;
+        if bytes.len() as u64 > MOST {
+            return Err(failed(format!("it has more than {MOST} bytes")));
         }
-        let bytes = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
-        let saved = definitions::snapshot(bytes, manner).map_err(failed)?;
-        Ok(Self { live, saved: Some(saved) })
+        let snapshot = definitions::snapshot(bytes, manner).map_err(failed)?;
+        let kinds: Vec<String> = snapshot.kinds.iter().map(|(kind, number)| format!("{number} {kind}")).collect();
+        let kinds = if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") };
+        let follow = snapshot.workloads.len();
+        console.say(&format!("{} holds {kinds}; {follow} of them follow tags", file.display()));
+        Ok(Self { live, saved: Some(snapshot.workloads) })
     }
 }
 

@@ -22,4 +22,4 @@ mod workload;
 pub use assemble::{Assembled, FileEntry, Ruling, SeverityRule, Waiver, assemble, judge};
 pub use file::{Counts, FileDefinitions, FoundStream, ReadOptions, Triggers, read};
 pub use select::{Candidate, candidate, mentions_streams};
-pub use snapshot::snapshot;
+pub use snapshot::{Snapshot, snapshot};

@@ -1,35 +1,38 @@
 //! Workloads as a cluster had them, in the form in which `oc get … -o json` or `-o yaml` saves them.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use crate::model::{LiveWorkload, Manner};
+use crate::model::{LiveWorkload, Manner, WorkloadId};
 use crate::text::{self, Limits, SourceText};
 
 use super::workload::is_workload;
 
-/// The workloads that follow tags, of a `List`, of lists in it, or of objects one after the other. Objects of other kinds, and
-/// workloads that follow nothing, are passed over.
+/// Workloads that somebody saved.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Those that follow tags, by name.
+    pub workloads: Vec<LiveWorkload>,
+    /// How many objects of each kind there are that could follow tags.
+    pub kinds: BTreeMap<String, usize>,
+}
+
+/// Reads a `List`, lists in it, or objects one after the other. Objects of other kinds are passed over; of one object that is there
+/// twice the last one counts.
 ///
 /// # Errors
 ///
-/// In words, when it is neither JSON nor YAML, or holds no object.
-pub fn snapshot(bytes: Vec<u8>, manner: Manner) -> Result<Vec<LiveWorkload>, String> {
-    let mut objects = match serde_json::from_slice::<Value>(&bytes) {
-        Ok(object) => vec![object],
-        Err(_) => {
-            let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-            let source = SourceText::new(text);
-            let parsed = text::parse(&source, Limits { nodes: 20_000_000, ..Limits::default() });
-            if let Some(finding) = parsed.findings.iter().find(|_| !parsed.complete) {
-                return Err(format!("line {}: {}", finding.place.line, finding.message));
-            }
-            parsed.documents.iter().map(text::Node::to_json).collect()
-        }
-    };
+/// In words, when it is neither JSON nor YAML, or objects are in it and no workload.
+pub fn snapshot(bytes: Vec<u8>, manner: Manner) -> Result<Snapshot, String> {
+    let mut objects = objects(bytes)?;
     if !objects.iter().any(|object| object["kind"].is_string()) {
         return Err("it holds no object, and no list of them".to_owned());
     }
-    let mut workloads = Vec::new();
+    let mut found: BTreeMap<WorkloadId, LiveWorkload> = BTreeMap::new();
+    let mut snapshot = Snapshot::default();
+    let mut others = 0;
+    // From the last one on: the first that is seen is the one that counts.
     while let Some(mut object) = objects.pop() {
         let kind = object["kind"].as_str().unwrap_or_default().to_owned();
         if kind == "List" || kind.ends_with("List") && object["items"].is_array() {
@@ -44,9 +47,37 @@ pub fn snapshot(bytes: Vec<u8>, manner: Manner) -> Result<Vec<LiveWorkload>, Str
                 }));
             }
         } else if is_workload(&kind) {
-            workloads.extend(LiveWorkload::read(&kind, &object, manner));
+            if let Some(workload) = LiveWorkload::read(&kind, &object, manner) {
+                found.entry(workload.id.clone()).or_insert(workload);
+            }
+            *snapshot.kinds.entry(kind).or_default() += 1;
+        } else {
+            others += 1;
         }
     }
-    workloads.sort_by(|one, other| one.id.cmp(&other.id));
-    Ok(workloads)
+    if snapshot.kinds.is_empty() && others > 0 {
+        return Err("there is no workload and no build among its objects".to_owned());
+    }
+    snapshot.workloads = found.into_values().collect();
+    Ok(snapshot)
+}
+
+fn objects(bytes: Vec<u8>) -> Result<Vec<Value>, String> {
+    // YAML has JSON in it; what begins as JSON is meant as such, and read by what is made for it.
+    if bytes.trim_ascii_start().starts_with(b"{") {
+        let mut documents = serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>();
+        let first = documents.next().unwrap_or(Ok(Value::Null));
+        match (first, documents.next()) {
+            (Ok(object), None) => return Ok(vec![object]),
+            (Err(error), _) => return Err(format!("line {}, column {}: it is no JSON", error.line(), error.column())),
+            (Ok(_), Some(_)) => {}
+        }
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let source = SourceText::new(text);
+    let parsed = text::parse(&source, Limits { nodes: 20_000_000, ..Limits::default() });
+    if let Some(finding) = parsed.findings.iter().find(|_| !parsed.complete) {
+        return Err(format!("line {}: {}", finding.place.line, finding.message));
+    }
+    Ok(parsed.documents.iter().map(text::Node::to_json).collect())
 }

@@ -20,21 +20,17 @@ pub struct ImageFacts {
     pub annotations: BTreeMap<String, String>,
     /// The image itself; of a list, the one for the platform that was asked for, if it has one.
     pub image: Option<ImageConfig>,
-    /// What is attached to it; none where nobody has looked.
-    pub attached: Option<Observed<Attached>>,
     /// The image with the most layers that is known and that it is made from, as it was pulled.
     pub base: Option<String>,
 }
 
-/// What others have attached to an image.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What others have attached to an image, in one repository: the same image elsewhere may lack it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
-    /// Somebody has signed it.
-    pub is_signed: bool,
-    /// Somebody says how it was made, or what is in it.
-    pub is_attested: bool,
-    /// How many there are of each kind, by media type.
-    pub kinds: BTreeMap<String, usize>,
+    /// Whether somebody has signed it.
+    pub signed: Observed<bool>,
+    /// Whether somebody says how it was made.
+    pub attested: Observed<bool>,
 }
 
 /// The packages that an image has installed.

@@ -250,6 +250,14 @@ impl<T> Observed<T> {
             Self::Absent | Self::Unknown(_) => None,
         }
     }
+
+    /// Why it is not known, if it is not.
+    pub fn unknown(&self) -> Option<&Ignorance> {
+        match self {
+            Self::Unknown(ignorance) => Some(ignorance),
+            Self::Absent | Self::Known(_) => None,
+        }
+    }
 }
 
 impl Live {

@@ -134,13 +134,23 @@ pub struct ImageSummary {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PackageChanges {
-    /// Who keeps the lists of the new image: `apk`, `dpkg`, `rpm`. Empty: nobody does.
-    pub databases: Vec<String>,
+    /// Who keeps the lists of the old image: `apk`, `dpkg`, `rpm`. Empty: nobody does, and nothing can be said.
+    pub before: Vec<String>,
+    /// Who keeps those of the new one.
+    pub after: Vec<String>,
     /// Packages of the new image.
     pub installed: usize,
     /// What differs, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Difference>,
+    /// How many more differ.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Something that is not the same in two images.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Action, Digest, Ignorance, ImageFacts, ImageReference, ImportItem, ImportResult, Observed, Packages, Plan, Question,
+    Action, Attached, Digest, Ignorance, ImageFacts, ImageReference, ImportItem, ImportResult, Observed, Packages,
+    Plan, Question,
 };
 use crate::ports::{Progress, Registry};
 
@@ -57,20 +58,16 @@ fn items(action: &Action) -> &[ImportItem] {
     }
 }
 
-/// What images are, by digest. Of those that were fetched nobody is asked, but for what is attached to them, if that is wanted.
+/// What images are, by digest. Of those that were fetched nobody is asked.
 pub async fn images(
     wanted: Vec<Question>,
     platform: (&str, &str),
-    signatures: bool,
     registry: &impl Registry,
     progress: &impl Progress,
 ) -> BTreeMap<Digest, Observed<ImageFacts>> {
     progress.begin("looking at images", wanted.len());
     let seen = ask(wanted, |image| async move {
-        let mut answer = registry.image(&image, platform).await;
-        if let (true, Observed::Known(facts)) = (signatures, &mut answer) {
-            facts.attached = Some(registry.attached(&image).await);
-        }
+        let answer = registry.image(&image, platform).await;
         progress.advance(1);
         (image.reference.digest, answer)
     })
@@ -85,6 +82,23 @@ pub async fn images(
         }
     }
     seen
+}
+
+/// What others have attached to images, by where they are.
+pub async fn attached(
+    wanted: Vec<Question>,
+    registry: &impl Registry,
+    progress: &impl Progress,
+) -> BTreeMap<ImageReference, Attached> {
+    progress.begin("looking for signatures", wanted.len());
+    let seen = ask(wanted, |image| async move {
+        let answer = registry.attached(&image).await;
+        progress.advance(1);
+        (image.reference, answer)
+    })
+    .await;
+    progress.end();
+    seen.into_iter().collect()
 }
 
 /// What is installed in images, by digest. Their layers are downloaded.

@@ -9,5 +9,5 @@ mod images;
 mod questions;
 
 pub use collect::{Known, Sources, collect};
-pub use images::{images, packages, unseen};
+pub use images::{attached, images, packages, unseen};
 pub use questions::{Questions, questions, repository};

@@ -33,10 +33,10 @@ pub trait Registry: Sync {
     }
 
     /// What others have attached to the image of a digest, in ways that are found without knowing who. Up to seven requests.
-    fn attached(&self, image: &Question) -> impl Future<Output = Observed<Attached>> + Send {
-        let ignorance =
-            Ignorance::new(image.reference.to_string(), Cause::Refused, "nobody knows there what is attached");
-        async { Observed::Unknown(ignorance) }
+    fn attached(&self, image: &Question) -> impl Future<Output = Attached> + Send {
+        let asked = image.reference.to_string();
+        let unknown = Observed::Unknown(Ignorance::new(asked, Cause::Refused, "nobody knows there what is attached"));
+        async { Attached { signed: unknown.clone(), attested: unknown } }
     }
 
     /// What is installed in the image of a digest, that was looked at and is no list. Its layers are downloaded.

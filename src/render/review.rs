@@ -115,11 +115,17 @@ fn differences_text(out: &mut String, indent: &str, differences: &[Difference], 
 
 /// What is installed in an image, in a few words.
 pub(super) fn installed(packages: &PackageChanges) -> String {
-    if packages.databases.is_empty() {
-        return "the image has no list of what is installed in it".to_owned();
-    }
-    let changes = count(packages.changes.len(), "difference", "differences");
-    format!("{} installed by {}, {changes}", packages.installed, packages.databases.join(" and "))
+    let none = match (packages.before.is_empty(), packages.after.is_empty()) {
+        (true, true) => "neither image has",
+        (true, false) => "the old image has",
+        (false, true) => "the new image has",
+        (false, false) => {
+            let changes = count(packages.changes.len() + packages.more, "difference", "differences");
+            return format!("{} installed by {}, {changes}", packages.installed, packages.after.join(" and "));
+        }
+    };
+    let what = if none.starts_with("neither") { "a list" } else { "no list" };
+    format!("{none} {what} of what is installed")
 }
 
 /// What will roll, as a Mermaid flowchart: tags, what follows them, and what follows that.

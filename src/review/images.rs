@@ -25,6 +25,20 @@ fn too_many_new(plan: &Plan) -> bool {
 /// The images that a plan changes from and to, by digest, and whom to ask.
 pub fn wanted(plan: &Plan) -> BTreeMap<Digest, Question> {
     let mut wanted = BTreeMap::new();
+    for (digest, question) in changed(plan) {
+        wanted.entry(digest).or_insert(question);
+    }
+    wanted
+}
+
+/// Likewise, wherever they are: what is attached to an image in one repository need not be in another.
+pub fn wanted_attached(plan: &Plan) -> Vec<Question> {
+    let wanted: BTreeSet<Question> = changed(plan).into_iter().map(|(_, question)| question).collect();
+    wanted.into_iter().collect()
+}
+
+fn changed(plan: &Plan) -> Vec<(Digest, Question)> {
+    let mut changed = Vec::new();
     let too_many = too_many_new(plan);
     for step in &plan.steps {
         let insecure = is_insecure(&step.action);
@@ -32,10 +46,10 @@ pub fn wanted(plan: &Plan) -> BTreeMap<Digest, Question> {
         let moves = step.moves.iter().filter(|change| change.after.is_some() && (change.before.is_some() || !too_many));
         for spec in moves.flat_map(|change| [&change.before, &change.after]).flatten() {
             let Some((digest, reference)) = pinned(spec) else { continue };
-            wanted.entry(digest).or_insert(Question { reference, insecure });
+            changed.push((digest, Question { reference, insecure }));
         }
     }
-    wanted
+    changed
 }
 
 /// The images whose packages are to be compared: those of pairs that are not the same where the target runs.
@@ -97,11 +111,11 @@ pub(super) fn changes(input: &Input<'_>) -> Vec<ImageChange> {
 /// What is known of an image that a pull spec names.
 fn facts<'a>(input: &Input<'a>, spec: Option<&str>) -> Option<(ImageSummary, Option<&'a Observed<ImageFacts>>)> {
     let spec = spec?;
-    let (digest, _) = pinned(spec)?;
+    let (digest, reference) = pinned(spec)?;
     let seen = input.facts.get(&digest);
     let known = seen.and_then(Observed::known);
     let image = known.and_then(|facts| facts.image.as_ref());
-    let attached = known.and_then(|facts| facts.attached.as_ref()).and_then(Observed::known);
+    let attached = input.attached.get(&reference);
     let mut platforms: Vec<String> = known
         .into_iter()
         .flat_map(|facts| &facts.images)
@@ -117,13 +131,27 @@ fn facts<'a>(input: &Input<'a>, spec: Option<&str>) -> Option<(ImageSummary, Opt
         created: image.and_then(|image| image.created),
         size: image.map(ImageConfig::size),
         platforms,
-        signed: attached.map(|attached| attached.is_signed),
-        attested: attached.map(|attached| attached.is_attested),
+        signed: attached.and_then(|attached| attached.signed.known().copied()),
+        attested: attached.and_then(|attached| attached.attested.known().copied()),
         base: known.and_then(base),
         attestations: known.map_or(0, |facts| facts.images.iter().filter(|image| is_attestation(image)).count()),
     };
     Some((summary, seen))
 }
+
+/// Another base. A name that a label gives and one that was found by layers are not to be compared, nor is either with none.
+fn bases(old: &ImageConfig, new: &ImageConfig, change: &mut ImageChange) {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else { return };
+    let (Some(was), Some(is)) = (&before.base, &after.base) else { return };
+    let is_labelled = |image: &ImageConfig| image.labels.get(BASE).is_some_and(|name| !name.is_empty());
+    if was != is && is_labelled(old) == is_labelled(new) {
+        let what = BASE_IMAGE.to_owned();
+        change.differences.push(Difference { what, before: Some(was.clone()), after: Some(is.clone()) });
+    }
+}
+
+/// What a difference of bases is called.
+pub(super) const BASE_IMAGE: &str = "base image";
 
 /// The label that says what an image is made from (OCI image specification, annotations).
 const BASE: &str = "org.opencontainers.image.base.name";
@@ -154,12 +182,14 @@ fn platform(os: &str, architecture: &str, variant: &str) -> String {
 
 fn compare(input: &Input<'_>, before: Option<&str>, after: Option<&str>) -> ImageChange {
     let (was, is) = (facts(input, before), facts(input, after));
-    let ignorance = |seen: &Observed<ImageFacts>| match seen {
-        Observed::Unknown(ignorance) => Some(ignorance.clone()),
-        Observed::Known(ImageFacts { attached: Some(Observed::Unknown(ignorance)), .. }) => Some(ignorance.clone()),
-        Observed::Known(_) | Observed::Absent => None,
-    };
-    let unseen: Vec<_> = [&was, &is].into_iter().flatten().filter_map(|(_, seen)| ignorance((*seen)?)).collect();
+    let mut unseen = Vec::new();
+    for (summary, seen) in [&was, &is].into_iter().flatten() {
+        let attached = pinned(&summary.pull_spec).and_then(|(_, reference)| input.attached.get(&reference));
+        let attached = attached.into_iter().flat_map(|attached| [&attached.signed, &attached.attested]);
+        unseen.extend(seen.and_then(|seen| seen.unknown().cloned()));
+        unseen.extend(attached.filter_map(|it| it.unknown().cloned()));
+    }
+    unseen.dedup();
     let known = |side: &Option<(ImageSummary, Option<&Observed<ImageFacts>>)>| {
         side.as_ref().and_then(|(_, seen)| seen.and_then(|seen| seen.known().cloned()))
     };
@@ -184,6 +214,7 @@ fn compare(input: &Input<'_>, before: Option<&str>, after: Option<&str>) -> Imag
         change.runs_the_same = matches!(images, (Some(old), Some(new)) if old.digest == new.digest);
         change.differences.extend(platforms(&change));
         if let (Some(old), Some(new)) = images {
+            bases(old, new, &mut change);
             configs(old, new, &mut change);
             packages(input, old, new, &mut change);
         }
@@ -218,13 +249,10 @@ fn platforms(change: &ImageChange) -> Vec<Difference> {
     }
     let word = |known: Option<bool>| known.map(|known| if known { "yes" } else { "no" }.to_owned());
     for (what, was, is) in [("signed", before.signed, after.signed), ("attested", before.attested, after.attested)] {
-        if was != is {
+        // What nobody could look at has not changed.
+        if was.zip(is).is_some_and(|(was, is)| was != is) {
             all.push(Difference { what: what.to_owned(), before: word(was), after: word(is) });
         }
-    }
-    if before.base != after.base {
-        let what = "base image".to_owned();
-        all.push(Difference { what, before: before.base.clone(), after: after.base.clone() });
     }
     all
 }
@@ -293,21 +321,29 @@ fn packages(input: &Input<'_>, old: &ImageConfig, new: &ImageConfig, change: &mu
         Observed::Absent => None,
     };
     let (Some(was), Some(is)) = (known(old), known(new)) else { return };
-    let names: BTreeSet<&String> = was.installed.keys().chain(is.installed.keys()).collect();
-    let versions = |packages: &Packages, name: &String| {
-        let versions: Vec<&str> = packages.installed.get(name)?.iter().map(String::as_str).collect();
-        Some(versions.join(", "))
-    };
-    let changes = names.into_iter().filter_map(|name| {
-        let (before, after) = (versions(was, name), versions(is, name));
-        (before != after).then(|| Difference { what: name.clone(), before, after })
-    });
-    change.packages = Some(PackageChanges {
-        databases: is.databases.iter().cloned().collect(),
-        installed: is.installed.len(),
-        changes: changes.collect(),
-    });
+    let lists = |packages: &Packages| packages.databases.iter().cloned().collect();
+    let mut found = PackageChanges { before: lists(was), after: lists(is), ..PackageChanges::default() };
+    // Without a list nobody knows what is installed: that is not nothing.
+    if !found.before.is_empty() && !found.after.is_empty() {
+        let names: BTreeSet<&String> = was.installed.keys().chain(is.installed.keys()).collect();
+        let versions = |packages: &Packages, name: &String| {
+            let versions: Vec<&str> = packages.installed.get(name)?.iter().map(String::as_str).collect();
+            Some(versions.join(", "))
+        };
+        let changes = names.into_iter().filter_map(|name| {
+            let (before, after) = (versions(was, name), versions(is, name));
+            (before != after).then(|| Difference { what: name.clone(), before, after })
+        });
+        found.installed = is.installed.len();
+        found.changes = changes.collect();
+        found.more = found.changes.len().saturating_sub(PACKAGES);
+        found.changes.truncate(PACKAGES);
+    }
+    change.packages = Some(found);
 }
+
+/// Packages that are told: of more, a person reads none.
+const PACKAGES: usize = 2000;
 
 /// Labels that name the repository of an image's source, and its commit.
 const SOURCES: [&str; 4] =
@@ -405,7 +441,7 @@ fn line(change: &ImageChange, platform: (&str, &str), old: Option<&ImageFacts>, 
     if !lost.is_empty() {
         parts.push(format!("no longer for {}", lost.join(", ")));
     }
-    if let Some(difference) = find("base image") {
+    if let Some(difference) = find(BASE_IMAGE) {
         parts.push(format!("base {} becomes {}", shown(&difference.before), shown(&difference.after)));
     }
     if let Some(packages) = change.packages.as_ref().filter(|packages| !packages.changes.is_empty()) {

@@ -12,10 +12,12 @@ mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Desired, Digest, ImageFacts, Observed, Packages, Plan, Review, Revision, StreamId, TagId};
+use crate::model::{
+    Attached, Desired, Digest, ImageFacts, ImageReference, Observed, Packages, Plan, Review, Revision, StreamId, TagId,
+};
 use crate::text::Diagnostic;
 
-pub use images::{wanted, wanted_packages};
+pub use images::{wanted, wanted_attached, wanted_packages};
 pub use risks::{WORKLOADS, risk_of};
 pub use secrets::masked;
 
@@ -39,6 +41,8 @@ pub struct Input<'a> {
     pub base: Option<&'a Base>,
     /// The images by digest.
     pub facts: &'a BTreeMap<Digest, Observed<ImageFacts>>,
+    /// What is attached to them, by where they are; empty where nobody has looked.
+    pub attached: &'a BTreeMap<ImageReference, Attached>,
     /// What is installed in them, by the digest of the single image; empty where nobody has looked.
     pub packages: &'a BTreeMap<Digest, Observed<Packages>>,
     /// More workloads than this at once are worth a word.

@@ -8,7 +8,7 @@ use crate::model::{
 use crate::text::{Code, Diagnostic, Place, inert};
 
 use super::Input;
-use super::images::source;
+use super::images::{BASE_IMAGE, source};
 
 /// More workloads than this at once are worth a word, when the config says nothing.
 pub const WORKLOADS: usize = 20;
@@ -179,7 +179,7 @@ fn configs(
         )
     };
     match (base(&change.before), base(&change.after)) {
-        (Some(was), Some(is)) if was != is => {
+        (Some(was), Some(is)) if was != is && change.differences.iter().any(|it| it.what == BASE_IMAGE) => {
             add(
                 Code::BaseChanged,
                 format!("the image was made from `{}` and is made from `{}` now", shown(&was), shown(&is)),

@@ -33,6 +33,15 @@ fn archive_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
+fn symlink(path: &str, target: &str) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
+    archive.append_link(&mut header, path, target).unwrap();
+    archive.into_inner().unwrap()
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(bytes).unwrap();
@@ -94,7 +103,7 @@ fn packages_that_change_are_named_and_a_layer_that_is_shared_is_downloaded_once(
     ]));
     let desk = desk(&[(GZIP, base.clone())]);
     let status = dpkg(&[("bash", "5.1"), ("openssl", "1:3.0.2"), ("git", "2.1")]);
-    let half = "Package: half\nStatus: install ok half-configured\nVersion: 1\n\n";
+    let half = "Package: half\nStatus: deinstall ok config-files\nVersion: 1\n\n";
     push(&desk, "2", &[(GZIP, base.clone()), (ZSTD, zstd(&archive(&[("var/lib/dpkg/status", &(status + half))])))]);
     desk.registry.server.forget();
     desk.plan(&[]);
@@ -105,7 +114,8 @@ fn packages_that_change_are_named_and_a_layer_that_is_shared_is_downloaded_once(
     assert!(text.contains("        packages: 3 installed by dpkg, 3 differences\n"), "{text}");
     assert!(text.contains("          openssl: 3.0.1 -> 1:3.0.2\n"), "{text}");
     let found = packages(&desk);
-    assert_eq!((&found["databases"], &found["installed"]), (&json!(["dpkg"]), &json!(3)));
+    assert_eq!((&found["before"], &found["installed"]), (&json!(["dpkg"]), &json!(3)));
+    assert_eq!(found["after"], found["before"]);
     assert_eq!(changes(&found), ["curl 7.1 none", "git none 2.1", "openssl 3.0.1 1:3.0.2"]);
     let markdown = desk.plan(&["--packages", "--format", "markdown"]);
     assert!(
@@ -129,10 +139,13 @@ fn upper_layers_hide_what_is_below_them() {
         (archive(&[("var/lib/dpkg/.wh.status", "")]), vec!["bash 5.1 none"]),
         (archive(&[("var/.wh.lib", "")]), vec!["bash 5.1 none"]),
         (archive(&[("var/lib/dpkg/.wh..wh..opq", "")]), vec!["bash 5.1 none"]),
-        (archive(&[(".wh..wh..opq", "")]), vec!["bash 5.1 none", "musl 1.2.4 none", "zlib 1.3 none"]),
+        // Without any list nobody knows what is there.
+        (archive(&[(".wh..wh..opq", "")]), vec![]),
         (archive(&[("var/lib/dpkg/.wh.status-old", ""), ("var/lib/.wh.dpk", "")]), vec![]),
         // A file where a folder was hides what was in it.
         (archive(&[("var/lib", "no folder any more")]), vec!["bash 5.1 none"]),
+        // A link to where such lists are as well, as Fedora has it.
+        (symlink("var/lib/rpm", "../../usr/lib/sysimage/rpm"), vec![]),
         // Hidden below, and there anew.
         (
             archive(&[
@@ -162,7 +175,8 @@ fn upper_layers_hide_what_is_below_them() {
     // One without any list is not one without any package.
     push(&desk, "scratch", &[(TAR, archive(&[("app", "")]))]);
     let text = desk.plan(&["--packages"]);
-    assert!(text.contains("the image has no list of what is installed in it"), "{text}");
+    assert!(text.contains("        packages: the new image has no list of what is installed\n"), "{text}");
+    assert!(!text.contains("gone"), "{text}");
 }
 
 /// What a program of this machine prints; it has to be there.
@@ -232,7 +246,7 @@ fn databases_that_rpm_has_written_are_read_as_rpm_reads_them() {
         output("db5.3-util", &mut load);
     }
     let bytes = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
-    let empty = archive(&[("app", "")]);
+    let empty = archive(&[("var/lib/dpkg/status", "")]);
     for (path, bytes) in [
         ("var/lib/rpm/rpmdb.sqlite", sqlite.clone()),
         ("usr/lib/sysimage/rpm/rpmdb.sqlite", sqlite),
@@ -243,8 +257,20 @@ fn databases_that_rpm_has_written_are_read_as_rpm_reads_them() {
         push(&desk, "2", &[(GZIP, gzip(&archive_of(&[(path, &bytes)])))]);
         let found = packages(&desk);
         assert_eq!(changes(&found), expected, "{path} {found:#}");
-        assert_eq!(found["databases"], json!(["rpm"]));
+        assert_eq!(found["after"], json!(["rpm"]));
     }
+    // What SQLite has written and not put in its place yet lies beside the database.
+    let path = folder.path().join("rpmdb.sqlite");
+    let store = rusqlite::Connection::open(&path).unwrap();
+    store.execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)").unwrap();
+    for (number, header) in &headers {
+        store.execute("INSERT INTO Packages VALUES (?1, ?2)", rusqlite::params![number, header]).unwrap();
+    }
+    let (database, log) = (bytes("rpmdb.sqlite"), bytes("rpmdb.sqlite-wal"));
+    let desk_ = desk(&[(TAR, empty.clone())]);
+    let files = [("var/lib/rpm/rpmdb.sqlite", &database[..]), ("var/lib/rpm/rpmdb.sqlite-wal", &log[..])];
+    push(&desk_, "2", &[(TAR, archive_of(&files))]);
+    assert_eq!(changes(&packages(&desk_)), expected, "with its log");
     // SUSE's form, which no tool of Debian writes: a head, a page of slots, and blobs in blocks of 16 bytes.
     let mut slots = [*b"RpmP", [0; 4], [1, 0, 0, 0], [1, 0, 0, 0]].concat();
     slots.resize(32, 0);
@@ -273,11 +299,13 @@ fn the_list_of_this_machine_is_read_as_dpkg_reads_it() {
     };
     let format = "${db:Status-Status} ${Package} ${Version}\n";
     let list = output("dpkg", Command::new("dpkg-query").args(["-W", "-f", format]));
-    let list = list.lines().filter_map(|line| line.strip_prefix("installed "));
+    let gone = ["config-files", "not-installed"];
+    let list = list.lines().filter_map(|line| line.split_once(' ').filter(|(status, _)| !gone.contains(status)));
+    let list = list.map(|(_, package)| package);
     let mut expected: Vec<String> = list.map(|line| line.replacen(' ', " none ", 1)).collect();
     expected.sort();
     expected.dedup();
-    let desk = desk(&[(TAR, archive(&[("app", "")]))]);
+    let desk = desk(&[(TAR, archive(&[("var/lib/dpkg/status", "")]))]);
     push(&desk, "2", &[(GZIP, gzip(&archive_of(&[("var/lib/dpkg/status", &status)])))]);
     let mut found = changes(&packages(&desk));
     found.sort();
@@ -318,6 +346,15 @@ fn what_is_no_layer_or_no_database_is_said_and_is_no_loss_of_packages() {
         store.execute_batch("CREATE VIEW Packages AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i AS blob FROM n").unwrap();
         std::fs::read(path).unwrap()
     };
+    let computed = {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let store = rusqlite::Connection::open(&path).unwrap();
+        // A step that takes hours, if a row is read.
+        store.execute_batch("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB AS (instr(hex(zeroblob(6e7 + hnum)), hex(zeroblob(3e7)) || '1')))").unwrap();
+        std::fs::read(path).unwrap()
+    };
+    let apks = archive(&[("lib/apk/db/installed", "P:a\nV:1\n\n"), ("usr/lib/apk/db/installed", "P:a\nV:2\n\n")]);
     let mut circle = vec![0; 1024];
     circle[12..16].copy_from_slice(&0x0006_1561_u32.to_le_bytes());
     circle[20..24].copy_from_slice(&512_u32.to_le_bytes());
@@ -340,7 +377,17 @@ fn what_is_no_layer_or_no_database_is_said_and_is_no_loss_of_packages() {
         (TAR, database("var/lib/rpm/Packages", &circle), "a page of it cannot be read"),
         (TAR, database("var/lib/rpm/Packages.db", b"RpmP"), "in a form that is known"),
         (TAR, database("var/lib/rpm/rpmdb.sqlite", b"no database"), "file is not a database"),
-        (TAR, database("var/lib/rpm/rpmdb.sqlite", &view), "no table of packages"),
+        (TAR, database("var/lib/rpm/rpmdb.sqlite", &view), "no plain table of packages"),
+        (TAR, database("var/lib/rpm/rpmdb.sqlite", &computed), "no plain table of packages"),
+        (TAR, database("var/lib/dpkg/status", b"\xff\xfeP\0a\0"), "it is no list of packages"),
+        (
+            TAR,
+            database("var/lib/dpkg/status", b"Package: a\nStatus: install ok installed\n"),
+            "a package without a version",
+        ),
+        (TAR, apks, "two lists of apk"),
+        (TAR, symlink("var/lib/dpkg/status", "/srv/status"), "a link to elsewhere"),
+        (TAR, symlink("var/lib", "../srv"), "a link to elsewhere"),
     ]
     .into_iter()
     .enumerate()
@@ -353,6 +400,23 @@ fn what_is_no_layer_or_no_database_is_said_and_is_no_loss_of_packages() {
         assert!(review["images"][0]["packages"].is_null(), "case {number}");
         assert!(review["images"][0]["differences"].is_array(), "case {number}: the rest is compared");
     }
+    // Values of headers are anybody's: a line break in one is none of the header's.
+    let attributes = {
+        let mut archive = tar::Builder::new(Vec::new());
+        archive.append_pax_extensions([("SCHILY.xattr.security.capability", b"\x01\n9 x=\n".as_slice())]).unwrap();
+        [archive.into_inner().unwrap()[..1024].to_vec(), archive_of(&[("app", b"")])].concat()
+    };
+    push(&desk, "attributes", &[(TAR, good.clone()), (TAR, attributes)]);
+    assert_eq!(changes(&packages(&desk)), [""; 0]);
+    // More than anybody has: nothing is downloaded.
+    let mut held = desk.registry.content.lock().unwrap();
+    let huge =
+        held.image_of("lab/app", &config("1001", "huge", "2026-01-02T00:00:00Z"), &[("a", 1 << 43), ("b", 1 << 43)]);
+    held.tag("lab/app", "huge", &huge);
+    drop(held);
+    desk.define("app", &[("live", "huge")]);
+    let review = desk.review(&["--packages"]);
+    assert!(review["risks"].to_string().contains("its layers have 17592186044416 bytes, the limit is"), "{review:#}");
     // Other bytes than its digest says, and fewer: not one of them is looked at.
     let layer = archive(&[("var/lib/dpkg/status", &dpkg(&[("bash", "6")]))]);
     for other in [archive(&[("var/lib/dpkg/status", &dpkg(&[("bash", "7")]))]), layer[..layer.len() - 512].to_vec()] {
@@ -362,4 +426,58 @@ fn what_is_no_layer_or_no_database_is_said_and_is_no_loss_of_packages() {
         let message = review["risks"][0]["message"].as_str().unwrap_or_default().to_owned();
         assert!(message.contains("is not what its digest says"), "{review:#}");
     }
+}
+
+/// A folder in OCI's layout with the images of a desk's registry.
+fn layout(desk: &Desk) {
+    let held = desk.registry.content.lock().unwrap();
+    let root = desk.folder.path().join("images");
+    std::fs::create_dir_all(root.join("blobs/sha256")).unwrap();
+    std::fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    let blobs = held.blobs.iter().chain(held.manifests.iter().map(|(name, (_, bytes))| (name, bytes)));
+    for (name, bytes) in blobs {
+        std::fs::write(root.join("blobs").join(name.split_once('@').unwrap().1.replace(':', "/")), bytes).unwrap();
+    }
+    let entries: Vec<Value> = held.tags["lab/app"]
+        .iter()
+        .map(|(tag, digest)| {
+            let (media_type, bytes) = &held.manifests[&format!("lab/app@{digest}")];
+            json!({"mediaType": media_type, "digest": digest, "size": bytes.len(), "annotations": {"org.opencontainers.image.ref.name": format!("lab/app:{tag}")}})
+        })
+        .collect();
+    std::fs::write(root.join("index.json"), json!({"schemaVersion": 2, "manifests": entries}).to_string()).unwrap();
+}
+
+#[test]
+fn layers_come_from_folders_and_from_whoever_has_the_right_bytes() {
+    let layers = |version: &str| archive(&[("var/lib/dpkg/status", &dpkg(&[("bash", version)]))]);
+    // A folder that stands for the registry.
+    let desk = desk(&[(TAR, layers("1"))]);
+    push(&desk, "2", &[(GZIP, gzip(&layers("2")))]);
+    layout(&desk);
+    let host = desk.registry.server.host.clone();
+    let config = |text: &str| std::fs::write(desk.source().join("streamkeeper.yaml"), text).unwrap();
+    let folder = desk.folder.path().join("images");
+    config(&format!("registries: [{{host: '{host}', layout: '{}'}}]\n", folder.display()));
+    desk.registry.server.forget();
+    assert_eq!(changes(&packages(&desk)), ["bash 1 2"]);
+    assert_eq!(desk.registry.server.seen().len(), 0);
+    let blob = folder.join("blobs").join(digest(&layers("1")).replace(':', "/"));
+    std::fs::remove_file(&blob).unwrap();
+    std::fs::create_dir(&blob).unwrap();
+    let review = desk.review(&["--packages"]);
+    assert!(review["risks"].to_string().contains("is no file"), "{review:#}");
+    // A mirror whose layer is another one: the source has the right one. A connection that breaks off is tried once more.
+    let held = desk.registry.content.lock().unwrap().clone();
+    let mut forged = held.clone();
+    for bytes in forged.blobs.values_mut().filter(|bytes| bytes.starts_with(b"var/lib/dpkg")) {
+        *bytes = layers("7");
+    }
+    let mirror = crate::sim::registry::Registry::start(forged);
+    let mirror = &mirror.server.host;
+    config(&format!(
+        "registries: [{{host: '{host}', private: true, insecure: true}}, {{host: '{mirror}', private: true, insecure: true}}]\nmirrors: [{{source: '{host}/lab', mirrors: ['{mirror}/lab']}}]\n"
+    ));
+    let found = packages(&desk);
+    assert_eq!(changes(&found), ["bash 1 2"], "{found:#}");
 }

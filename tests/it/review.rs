@@ -581,6 +581,29 @@ fn what_is_attached_is_found_by_referrers_by_their_tag_and_by_cosigns() {
         ((None, None), vec![Code::ImageNotSeen.id().to_owned()]),
         "{review:#}"
     );
+    // A mirror's yes is one; its no is none, whatever became of the source.
+    let (desk, old, _) = about_to_move();
+    let mut copy = desk.registry.content.lock().unwrap().clone();
+    let signature = copy.image("lab/app", "amd64", "signature");
+    copy.tag("lab/app", &tagged(&old, ".sig"), &signature);
+    let mirror = Registry::start(copy);
+    let (host, mirror) = (&desk.registry.server.host, &mirror.server.host);
+    let text = format!(
+        "registries: [{{host: '{host}', private: true, insecure: true}}, {{host: '{mirror}', private: true, insecure: true}}]\nmirrors: [{{source: '{host}/lab', mirrors: ['{mirror}/lab']}}]\n"
+    );
+    std::fs::write(desk.source().join("streamkeeper.yaml"), &text).unwrap();
+    assert_eq!(said(&desk.review(&["--signatures"])), ((Some(true), Some(false)), (Some(false), Some(false))));
+    let never = text.replace("/lab']}]", "/lab'], mirrorSourcePolicy: NeverContactSource}]");
+    assert_ne!(never, text);
+    std::fs::write(desk.source().join("streamkeeper.yaml"), never).unwrap();
+    let review = desk.review(&["--signatures"]);
+    assert_eq!(said(&review), ((Some(true), None), (None, None)), "{review:#}");
+    assert!(!rules(&review).contains(&Code::SignatureLost.id().to_owned()), "{review:#}");
+    // Somebody's answer to one question is none to the other.
+    let (desk, old, _) = about_to_move();
+    let only = vec![refer("application/vnd.cncf.notary.signature")];
+    desk.registry.content.lock().unwrap().referrers = Some([(format!("lab/app@{old}"), only)].into());
+    assert_eq!(said(&desk.review(&["--signatures"])).0, (Some(true), Some(false)));
     // And where the new one's cannot be looked for, nothing is lost.
     let (desk, old, new) = about_to_move();
     desk.registry.content.lock().unwrap().referrers =
@@ -601,9 +624,11 @@ fn a_base_image_is_known_by_the_layers_that_are_shared_with_it() {
     desk.push("os-8", &built("8", &["os 8"]), &[("os 8 packed", 1000)]);
     desk.push("java-8", &built("8", &["os 8", "java"]), &[("os 8 packed again", 1000), ("java packed", 10)]);
     desk.push("os-9", &built("9", &["os 9"]), &[("os 9 packed", 1000)]);
+    // Whichever of two names comes first in time, it is the one that comes first in order that is told.
+    desk.push("a-os-9", &built("9", &["os 9"]), &[("os 9 packed", 1000)]);
     desk.push("1", &built("1.0.0", &["os 8", "java", "app 1"]), &[("x", 1), ("y", 2), ("z", 3)]);
     desk.push("2", &built("2.0.0", &["os 9", "app 2"]), &[("v", 1), ("w", 2)]);
-    desk.define("base", &[("os-8", "os-8"), ("java-8", "java-8"), ("os-9", "os-9")]);
+    desk.define("base", &[("os-8", "os-8"), ("java-8", "java-8"), ("os-9", "os-9"), ("z", "a-os-9")]);
     desk.define("app", &[("live", "1")]);
     desk.apply();
     desk.define("app", &[("live", "2")]);
@@ -613,12 +638,12 @@ fn a_base_image_is_known_by_the_layers_that_are_shared_with_it() {
         image["before"]["base"], "registry.example.com/lab/app:java-8",
         "the one with the most layers: {image:#}"
     );
-    assert_eq!(image["after"]["base"], "registry.example.com/lab/app:os-9");
+    assert_eq!(image["after"]["base"], "registry.example.com/lab/app:a-os-9");
     assert!(
         image["line"]
             .as_str()
             .unwrap()
-            .contains("base registry.example.com/lab/app:java-8 becomes registry.example.com/lab/app:os-9"),
+            .contains("base registry.example.com/lab/app:java-8 becomes registry.example.com/lab/app:a-os-9"),
         "{image:#}"
     );
     assert!(rules(&review).is_empty(), "other tags of one repository are one family: {review:#}");

@@ -147,7 +147,13 @@ fn review(evil: &str) -> Review {
         layers_dropped: vec![Layer { digest: text(), size: 1, command: text() }],
         layers_new: vec![Layer { digest: text(), size: 1, command: text() }],
         layers_shared: 1,
-        packages: Some(PackageChanges { databases: vec![text()], installed: 1, changes: vec![difference("")] }),
+        packages: Some(PackageChanges {
+            before: vec![text()],
+            after: vec![text()],
+            installed: 1,
+            changes: vec![difference("")],
+            more: 1,
+        }),
         commits: Some(text()),
         unseen: Vec::new(),
     };

@@ -107,6 +107,8 @@ fn workloads_that_were_saved_take_the_place_of_the_clusters() {
         all.push(with(object.clone(), "", "kind", kind.into()));
     }
     all.push(json!({"kind": "Pod", "metadata": {"name": "passed-over"}}));
+    // Files that were put together may have one object twice.
+    all.push(all[0].clone());
     let list = json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string();
     let yaml: Vec<String> = lists.iter().map(Value::to_string).collect();
     for (name, text) in [("all.json", list), ("all.yaml", yaml.join("\n---\n"))] {
@@ -116,7 +118,16 @@ fn workloads_that_were_saved_take_the_place_of_the_clusters() {
         assert_eq!(rolls(&["--workloads", path.to_str().unwrap()]), expected, "{name}");
         assert_eq!(site.cluster.server.count("/deployments"), 0, "nobody is asked for them");
     }
-    for (text, words) in [("{}", "it holds no object"), ("kind: [", "line 1"), ("\u{0}", "line 1")] {
+    let (code, _, err) = site.run(&["plan", "--workloads", site.folder.path().join("all.yaml").to_str().unwrap()]);
+    assert!(code == 0 && err.contains("all.yaml holds 1 BuildConfig, 1 CronJob, 1 DaemonSet, 2 Deployment"), "{err}");
+    assert!(err.contains("7 of them follow tags"), "{err}");
+    for (text, words) in [
+        ("{}", "it holds no object"),
+        ("kind: [", "line 1"),
+        ("\u{0}", "line 1"),
+        ("{\"kind\": \"List\", \"items\": [", "line 1, column 27: it is no JSON"),
+        ("{\"kind\": \"Status\"}", "there is no workload and no build"),
+    ] {
         let path = site.folder.path().join("bad");
         std::fs::write(&path, text).unwrap();
         let (code, out, err) = site.run(&["plan", "--workloads", path.to_str().unwrap()]);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Attached, Digest, ImageReference, Question};
+use crate::model::{Attached, Digest, ImageReference, Observed, Question};
 
 use super::failure::Failure;
 use super::host::Host;
@@ -13,67 +13,88 @@ use super::http::{Ask, Http, Room};
 use super::listing::same_host;
 use super::manifests::good;
 use super::mirrors::Place;
-use super::{Registries, Target, join, wire};
+use super::{Registries, Target, join, lacks, wire};
 
-/// Pages of a list of referrers, and entries of all of them.
+/// Pages of a list of referrers.
 const PAGES: usize = 10;
-const ENTRIES: usize = 1000;
+
+/// What one place says of an image.
+struct Said {
+    signed: Result<bool, Failure>,
+    attested: Result<bool, Failure>,
+}
 
 impl Registries {
-    /// Everything that is attached to the image of a digest.
-    ///
-    /// # Errors
-    ///
-    /// When nobody who may know has an answer.
-    pub(super) async fn all_attached(&self, image: &Question) -> Result<Attached, Failure> {
-        let Some(digest) = &image.reference.digest else {
-            return Err(Failure::malformed("only a digest can be looked at"));
-        };
-        let mut attached = Attached::default();
-        let mut failures = Vec::new();
-        for place in self.places(image)? {
-            match self.attached_at(&place, digest, &mut attached).await {
-                Ok(()) if place.is_source => return Ok(attached),
-                // A mirror need not have it all.
-                Ok(()) => {}
-                Err(failure) => failures.push(failure),
+    /// Everything that is attached to the image of a digest. That there is nothing, only a source can say.
+    pub(super) async fn all_attached(&self, image: &Question) -> Attached {
+        let asked = image.reference.to_string();
+        let (mut signed, mut attested) = (Vec::new(), Vec::new());
+        match (self.places(image), &image.reference.digest) {
+            (Ok(places), Some(digest)) => {
+                for place in places {
+                    let said = self.attached_at(&place, digest).await;
+                    for (all, said) in [(&mut signed, said.signed), (&mut attested, said.attested)] {
+                        all.push(match said {
+                            Ok(false) if !place.is_source => Err(lacks(&place)),
+                            said => said,
+                        });
+                    }
+                }
             }
+            (Err(failure), _) => {
+                signed.push(Err(failure.clone()));
+                attested.push(Err(failure));
+            }
+            (Ok(_), None) => {}
         }
-        if failures.is_empty() || attached.is_signed { Ok(attached) } else { Err(join(failures)) }
+        Attached { signed: told(signed, &asked), attested: told(attested, &asked) }
     }
 
-    async fn attached_at(&self, place: &Place, digest: &Digest, attached: &mut Attached) -> Result<(), Failure> {
+    async fn attached_at(&self, place: &Place, digest: &Digest) -> Said {
         let target = self.target(place);
         let tagged = |end: &str| ImageReference {
             tag: format!("{}{end}", digest.as_str().replace(':', "-")),
             digest: None,
             ..place.reference.clone()
         };
-        let referrers = match &target {
-            Target::Host(host) => self.http.referrers(&place.reference, host, digest).await?,
-            Target::Folder(_) => None,
+        let referrers = self.referrers(place, &target, digest, &tagged("")).await;
+        let is_any = |is_it: fn(&wire::Referrer) -> bool| match &referrers {
+            Ok(referrers) => Ok(referrers.iter().any(is_it)),
+            Err(failure) => Err(failure.clone()),
         };
-        let referrers = match referrers {
-            Some(referrers) => referrers,
-            None => match self.get(&target, &tagged("")).await? {
-                Some(manifest) => wire::referrers(&manifest.bytes).map_err(Failure::malformed)?,
-                None => Vec::new(),
-            },
-        };
-        for referrer in referrers {
-            attached.is_signed |= referrer.is_signature();
-            attached.is_attested |= referrer.is_attestation();
-            *attached.kinds.entry(referrer.kind).or_default() += 1;
+        let mut said =
+            Said { signed: is_any(wire::Referrer::is_signature), attested: is_any(wire::Referrer::is_attestation) };
+        // What was found one way is not looked for in another.
+        for (said, end) in [(&mut said.signed, ".sig"), (&mut said.attested, ".att")] {
+            if *said == Ok(true) {
+                continue;
+            }
+            match self.is_there(&target, &tagged(end)).await {
+                Ok(true) => *said = Ok(true),
+                Ok(false) => {}
+                Err(failure) => *said = Err(failure),
+            }
         }
-        if !attached.is_signed && self.is_there(&target, &tagged(".sig")).await? {
-            attached.is_signed = true;
-            attached.kinds.insert("cosign signature".to_owned(), 1);
+        said
+    }
+
+    /// What refers to a digest, by the registry's list or by the tag that stands for one.
+    async fn referrers(
+        &self,
+        place: &Place,
+        target: &Target,
+        digest: &Digest,
+        tag: &ImageReference,
+    ) -> Result<Vec<wire::Referrer>, Failure> {
+        if let Target::Host(host) = target
+            && let Some(referrers) = self.http.referrers(&place.reference, host, digest).await?
+        {
+            return Ok(referrers);
         }
-        if !attached.is_attested && self.is_there(&target, &tagged(".att")).await? {
-            attached.is_attested = true;
-            attached.kinds.insert("cosign attestation".to_owned(), 1);
+        match self.get(target, tag).await? {
+            Some(manifest) => wire::referrers(&manifest.bytes).map_err(Failure::malformed),
+            None => Ok(Vec::new()),
         }
-        Ok(())
     }
 
     async fn is_there(&self, target: &Target, reference: &ImageReference) -> Result<bool, Failure> {
@@ -84,6 +105,18 @@ impl Registries {
     }
 }
 
+/// What all places say: one that has it is enough.
+fn told(said: Vec<Result<bool, Failure>>, asked: &str) -> Observed<bool> {
+    let mut failures = Vec::new();
+    for said in said {
+        match said {
+            Ok(is_there) => return Observed::Known(is_there),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    join(failures).of(asked)
+}
+
 impl Http {
     /// What refers to a digest, all pages of it; none where the registry has no such lists.
     async fn referrers(
@@ -92,10 +125,10 @@ impl Http {
         host: &Arc<Host>,
         digest: &Digest,
     ) -> Result<Option<Vec<wire::Referrer>>, Failure> {
-        if host.has_no_referrers() {
+        let repository = reference.path();
+        if host.has_no_referrers(&repository) {
             return Ok(None);
         }
-        let repository = reference.path();
         let mut path = format!("{repository}/referrers/{digest}");
         let mut referrers = Vec::new();
         for page in 0..PAGES {
@@ -103,14 +136,11 @@ impl Http {
             let answer = self.ask(host, ask).await?;
             // A registry with lists answers with an empty one: it never says that there is none.
             if page == 0 && matches!(answer.status.as_u16(), 404 | 405 | 501) {
-                host.tell_no_referrers();
+                host.tell_no_referrers(&repository);
                 return Ok(None);
             }
             let answer = good(answer)?;
             referrers.extend(wire::referrers(&answer.bytes).map_err(Failure::malformed)?);
-            if referrers.len() > ENTRIES {
-                break;
-            }
             let link = answer.header("link").and_then(wire::next_page);
             path = match link.map(|next| same_host(&answer, next)) {
                 None => return Ok(Some(referrers)),

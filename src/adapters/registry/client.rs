@@ -26,6 +26,8 @@ struct Profile {
     ca: Option<PathBuf>,
     client_certificate: Option<(PathBuf, PathBuf)>,
     silence: Duration,
+    /// Answers are left as they are packed: so layers are, whatever a header says of them.
+    raw: bool,
 }
 
 /// Clients by how hosts are trusted, made when they are first needed.
@@ -50,13 +52,14 @@ impl Clients {
     /// # Errors
     ///
     /// When a file that the config names cannot be used, or there are no root certificates. In words, with what to do.
-    pub(super) fn get(&self, host: &HostConfig, verified: bool) -> Result<Client, String> {
+    pub(super) fn get(&self, host: &HostConfig, verified: bool, raw: bool) -> Result<Client, String> {
         let profile = Profile {
             verified,
             private: host.private,
             ca: host.ca.clone(),
             client_certificate: host.client_certificate.clone(),
             silence: host.timeout.unwrap_or(SILENCE),
+            raw,
         };
         let mut made = lock(&self.made);
         if let Some(client) = made.get(&profile) {
@@ -68,7 +71,7 @@ impl Clients {
     }
 
     fn make(&self, profile: &Profile) -> Result<Client, String> {
-        let Profile { verified, private, ca, client_certificate, silence } = profile;
+        let Profile { verified, private, ca, client_certificate, silence, raw } = profile;
         let mut builder = Client::builder()
             .user_agent(concat!("streamkeeper/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT.min(*silence))
@@ -78,6 +81,9 @@ impl Clients {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .dns_resolver(Guard { private: *private, proxies: Arc::clone(&self.proxies) });
+        if *raw {
+            builder = builder.no_gzip();
+        }
         if !verified {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }

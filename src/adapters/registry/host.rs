@@ -1,7 +1,6 @@
 //! What is learned of a host while the process lives: where it answers, what it wants to see, how much it takes.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -40,8 +39,8 @@ pub(super) struct Host {
     down: Mutex<Option<(Instant, u32, Failure)>>,
     /// What became of logins, by their hash.
     logins: Mutex<BTreeMap<Digest, Standing>>,
-    /// It has no lists of what refers to an image.
-    no_referrers: AtomicBool,
+    /// Repositories without lists of what refers to an image.
+    no_referrers: Mutex<BTreeSet<String>>,
     /// Large answers of one host, one after the other.
     pub(super) large: tokio::sync::Semaphore,
     /// Tokens by scope; whoever asks for one holds its place, and those behind find it there.
@@ -105,7 +104,7 @@ impl Hosts {
                 challenge: Mutex::default(),
                 down: Mutex::default(),
                 logins: Mutex::default(),
-                no_referrers: AtomicBool::new(false),
+                no_referrers: Mutex::default(),
                 large: tokio::sync::Semaphore::new(1),
                 tokens: Mutex::default(),
                 gate: self.gate(name, config),
@@ -141,14 +140,15 @@ impl Hosts {
 }
 
 impl Host {
-    /// Whether it has said that it has no lists of what refers to an image.
-    pub(super) fn has_no_referrers(&self) -> bool {
-        self.no_referrers.load(Ordering::Relaxed)
+    /// Whether it has said that a repository has no lists of what refers to an image: behind one name there may be several
+    /// registries.
+    pub(super) fn has_no_referrers(&self, repository: &str) -> bool {
+        lock(&self.no_referrers).contains(repository)
     }
 
     /// It has said so.
-    pub(super) fn tell_no_referrers(&self) {
-        self.no_referrers.store(true, Ordering::Relaxed);
+    pub(super) fn tell_no_referrers(&self, repository: &str) {
+        lock(&self.no_referrers).insert(repository.to_owned());
     }
 
     /// In which order the host is tried as long as it is not known how it answers. OpenShift's order for `insecure` is https

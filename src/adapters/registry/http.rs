@@ -200,11 +200,11 @@ impl Http {
                 Err((failure, _)) => {
                     // Verified TLS failed first: that is the reason to show, unless the others got further.
                     let failure = if failure.cause == Cause::Unreachable { failed.unwrap_or(failure) } else { failure };
-                    return finish(host, turn, Err(failure));
+                    return finish(host, turn, ask.room, Err(failure));
                 }
                 Ok(answer) => {
                     let _ = host.base.set(base);
-                    return finish(host, turn, Ok(answer));
+                    return finish(host, turn, ask.room, Ok(answer));
                 }
             }
         }
@@ -222,7 +222,7 @@ impl Http {
     ) -> Result<Answer, Failure> {
         let turn = host.turn(self.settings.person_waits).await?;
         let result = self.send(host, url, verified, room, request).await.map_err(|(failure, _)| failure);
-        finish(host, turn, result)
+        finish(host, turn, room, result)
     }
 
     /// Sends and reads. With an error, whether it was the connection that could not be made.
@@ -242,11 +242,12 @@ impl Http {
         }
         let refused = |refused: address::RefusedAddress| (Failure::address(&host.name, &refused), false);
         address::check_url(url, host.config.private).map_err(refused)?;
+        let is_file = matches!(room, Room::File(..));
         let unusable = |why: String| (Failure::new(Cause::Unreadable, why), false);
-        let client = self.clients.get(&host.config, verified).map_err(unusable)?;
+        let client = self.clients.get(&host.config, verified, is_file).map_err(unusable)?;
         let unsendable = |error| (Failure::transport(&host.name, &error), false);
         let mut request = request(&client).map_err(|failure| (failure, false))?;
-        if let Room::File(..) = room {
+        if is_file {
             request = request.timeout(FOR_FILE);
         }
         let request = request.build().map_err(unsendable)?;
@@ -312,7 +313,12 @@ fn unwritable(error: std::io::Error) -> Failure {
 }
 
 /// Tells the host and its gate how it went.
-fn finish(host: &Host, turn: super::host::Turn, result: Result<Answer, Failure>) -> Result<Answer, Failure> {
+fn finish(
+    host: &Host,
+    turn: super::host::Turn,
+    room: Room<'_>,
+    result: Result<Answer, Failure>,
+) -> Result<Answer, Failure> {
     match result {
         Ok(answer) => {
             host.is_up();
@@ -339,6 +345,8 @@ fn finish(host: &Host, turn: super::host::Turn, result: Result<Answer, Failure>)
         }
         Err(mut failure) => {
             match failure.cause {
+                // A layer that takes too long says nothing of the next question.
+                Cause::TimedOut if matches!(room, Room::File(..)) => drop(turn),
                 Cause::Unreachable | Cause::TimedOut | Cause::Refused => {
                     host.is_down(&failure);
                     drop(turn);

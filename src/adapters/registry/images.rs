@@ -21,6 +21,8 @@ impl Registries {
         let place = Arc::clone(lock(&self.fetched).entry(image.clone()).or_default());
         let answer = place.get_or_init(|| async {
             if lock(&self.complete).contains(&digest) || self.is_kept(&digest) {
+                // Whoever came first has another name for it: which one is told must not hang on that.
+                self.keep_layers(&digest, named);
                 return Observed::Known(());
             }
             let places = match self.places(&image) {
@@ -122,15 +124,7 @@ impl Registries {
             }
         }
         let annotations = wire::annotations(&bytes);
-        Observed::Known(ImageFacts {
-            digest,
-            media_type,
-            images,
-            annotations,
-            image: config,
-            attached: None,
-            base: None,
-        })
+        Observed::Known(ImageFacts { digest, media_type, images, annotations, image: config, base: None })
     }
 
     /// Remembers an image by its layers.
@@ -168,6 +162,6 @@ impl Registries {
 const LAYERS_HELD: usize = 10_000;
 
 /// What was fetched in this pass is not to be had any more.
-fn forgotten(digest: &Digest) -> Failure {
+pub(super) fn forgotten(digest: &Digest) -> Failure {
     Failure::new(Cause::Unreadable, format!("{} was seen, and there is nowhere to keep it", digest.short()))
 }

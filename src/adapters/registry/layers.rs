@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -10,44 +11,55 @@ use crate::adapters::lock;
 use crate::model::{Cause, Digest, Packages, Question};
 
 use super::failure::Failure;
+use super::images::forgotten;
 use super::{Content, Registries, Target, join, layout, packages, wire};
 
-/// Bytes of a layer, as it is served.
-const LAYER: u64 = 8 * 1024 * 1024 * 1024;
-/// Layers of one image that are under way at a time.
-const AT_ONCE: usize = 3;
+/// Bytes of all layers of an image: as they are served, and unpacked.
+const SERVED: u64 = 16 * 1024 * 1024 * 1024;
+const UNPACKED: u64 = 64 * 1024 * 1024 * 1024;
+/// Layers of one image that are under way at a time: each lies in a file meanwhile.
+const AT_ONCE: usize = 2;
 /// Bytes of databases that are kept for the next image.
 const KEPT: usize = 192 * 1024 * 1024;
 
+/// What became of a layer whose bytes were good.
+pub(super) type Unpacked = Result<Arc<packages::Layer>, Failure>;
+
 impl Registries {
-    /// What an image has installed. One image at a time: databases are large, and all of one image's are held.
+    /// What an image has installed. One image at a time: databases are large.
     ///
     /// # Errors
     ///
     /// When not all of its layers could be read.
     pub(super) async fn packages_of(&self, image: &Question) -> Result<Packages, Failure> {
-        let manifest = image.reference.digest.as_ref().and_then(|digest| self.kept(Content::Manifest, digest));
-        let Some((_, manifest)) = manifest else { return Err(Failure::malformed("nobody has looked at the image")) };
+        let Some(digest) = &image.reference.digest else {
+            return Err(Failure::malformed("only a digest can be looked at"));
+        };
+        let (_, manifest) = self.kept(Content::Manifest, digest).ok_or_else(|| forgotten(digest))?;
         let layers = wire::layers(&manifest).map_err(Failure::malformed)?;
+        let served = layers.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
+        if served > SERVED {
+            return Err(Failure::new(Cause::Refused, format!("its layers have {served} bytes, the limit is {SERVED}")));
+        }
         let turn = self.unpacking.acquire().await.map_err(|_| Failure::malformed("closed"))?;
-        let read = futures::stream::iter(layers).map(|(digest, size)| self.layer(image, digest, size));
-        let layers: Vec<Arc<packages::Layer>> = read.buffered(AT_ONCE).try_collect().await?;
-        let packages = blocking(move || {
-            let files = packages::stack(layers.iter().map(Arc::as_ref));
-            packages::packages(&files).map_err(|why| Failure::new(Cause::Unreadable, why))
+        let left = AtomicU64::new(UNPACKED);
+        let read = futures::stream::iter(layers).map(|(digest, size)| self.layer(image, digest, size, &left));
+        let unreadable = |why| Failure::new(Cause::Unreadable, why);
+        // Laid on one another as they come: what an upper layer hides is let go of.
+        let files = read.buffered(AT_ONCE).try_fold(packages::Files::default(), |mut files, layer| async move {
+            files.lay(&layer).map_err(unreadable)?;
+            Ok(files)
         });
-        let packages = packages.await;
+        let files = files.await?;
+        let packages = blocking(move || files.packages().map_err(unreadable)).await;
         drop(turn);
         packages
     }
 
     /// The databases of a layer, from this pass or from where it can be had.
-    async fn layer(&self, image: &Question, digest: Digest, size: u64) -> Result<Arc<packages::Layer>, Failure> {
+    async fn layer(&self, image: &Question, digest: Digest, size: u64, left: &AtomicU64) -> Unpacked {
         if let Some(layer) = lock(&self.unpacked).get(&digest) {
-            return Ok(Arc::clone(layer));
-        }
-        if size > LAYER {
-            return Err(Failure::new(Cause::Refused, format!("the layer {} has {size} bytes", digest.short())));
+            return layer.clone();
         }
         let mut failures = Vec::new();
         for place in self.places(image)? {
@@ -57,38 +69,53 @@ impl Registries {
                     let file = tempfile::tempfile().map_err(unwritable)?;
                     self.http.download(&place.reference, &host, &digest, &file, size).await.map(|()| file)
                 }
-                Target::Folder(folder) => {
-                    let missing = || Failure::new(Cause::Unreadable, format!("it does not hold {}", digest.short()));
-                    layout::open(&folder, &place.reference, &digest).ok_or_else(missing)
-                }
+                Target::Folder(folder) => layout::open(&folder, &place.reference, &digest)
+                    .map_err(|detail| Failure::new(Cause::Unreadable, detail)),
             };
             let named = digest.clone();
-            let read = match file {
-                Ok(file) => blocking(move || read(file, &named, size)).await,
+            let file = match file {
+                Ok(file) => blocking(move || checked(file, &named, size)).await,
                 Err(failure) => Err(failure),
             };
-            match read {
-                Ok(layer) => return Ok(self.keep_layer(digest, layer)),
+            match file {
+                // These are the bytes, wherever they are asked for: what they hold is what there is.
+                Ok(file) => {
+                    let (named, most) = (digest.clone(), left.load(Ordering::Relaxed));
+                    let layer = blocking(move || {
+                        packages::read(std::io::BufReader::new(file), most)
+                            .map_err(|why| Failure::new(Cause::Unreadable, format!("{}: {why}", named.short())))
+                    });
+                    let layer = layer.await.map(Arc::new);
+                    if let Ok(layer) = &layer {
+                        let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                            Some(left.saturating_sub(layer.unpacked))
+                        });
+                    }
+                    self.keep_layer(digest, &layer);
+                    return layer;
+                }
                 Err(failure) => failures.push(failure),
             }
         }
         Err(join(failures))
     }
 
-    fn keep_layer(&self, digest: Digest, layer: packages::Layer) -> Arc<packages::Layer> {
-        let layer = Arc::new(layer);
+    /// Images that follow one another share layers. What does not fit any more makes room for what comes.
+    fn keep_layer(&self, digest: Digest, layer: &Unpacked) {
+        let size = |layer: &Unpacked| layer.as_ref().map_or(0, |layer| layer.size());
         let mut unpacked = lock(&self.unpacked);
-        let held: usize = unpacked.values().map(|layer| layer.size()).sum();
-        if held + layer.size() <= KEPT {
-            unpacked.insert(digest, Arc::clone(&layer));
+        let held: usize = unpacked.values().map(size).sum();
+        if held + size(layer) > KEPT {
+            unpacked.clear();
         }
-        layer
+        unpacked.insert(digest, layer.clone());
     }
 }
 
-/// Reads a layer. Not a byte of it is looked at before all of them were hashed.
-fn read(mut file: File, digest: &Digest, size: u64) -> Result<packages::Layer, Failure> {
+/// A layer of that digest and size. Not a byte of it is looked at before all of them were hashed.
+fn checked(mut file: File, digest: &Digest, size: u64) -> Result<File, Failure> {
     let failed = |error: std::io::Error| Failure::new(Cause::Unreadable, format!("the layer cannot be read: {error}"));
+    let wrong = || Failure::malformed(format!("the layer {} is not what its digest says", digest.short()));
     file.rewind().map_err(failed)?;
     let mut hash =
         wire::Hash::new(digest).ok_or_else(|| Failure::malformed("a layer has a digest that nobody can check"))?;
@@ -99,18 +126,21 @@ fn read(mut file: File, digest: &Digest, size: u64) -> Result<packages::Layer, F
             break;
         }
         length += read as u64;
+        if length > size {
+            return Err(wrong());
+        }
         hash.update(&buffer[..read]);
     }
     if length != size || !hash.is(digest) {
-        return Err(Failure::malformed(format!("the layer {} is not what its digest says", digest.short())));
+        return Err(wrong());
     }
     file.rewind().map_err(failed)?;
-    packages::read(std::io::BufReader::new(file))
-        .map_err(|why| Failure::new(Cause::Unreadable, format!("{}: {why}", digest.short())))
+    Ok(file)
 }
 
 /// Work that takes a processor, beside what waits for answers.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
-    let broken = |error| Failure::new(Cause::Unreadable, format!("reading it has failed: {error}"));
+    // Nothing of what a task says of its end is the same twice.
+    let broken = |_| Failure::new(Cause::Unreadable, "reading it has broken down");
     tokio::task::spawn_blocking(work).await.map_err(broken)?
 }

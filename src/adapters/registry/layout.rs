@@ -75,9 +75,18 @@ pub(super) fn blob(folder: &Path, reference: &ImageReference, digest: &Digest) -
     layout.blob(digest, Some(String::new())).ok().flatten().map(|blob| blob.bytes)
 }
 
-/// A blob of any size, if the folder has it. Nobody has hashed it yet.
-pub(super) fn open(folder: &Path, reference: &ImageReference, digest: &Digest) -> Option<File> {
-    File::open(Layout::find(folder, reference).ok()?.path(digest)).ok()
+/// A blob of any size. Nobody has hashed it yet.
+///
+/// # Errors
+///
+/// In words, when the folder does not have it, or has something that is no file in its place.
+pub(super) fn open(folder: &Path, reference: &ImageReference, digest: &Digest) -> Result<File, String> {
+    let path = Layout::find(folder, reference)?.path(digest);
+    let failed = |error: std::io::Error| format!("failed to read `{}`: {error}", path.display());
+    if !std::fs::metadata(&path).map_err(failed)?.is_file() {
+        return Err(format!("`{}` is no file", path.display()));
+    }
+    File::open(&path).map_err(failed)
 }
 
 fn read_index(folder: &Path) -> Result<Names, String> {

@@ -126,7 +126,7 @@ pub struct Registries {
     /// Images by their layers.
     layers: Mutex<BTreeMap<Digest, String>>,
     /// Databases of layers that were read in this pass: images share them.
-    unpacked: Mutex<BTreeMap<Digest, Arc<packages::Layer>>>,
+    unpacked: Mutex<BTreeMap<Digest, layers::Unpacked>>,
     /// Images whose layers are looked into at a time.
     unpacking: tokio::sync::Semaphore,
     opened: Instant,
@@ -414,10 +414,8 @@ impl Registry for Registries {
         self.made_from(image)
     }
 
-    async fn attached(&self, image: &Question) -> Observed<Attached> {
-        let image = self.normal(image);
-        let answer = self.all_attached(&image).await;
-        self.told(answer.map(Some), &image.reference.to_string())
+    async fn attached(&self, image: &Question) -> Attached {
+        self.all_attached(&self.normal(image)).await
     }
 
     async fn packages(&self, image: &Question) -> Observed<Packages> {

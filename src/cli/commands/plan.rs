@@ -194,12 +194,13 @@ fn definitions_only(args: &Args, command: &Plan, console: &Console) -> Result<Ex
         PlanInput { desired: &nothing, live: &live, policy: &policy, server: &server, target: NO_TARGET, tool: TOOL };
     let plan = planner::plan(&input);
     let mut plan = model::Plan { streams: read.assembled.found.0, scope: desired.scope.clone(), ..plan };
-    let (facts, packages) = (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
+    let (facts, attached, packages) = Default::default();
     let input = crate::review::Input {
         plan: &plan,
         desired,
         base: Some(&base),
         facts: &facts,
+        attached: &attached,
         packages: &packages,
         most_workloads: usize::MAX,
         platform: ("linux", "amd64"),
@@ -292,7 +293,7 @@ pub(super) struct Making<'a> {
 /// Observes and plans; and reviews the plan, with a base or without.
 pub(super) async fn make(making: &Making<'_>, review: Option<Reviewing<'_>>) -> Result<Planned, Failure> {
     let Making { context, planning, look_at_all, live, workloads, cache, read, console } = *making;
-    let with_workloads = &WithWorkloads::open(live, workloads)?;
+    let with_workloads = &WithWorkloads::open(live, workloads, console)?;
     let desired = &read.assembled.desired;
     let registries = upstreams(context, planning.resolve, live, cache, desired, console).await?;
     let policy = context.policy(planning, live)?;

@@ -42,7 +42,11 @@ pub(super) async fn review(
     let facts: BTreeMap<Digest, Observed<ImageFacts>> = if wanted.is_empty() {
         BTreeMap::new()
     } else {
-        observe::images(wanted.into_values().collect(), platform, signatures, registry, console).await
+        observe::images(wanted.into_values().collect(), platform, registry, console).await
+    };
+    let attached = match signatures {
+        true => observe::attached(review::wanted_attached(plan), registry, console).await,
+        false => BTreeMap::new(),
     };
     let packages = match packages {
         true => {
@@ -51,7 +55,16 @@ pub(super) async fn review(
         false => BTreeMap::new(),
     };
     let most_workloads = context.config.review.max_workloads.unwrap_or(review::WORKLOADS);
-    let input = review::Input { plan, desired, base, facts: &facts, packages: &packages, most_workloads, platform };
+    let input = review::Input {
+        plan,
+        desired,
+        base,
+        facts: &facts,
+        attached: &attached,
+        packages: &packages,
+        most_workloads,
+        platform,
+    };
     let (mut review, mut findings) = review::review(&input);
     findings.extend(super::rules::own(&context.config, plan, &review)?);
     // What the config says of risks: their severities, and which of them somebody answers for.

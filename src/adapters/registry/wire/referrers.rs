@@ -15,6 +15,8 @@ const ATTESTATIONS: [&str; 3] = [
     "application/vnd.dev.cosign.artifact.att.v1+json",
     "application/vnd.dsse.envelope.v1+json",
 ];
+/// Entries of one list.
+const ENTRIES: usize = 1000;
 /// Sigstore's bundles hold either; what they are about says which.
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
@@ -49,7 +51,8 @@ impl Referrer {
 pub(in super::super) fn referrers(bytes: &[u8]) -> Result<Vec<Referrer>, String> {
     #[derive(Deserialize)]
     struct Index {
-        manifests: Vec<Entry>,
+        // Some write an empty list as null.
+        manifests: Option<Vec<Entry>>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -61,12 +64,21 @@ pub(in super::super) fn referrers(bytes: &[u8]) -> Result<Vec<Referrer>, String>
         #[serde(default)]
         annotations: Option<BTreeMap<String, String>>,
     }
-    let index: Index = serde_json::from_slice(bytes).map_err(|_| "the list of referrers cannot be read")?;
+    let unreadable = "the list of referrers cannot be read";
+    let root: serde_json::Value = serde_json::from_slice(bytes).map_err(|_| unreadable)?;
+    if root.get("manifests").is_none() {
+        return Err(unreadable.to_owned());
+    }
+    let index: Index = serde_json::from_value(root).map_err(|_| unreadable)?;
+    let entries = index.manifests.unwrap_or_default();
+    if entries.len() > ENTRIES {
+        return Err(format!("the list of referrers has more than {ENTRIES} entries"));
+    }
     let referrer = |entry: Entry| Referrer {
         kind: inert(&entry.artifact_type.filter(|kind| !kind.is_empty()).unwrap_or(entry.media_type), 120),
         predicate: entry.annotations.and_then(|mut annotations| annotations.remove(PREDICATE)),
     };
-    Ok(index.manifests.into_iter().map(referrer).collect())
+    Ok(entries.into_iter().map(referrer).collect())
 }
 
 #[cfg(test)]
@@ -96,6 +108,7 @@ mod tests {
             assert_eq!((read[0].is_signature(), read[0].is_attestation()), expected, "{entry}");
         }
         assert_eq!(referrers(br#"{"manifests":[]}"#), Ok(Vec::new()));
+        assert_eq!(referrers(br#"{"manifests":null}"#), Ok(Vec::new()));
         assert!(referrers(b"{}").is_err() && referrers(b"<html>").is_err());
     }
 }
