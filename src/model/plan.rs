@@ -401,6 +401,11 @@ pub enum Precondition {
         /// Pull spec of its head.
         reference: String,
     },
+    /// A tag has no image, or is not there: what copies it gets none.
+    TagEmpty {
+        /// The tag.
+        tag: TagId,
+    },
 }
 
 /// A step that has to wait.

@@ -134,7 +134,8 @@ fn write(builder: &mut Builder<'_>, id: &StreamId, tag: &DesiredTag) {
             let wait = Wait::Unknown(ignorance);
             return builder.defer(id, Some(&tag.reference.name), DeferredAction::Follow, Some(&tag.origin), wait);
         }
-        requires.extend(at_head(builder, &source));
+        // It is copied when it is written: an image that it gets meanwhile is one that nobody has reviewed.
+        requires.push(at_head(builder, &source).unwrap_or(Precondition::TagEmpty { tag: source }));
     }
     builder.step(action, reason, Some(&tag.origin), requires);
 }

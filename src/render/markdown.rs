@@ -119,11 +119,10 @@ fn images(out: &mut String, review: &Review, detail: Detail) {
     }
     for change in review.images.iter().filter(|change| !change.differences.is_empty() || !change.layers_new.is_empty())
     {
-        let _ = writeln!(
-            out,
-            "<details><summary>{}</summary>\n",
-            count(change.differences.len(), "difference", "differences")
-        );
+        let packages = change.packages.as_ref().map(|it| it.changes.len() + it.more).filter(|number| *number > 0);
+        let packages = packages.map_or(String::new(), |number| format!(", {}", count(number, "package", "packages")));
+        let number = count(change.differences.len(), "difference", "differences");
+        let _ = writeln!(out, "<details><summary>{number}{packages}</summary>\n");
         let _ = writeln!(out, "{}\n", tags(change));
         differences(out, "What", &change.differences);
         if let Some(packages) = &change.packages {

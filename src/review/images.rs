@@ -3,86 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Action, Difference, Digest, ImageChange, ImageConfig, ImageFacts, ImageReference, ImageSummary, Layer, LayerFacts,
-    Move, Observed, PackageChanges, Packages, Plan, Question, Step, StepId, TagId,
+    Difference, Digest, ImageChange, ImageConfig, ImageFacts, ImageReference, ImageSummary, Layer, LayerFacts, Move,
+    Observed, PackageChanges, Packages, Step, StepId, TagId,
 };
 use crate::text::inert;
 
 use super::Input;
 use super::secrets::{masked, without};
-
-/// Images of tags that had none are judged up to this many: of more, a person judges none.
-const NEW: usize = 200;
-
-/// Whether there are so many new images that none of them is looked at.
-fn too_many_new(plan: &Plan) -> bool {
-    let moves = plan.steps.iter().flat_map(|step| &step.moves);
-    let new: BTreeSet<&String> =
-        moves.filter(|change| change.before.is_none()).filter_map(|it| it.after.as_ref()).collect();
-    new.len() > NEW
-}
-
-/// The images that a plan changes from and to, by digest, and whom to ask.
-pub fn wanted(plan: &Plan) -> BTreeMap<Digest, Question> {
-    let mut wanted = BTreeMap::new();
-    for (digest, question) in changed(plan) {
-        wanted.entry(digest).or_insert(question);
-    }
-    wanted
-}
-
-/// Likewise, wherever they are: what is attached to an image in one repository need not be in another.
-pub fn wanted_attached(plan: &Plan) -> Vec<Question> {
-    let wanted: BTreeSet<Question> = changed(plan).into_iter().map(|(_, question)| question).collect();
-    wanted.into_iter().collect()
-}
-
-fn changed(plan: &Plan) -> Vec<(Digest, Question)> {
-    let mut changed = Vec::new();
-    let too_many = too_many_new(plan);
-    for step in &plan.steps {
-        let insecure = is_insecure(&step.action);
-        // Of a tag that goes there is nothing to compare.
-        let moves = step.moves.iter().filter(|change| change.after.is_some() && (change.before.is_some() || !too_many));
-        for spec in moves.flat_map(|change| [&change.before, &change.after]).flatten() {
-            let Some((digest, reference)) = pinned(spec) else { continue };
-            changed.push((digest, Question { reference, insecure }));
-        }
-    }
-    changed
-}
-
-/// The images whose packages are to be compared: those of pairs that are not the same where the target runs.
-pub fn wanted_packages(plan: &Plan, facts: &BTreeMap<Digest, Observed<ImageFacts>>) -> BTreeMap<Digest, Question> {
-    let mut wanted = BTreeMap::new();
-    let image = |spec: &Option<String>| {
-        let (digest, reference) = pinned(spec.as_ref()?)?;
-        let image = Digest::parse(&facts.get(&digest)?.known()?.image.as_ref()?.digest)?;
-        Some((image.clone(), ImageReference { digest: Some(image), ..reference }))
-    };
-    for step in &plan.steps {
-        let insecure = is_insecure(&step.action);
-        for change in &step.moves {
-            if let (Some(old), Some(new)) = (image(&change.before), image(&change.after))
-                && old.0 != new.0
-            {
-                for (digest, reference) in [old, new] {
-                    wanted.entry(digest).or_insert(Question { reference, insecure });
-                }
-            }
-        }
-    }
-    wanted
-}
-
-fn is_insecure(action: &Action) -> bool {
-    matches!(action, Action::Import { images, .. } if images.iter().any(|it| it.import_policy.insecure))
-}
-
-fn pinned(spec: &str) -> Option<(Digest, ImageReference)> {
-    let reference: ImageReference = spec.parse().ok()?;
-    Some((reference.digest.clone()?, reference.with_defaults()))
-}
+use super::wanted::{pinned, too_many_new};
 
 type Pair = (Option<String>, Option<String>);
 
@@ -442,7 +370,14 @@ fn line(change: &ImageChange, platform: (&str, &str), old: Option<&ImageFacts>, 
         parts.push(format!("no longer for {}", lost.join(", ")));
     }
     if let Some(difference) = find(BASE_IMAGE) {
-        parts.push(format!("base {} becomes {}", shown(&difference.before), shown(&difference.after)));
+        let (before, after) = (shown(&difference.before), shown(&difference.after));
+        // Another tag of one repository is told by the tag.
+        let tag = |name: &str| name.rsplit_once(':').map(|(repository, tag)| (repository.to_owned(), tag.to_owned()));
+        let after = match (tag(&before), tag(&after)) {
+            (Some((was, _)), Some((is, tag))) if was == is && !tag.contains('/') => tag,
+            _ => after,
+        };
+        parts.push(format!("base {before} becomes {after}"));
     }
     if let Some(packages) = change.packages.as_ref().filter(|packages| !packages.changes.is_empty()) {
         parts.push(counts(packages));

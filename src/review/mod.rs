@@ -1,6 +1,6 @@
 //! What a change really changes, for who has to judge it.
 //!
-//! Pure, over facts that were fetched by digest: `definitions` compares two revisions, `images` two images, `risks` says what to
+//! Pure, over facts that were fetched by digest: `wanted` says which, `definitions` compares two revisions, `images` two images, `risks` says what to
 //! look at, `secrets` what not to show. [`review`] puts it together; what it gives travels in the plan.
 //! May name `api`, `model` and `text`.
 //! Tests: beside the code, `tests/it/review.rs`.
@@ -9,6 +9,7 @@ mod definitions;
 mod images;
 mod risks;
 mod secrets;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,9 +18,9 @@ use crate::model::{
 };
 use crate::text::Diagnostic;
 
-pub use images::{wanted, wanted_attached, wanted_packages};
 pub use risks::{WORKLOADS, risk_of};
 pub use secrets::masked;
+pub use wanted::{wanted, wanted_attached, wanted_packages};
 
 /// What Git said before: of the files that are other ones now. A file that was renamed is none of them.
 pub struct Base {

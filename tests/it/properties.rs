@@ -290,6 +290,21 @@ fn cases(number: u32) -> ProptestConfig {
     ProptestConfig { cases: number, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() }
 }
 
+/// What a plan means, where nobody could look at any image.
+fn reviewed_by_nobody(plan: &Plan, desired: &Desired) -> streamkeeper::model::Review {
+    let input = streamkeeper::review::Input {
+        plan,
+        desired,
+        base: None,
+        facts: &BTreeMap::new(),
+        attached: &BTreeMap::new(),
+        packages: &BTreeMap::new(),
+        most_workloads: 1,
+        platform: ("linux", "amd64"),
+    };
+    streamkeeper::review::review(&input).0
+}
+
 proptest! {
     #![proptest_config(cases(1200))]
 
@@ -328,6 +343,48 @@ proptest! {
             for ((id, tag), after) in last {
                 let head = streams.get(&id).and_then(|live| live.stream.head(&tag)).map(|head| head.docker_image_reference.clone());
                 assert_eq!(head, after, "{id}:{tag} of {plan:#?}");
+            }
+        });
+    }
+
+    /// A plan that was reviewed, saved, and carried out after somebody else did something: each step gives what was reviewed, or
+    /// refuses and changes nothing. Nothing is looked up anew.
+    #[test]
+    fn what_was_reviewed_is_done_or_refused(first in world(), second in world(), third in world(), steps in 0..12_usize) {
+        block_on(async {
+            let folder = folder();
+            let _ = settle(folder.path(), &first, &generous(), 0).await;
+            let (desired, registry) = (second.desired(), registries(&second, &BTreeSet::new()));
+            let mut reviewed = plan(folder.path(), &desired, &registry, &generous(), 100).await;
+            reviewed.review = Some(Box::new(reviewed_by_nobody(&reviewed, &desired)));
+            let saved = serde_json::to_string(&reviewed).unwrap();
+            // Somebody else meanwhile, up to some step.
+            let (other, elsewhere) = (third.desired(), registries(&third, &BTreeSet::new()));
+            let others = plan(folder.path(), &other, &elsewhere, &generous(), 101).await;
+            let _ = execute(folder.path(), &others, steps, 101).await;
+            let before = state(folder.path());
+            let reviewed: Plan = serde_json::from_str(&saved).unwrap();
+            let report = execute(folder.path(), &reviewed, usize::MAX, 102).await;
+            let after = state(folder.path());
+            let mut said: BTreeMap<(StreamId, String), Option<String>> = BTreeMap::new();
+            for step in reviewed.steps.iter().filter(|step| report.outcomes.get(&step.id).is_some_and(Outcome::is_success)) {
+                for one in &step.moves {
+                    said.insert((step.action.stream().clone(), one.tag.clone()), one.after.clone());
+                }
+            }
+            let head = |state: &BTreeMap<StreamId, ImageStream>, id: &StreamId, tag: &str| {
+                state.get(id).and_then(|stream| stream.head(tag)).map(|head| head.docker_image_reference.clone())
+            };
+            let removed: BTreeSet<&StreamId> = reviewed.steps.iter().filter(|step| matches!(step.action, Action::DeleteStream { .. })).map(|step| step.action.stream()).collect();
+            for (id, stream) in before.iter().chain(&after) {
+                for list in &stream.status.tags {
+                    let now = head(&after, id, &list.tag);
+                    match said.get(&(id.clone(), list.tag.clone())) {
+                        Some(expected) => assert_eq!(now, *expected, "{id}:{} of {reviewed:#?}", list.tag),
+                        None if removed.contains(id) => {}
+                        None => assert_eq!(now, head(&before, id, &list.tag), "{id}:{} of {reviewed:#?}", list.tag),
+                    }
+                }
             }
         });
     }

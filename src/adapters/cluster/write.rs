@@ -144,11 +144,15 @@ impl Cluster {
                 },
                 // Updates look at their workload themselves.
                 Precondition::WorkloadAt { .. } => None,
-                Precondition::TagAt { tag, reference } => {
+                Precondition::TagAt { tag, .. } | Precondition::TagEmpty { tag } => {
+                    let wanted = match precondition {
+                        Precondition::TagAt { reference, .. } => Some(reference),
+                        _ => None,
+                    };
                     let other = if tag.stream == *stream { current.cloned() } else { self.look(&tag.stream).await? };
                     let stream = other.and_then(|object| object.stream().ok()).unwrap_or_default();
                     let head = stream.head(&tag.tag).map(|head| head.docker_image_reference.clone());
-                    (head.as_ref() != Some(reference))
+                    (head.as_ref() != wanted)
                         .then(|| head.map_or_else(|| "it has no image".to_owned(), |head| format!("it is at {head}")))
                 }
             };

@@ -346,6 +346,11 @@ fn broken(
                     None => Some("it has no image".to_owned()),
                 }
             }
+            Precondition::TagEmpty { tag } => {
+                let source = load(connection, folder, &tag.stream)?;
+                let head = source.as_ref().and_then(|source| source.stream.head(&tag.tag));
+                head.map(|head| format!("it is at {}", head.docker_image_reference))
+            }
             Precondition::StreamAbsent { stream } | Precondition::ResourceVersion { stream, .. } => {
                 Some(format!("it is about `{stream}`, another stream than the step's"))
             }

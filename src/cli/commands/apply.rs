@@ -206,6 +206,9 @@ async fn stale(plan: &Plan, live: &Live) -> Result<Vec<String>, Failure> {
                 Precondition::TagAt { tag, reference } => seen.streams.get(&tag.stream).is_some_and(|live| {
                     live.stream.head(&tag.tag).is_some_and(|head| head.docker_image_reference == *reference)
                 }),
+                Precondition::TagEmpty { tag } => {
+                    seen.streams.get(&tag.stream).is_none_or(|live| live.stream.head(&tag.tag).is_none())
+                }
                 // Seen to when it is its turn: workloads are no part of what a plan decides.
                 Precondition::WorkloadAt { .. } => true,
             };
