@@ -140,17 +140,22 @@ pub struct PackageChanges {
     pub after: Vec<String>,
     /// Packages of the new image.
     pub installed: usize,
-    /// What differs, by name.
+    /// Packages that both have, in other versions.
+    pub changed: usize,
+    /// Packages that the new one has alone.
+    pub new: usize,
+    /// Packages that it has no more.
+    pub gone: usize,
+    /// What differs, by name; of very many the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Difference>,
-    /// How many more differ.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub more: usize,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
-fn is_zero(number: &usize) -> bool {
-    *number == 0
+impl PackageChanges {
+    /// How many packages differ.
+    pub fn differences(&self) -> usize {
+        self.changed + self.new + self.gone
+    }
 }
 
 /// Something that is not the same in two images.

@@ -14,35 +14,31 @@ use super::{held, is_copied, streams};
 
 pub(super) fn plan(builder: &mut Builder<'_>) {
     let desired = builder.input.desired;
-    let copied: Vec<(&StreamId, &DesiredTag)> = desired
+    let follows = |id: &StreamId, tag: &DesiredTag| is_copied(id, tag) || alias_target(id, &tag.reference).is_some();
+    let all: Vec<(&StreamId, &DesiredTag)> = desired
         .streams
         .iter()
-        .flat_map(|(id, stream)| stream.tags.values().filter(|tag| is_copied(id, tag)).map(move |tag| (id, &**tag)))
+        .flat_map(|(id, stream)| stream.tags.values().filter(|tag| follows(id, tag)).map(move |tag| (id, &**tag)))
         .collect();
-    let order = in_order(&desired.streams, &copied);
-    for &(id, tag) in &order {
-        write(builder, id, tag);
-    }
-    // Sources come before what copies them, so one round reaches the end of every chain.
-    for (id, tag) in order {
+    // Sources come before what copies them, so one round reaches the end of every chain; and what copies a tag relies on the image
+    // that it has when all that is done to it is done.
+    for (id, tag) in in_order(&desired.streams, &all) {
+        let is_copied = is_copied(id, tag);
+        if is_copied {
+            write(builder, id, tag);
+        }
         if in_circle(builder, id, tag) {
+            if !is_copied {
+                continue;
+            }
             let rule =
                 "it copies a tag that, over other streams, copies this one: which of them is right cannot be said"
                     .to_owned();
             let wait = Wait::Refused { rule };
             builder.defer(id, Some(&tag.reference.name), DeferredAction::Follow, Some(&tag.origin), wait);
         } else {
+            // The server leaves aliases inside a stream behind, too, when it is written as a whole (semantics 2.3).
             follow(builder, id, tag);
-        }
-    }
-    // The server leaves aliases inside a stream behind when it is written as a whole (semantics 2.3).
-    for (id, stream) in &desired.streams {
-        for tag in stream.tags.values() {
-            if let Some(AliasTarget::Own(_)) = alias_target(id, &tag.reference)
-                && !in_circle(builder, id, tag)
-            {
-                follow(builder, id, tag);
-            }
         }
     }
 }

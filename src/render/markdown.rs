@@ -119,7 +119,8 @@ fn images(out: &mut String, review: &Review, detail: Detail) {
     }
     for change in review.images.iter().filter(|change| !change.differences.is_empty() || !change.layers_new.is_empty())
     {
-        let packages = change.packages.as_ref().map(|it| it.changes.len() + it.more).filter(|number| *number > 0);
+        let packages =
+            change.packages.as_ref().map(crate::model::PackageChanges::differences).filter(|number| *number > 0);
         let packages = packages.map_or(String::new(), |number| format!(", {}", count(number, "package", "packages")));
         let number = count(change.differences.len(), "difference", "differences");
         let _ = writeln!(out, "<details><summary>{number}{packages}</summary>\n");
@@ -128,6 +129,9 @@ fn images(out: &mut String, review: &Review, detail: Detail) {
         if let Some(packages) = &change.packages {
             let _ = writeln!(out, "Packages: {}\n", code(&installed(packages)));
             differences(out, "Package", &packages.changes);
+            if packages.differences() > packages.changes.len() {
+                let _ = writeln!(out, "{} more are in no plan.\n", packages.differences() - packages.changes.len());
+            }
         }
         if detail == Detail::All {
             let layer = |sign: &'static str| {

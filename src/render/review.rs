@@ -87,10 +87,10 @@ fn images_text(out: &mut String, images: &[ImageChange], paint: Paint) {
         let _ = writeln!(out, "{}", cut(&pair, paint.width));
         let line = fold(&inert(&change.line, 600), paint.width.map(|it| it.saturating_sub(6)), 8);
         let _ = writeln!(out, "      {}", paint.bold(&line));
-        differences_text(out, "        ", &change.differences, paint);
+        differences_text(out, "        ", &change.differences, change.differences.len(), paint);
         if let Some(packages) = &change.packages {
             let _ = writeln!(out, "        packages: {}", inert(&installed(packages), 200));
-            differences_text(out, "          ", &packages.changes, paint);
+            differences_text(out, "          ", &packages.changes, packages.differences(), paint);
         }
         if let Some(commits) = &change.commits {
             let _ = writeln!(out, "        commits: {}", inert(commits, 300));
@@ -100,16 +100,16 @@ fn images_text(out: &mut String, images: &[ImageChange], paint: Paint) {
 }
 
 /// The first of them, and how many there are beside.
-fn differences_text(out: &mut String, indent: &str, differences: &[Difference], paint: Paint) {
+fn differences_text(out: &mut String, indent: &str, differences: &[Difference], all: usize, paint: Paint) {
     for difference in differences.iter().take(SHOWN) {
         let value = |value: &Option<String>| value.as_deref().map_or("none".to_owned(), |it| inert(it, 200));
         let (before, after) = (value(&difference.before), value(&difference.after));
         let line = format!("{indent}{}: {before} -> {after}", inert(&difference.what, 100));
         let _ = writeln!(out, "{}", cut(&line, paint.width));
     }
-    if differences.len() > SHOWN {
-        let more = differences.len() - SHOWN;
-        let _ = writeln!(out, "{indent}{more} more; `--format markdown` shows all");
+    let shown = differences.len().min(SHOWN);
+    if all > shown {
+        let _ = writeln!(out, "{indent}{} more; `--format markdown` shows more", all - shown);
     }
 }
 
@@ -120,7 +120,7 @@ pub(super) fn installed(packages: &PackageChanges) -> String {
         (true, false) => "the old image has",
         (false, true) => "the new image has",
         (false, false) => {
-            let changes = count(packages.changes.len() + packages.more, "difference", "differences");
+            let changes = count(packages.differences(), "difference", "differences");
             return format!("{} installed by {}, {changes}", packages.installed, packages.after.join(" and "));
         }
     };

@@ -71,11 +71,16 @@ fn facts<'a>(input: &Input<'a>, spec: Option<&str>) -> Option<(ImageSummary, Opt
 fn bases(old: &ImageConfig, new: &ImageConfig, change: &mut ImageChange) {
     let (Some(before), Some(after)) = (&change.before, &change.after) else { return };
     let (Some(was), Some(is)) = (&before.base, &after.base) else { return };
-    let is_labelled = |image: &ImageConfig| image.labels.get(BASE).is_some_and(|name| !name.is_empty());
-    if was != is && is_labelled(old) == is_labelled(new) {
+    if was != is && are_comparable(old, new) {
         let what = BASE_IMAGE.to_owned();
         change.differences.push(Difference { what, before: Some(was.clone()), after: Some(is.clone()) });
     }
+}
+
+/// Whether the bases of two images are known in the same way.
+pub(super) fn are_comparable(old: &ImageConfig, new: &ImageConfig) -> bool {
+    let is_labelled = |image: &ImageConfig| image.labels.get(BASE).is_some_and(|name| !name.is_empty());
+    is_labelled(old) == is_labelled(new)
 }
 
 /// What a difference of bases is called.
@@ -264,7 +269,13 @@ fn packages(input: &Input<'_>, old: &ImageConfig, new: &ImageConfig, change: &mu
         });
         found.installed = is.installed.len();
         found.changes = changes.collect();
-        found.more = found.changes.len().saturating_sub(PACKAGES);
+        for change in &found.changes {
+            match (&change.before, &change.after) {
+                (None, _) => found.new += 1,
+                (_, None) => found.gone += 1,
+                _ => found.changed += 1,
+            }
+        }
         found.changes.truncate(PACKAGES);
     }
     change.packages = Some(found);
@@ -306,12 +317,7 @@ fn commits(was: &BTreeMap<String, String>, is: &BTreeMap<String, String>) -> Opt
 
 /// How many packages changed, in words.
 fn counts(packages: &PackageChanges) -> String {
-    let number = |is_it: fn(&Difference) -> bool| packages.changes.iter().filter(|it| is_it(it)).count();
-    let counted = [
-        (number(|it| it.before.is_some() && it.after.is_some()), "changed"),
-        (number(|it| it.before.is_none()), "new"),
-        (number(|it| it.after.is_none()), "gone"),
-    ];
+    let counted = [(packages.changed, "changed"), (packages.new, "new"), (packages.gone, "gone")];
     let words: Vec<String> =
         counted.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
     format!("packages: {}", words.join(", "))

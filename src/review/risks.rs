@@ -8,7 +8,7 @@ use crate::model::{
 use crate::text::{Code, Diagnostic, Place, inert};
 
 use super::Input;
-use super::images::{BASE_IMAGE, source};
+use super::images::{BASE_IMAGE, are_comparable, source};
 
 /// More workloads than this at once are worth a word, when the config says nothing.
 pub const WORKLOADS: usize = 20;
@@ -111,8 +111,9 @@ fn image(input: &Input<'_>, change: &ImageChange, risks: &mut Risks<'_>) {
         risks.add(Code::PlatformLost, &about, step, message);
     }
     // Where nobody could look, nothing is lost.
+    let is_seen = facts(&after.digest).is_some();
     let has_lost = before.attestations > 0 || (before.attested == Some(true) && after.attested == Some(false));
-    if has_lost && after.attestations == 0 && after.attested != Some(true) {
+    if has_lost && is_seen && after.attestations == 0 && after.attested != Some(true) {
         let message = "the old image had attestations, the new one has none".to_owned();
         risks.add(Code::AttestationLost, &about, step, message);
     }
@@ -185,7 +186,7 @@ fn configs(
                 format!("the image was made from `{}` and is made from `{}` now", shown(&was), shown(&is)),
             );
         }
-        (Some(_), Some(_)) => {}
+        (Some(_), Some(_)) if are_comparable(old, new) => {}
         _ if change.layers_shared == 0 && !old.layers.is_empty() && old.layers.len() > 1 && new.layers.len() > 1 => {
             add(Code::BaseChanged, "the two images share no layer: they were not made from the same base".to_owned());
         }

@@ -26,8 +26,11 @@ pub fn wanted(plan: &Plan) -> BTreeMap<Digest, Question> {
 
 /// Likewise, wherever they are: what is attached to an image in one repository need not be in another.
 pub fn wanted_attached(plan: &Plan) -> Vec<Question> {
-    let wanted: BTreeSet<Question> = changed(plan).into_iter().map(|(_, question)| question).collect();
-    wanted.into_iter().collect()
+    let mut wanted: BTreeMap<ImageReference, bool> = BTreeMap::new();
+    for (_, Question { reference, insecure }) in changed(plan) {
+        *wanted.entry(reference).or_default() |= insecure;
+    }
+    wanted.into_iter().map(|(reference, insecure)| Question { reference, insecure }).collect()
 }
 
 fn changed(plan: &Plan) -> Vec<(Digest, Question)> {

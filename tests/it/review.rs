@@ -418,6 +418,50 @@ fn all_or_nothing_does_nothing_when_a_part_is_stale() {
 }
 
 #[test]
+fn a_plan_of_copies_of_copies_does_not_stand_in_its_own_way() {
+    let desk = Desk::new();
+    let copies = |name: &str, tag: &str, of: &str| {
+        let text = format!(
+            "apiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata: {{name: {name}}}\nspec:\n  tags:\n    - {{name: {tag}, from: {{kind: ImageStreamTag, name: '{of}'}}}}\n"
+        );
+        std::fs::write(desk.source().join(format!("{name}.yaml")), text).unwrap();
+    };
+    // A copy of what is not there yet.
+    desk.define("q", &[("other", "1")]);
+    desk.define("nobody", &[("other", "1")]);
+    copies("p", "t", "q:u");
+    desk.apply();
+    // Now it comes, with another one that copies the copy: each waits for what it copies.
+    desk.define("q", &[("other", "1"), ("u", "1")]);
+    copies("r", "v", "p:t");
+    copies("s", "w", "r:v");
+    desk.plan(&["--out", "plan.json"]);
+    let (code, out, err) = desk.run(&["apply", "plan.json", "--all-or-nothing"]);
+    assert_eq!(code, 0, "{out}{err}");
+    for tag in ["p:t", "q:u", "r:v", "s:w"] {
+        let (_, out, err) = desk.run(&["get", "istag", tag]);
+        assert!(out.contains("lab/app@sha256:"), "{tag}: {out}{err}");
+    }
+    let (_, out, _) = desk.run(&["plan"]);
+    assert!(out.contains("nothing to do"), "{out}");
+    // What a plan found without an image, and has one now: nobody has reviewed that.
+    copies("late", "x", "nobody:y");
+    desk.plan(&["--out", "late.json"]);
+    std::fs::remove_file(desk.source().join("late.yaml")).unwrap();
+    desk.define("nobody", &[("other", "1"), ("y", "1")]);
+    desk.apply();
+    let (code, out, err) = desk.run(&["apply", "late.json", "--all-or-nothing"]);
+    assert!(
+        code == 4 && format!("{out}{err}").contains("without an image, and it is not so any more"),
+        "{code} {out}{err}"
+    );
+    let (code, out, err) = desk.run(&["apply", "late.json"]);
+    assert!((4..=5).contains(&code), "{code} {out}{err}");
+    let (_, out, _) = desk.run(&["get", "istag", "late:x"]);
+    assert!(!out.contains("sha256:"), "{out}");
+}
+
+#[test]
 fn rules_of_the_config_are_over_the_plan_and_say_where_they_are_wrong() {
     let desk = Desk::new();
     desk.apply();

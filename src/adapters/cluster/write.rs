@@ -150,7 +150,10 @@ impl Cluster {
                         _ => None,
                     };
                     let other = if tag.stream == *stream { current.cloned() } else { self.look(&tag.stream).await? };
-                    let stream = other.and_then(|object| object.stream().ok()).unwrap_or_default();
+                    // What cannot be read is not without an image.
+                    let unreadable = |_| Trouble::Lost(format!("`{}` cannot be read", tag.stream));
+                    let stream =
+                        other.map(|object| object.stream().map_err(unreadable)).transpose()?.unwrap_or_default();
                     let head = stream.head(&tag.tag).map(|head| head.docker_image_reference.clone());
                     (head.as_ref() != wanted)
                         .then(|| head.map_or_else(|| "it has no image".to_owned(), |head| format!("it is at {head}")))

@@ -21,8 +21,6 @@ impl Registries {
         let place = Arc::clone(lock(&self.fetched).entry(image.clone()).or_default());
         let answer = place.get_or_init(|| async {
             if lock(&self.complete).contains(&digest) || self.is_kept(&digest) {
-                // Whoever came first has another name for it: which one is told must not hang on that.
-                self.keep_layers(&digest, named);
                 return Observed::Known(());
             }
             let places = match self.places(&image) {
@@ -34,7 +32,6 @@ impl Registries {
                 match self.fetch_at(place, &digest).await {
                     Ok(()) => {
                         lock(&self.complete).insert(digest.clone());
-                        self.keep_layers(&digest, named);
                         return Observed::Known(());
                     }
                     Err(failure) => failures.push(failure),
@@ -42,7 +39,12 @@ impl Registries {
             }
             self.told(Err(join(failures)), &asked)
         });
-        answer.await.clone()
+        let answer = answer.await.clone();
+        // Others may have another name for it: which one is told must not hang on who came first.
+        if answer.known().is_some() {
+            self.keep_layers(&digest, named);
+        }
+        answer
     }
 
     /// Sees the bytes of an image at one place: its manifest, and its config.

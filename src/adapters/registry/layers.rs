@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -42,22 +42,27 @@ impl Registries {
             return Err(Failure::new(Cause::Refused, format!("its layers have {served} bytes, the limit is {SERVED}")));
         }
         let turn = self.unpacking.acquire().await.map_err(|_| Failure::malformed("closed"))?;
-        let left = AtomicU64::new(UNPACKED);
-        let read = futures::stream::iter(layers).map(|(digest, size)| self.layer(image, digest, size, &left));
+        // Whatever is still being read when this ends, by an error or because nobody waits any more, ends with it.
+        let stop = Stop::default();
+        let read = futures::stream::iter(layers).map(|(digest, size)| self.layer(image, digest, size, &stop.0));
         let unreadable = |why| Failure::new(Cause::Unreadable, why);
         // Laid on one another as they come: what an upper layer hides is let go of.
-        let files = read.buffered(AT_ONCE).try_fold(packages::Files::default(), |mut files, layer| async move {
-            files.lay(&layer).map_err(unreadable)?;
-            Ok(files)
+        let nothing = (packages::Files::default(), 0_u64);
+        let files = read.buffered(AT_ONCE).try_fold(nothing, |(mut files, unpacked), layer| async move {
+            let unpacked = unpacked.saturating_add(layer.unpacked);
+            if unpacked > UNPACKED {
+                return Err(unreadable(format!("its layers have more than {} GiB", UNPACKED >> 30)));
+            }
+            blocking(move || files.lay(&layer).map(|()| (files, unpacked)).map_err(unreadable)).await
         });
-        let files = files.await?;
+        let (files, _) = files.await?;
         let packages = blocking(move || files.packages().map_err(unreadable)).await;
         drop(turn);
         packages
     }
 
     /// The databases of a layer, from this pass or from where it can be had.
-    async fn layer(&self, image: &Question, digest: Digest, size: u64, left: &AtomicU64) -> Unpacked {
+    async fn layer(&self, image: &Question, digest: Digest, size: u64, stop: &Arc<AtomicBool>) -> Unpacked {
         if let Some(layer) = lock(&self.unpacked).get(&digest) {
             return layer.clone();
         }
@@ -80,17 +85,15 @@ impl Registries {
             match file {
                 // These are the bytes, wherever they are asked for: what they hold is what there is.
                 Ok(file) => {
-                    let (named, most) = (digest.clone(), left.load(Ordering::Relaxed));
-                    let layer = blocking(move || {
-                        packages::read(std::io::BufReader::new(file), most)
-                            .map_err(|why| Failure::new(Cause::Unreadable, format!("{}: {why}", named.short())))
-                    });
-                    let layer = layer.await.map(Arc::new);
-                    if let Ok(layer) = &layer {
-                        let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                            Some(left.saturating_sub(layer.unpacked))
-                        });
-                    }
+                    let (named, stop) = (digest.clone(), Arc::clone(stop));
+                    let unreadable = move |why| Failure::new(Cause::Unreadable, format!("{}: {why}", named.short()));
+                    let read = move || {
+                        let layer =
+                            packages::read(std::io::BufReader::new(Stoppable { file, stop: Arc::clone(&stop) }));
+                        // What was stopped says nothing of the layer.
+                        if stop.load(Ordering::Relaxed) { Err(stopped()) } else { Ok(layer) }
+                    };
+                    let layer = blocking(read).await?.map(Arc::new).map_err(unreadable);
                     self.keep_layer(digest, &layer);
                     return layer;
                 }
@@ -136,6 +139,36 @@ fn checked(mut file: File, digest: &Digest, size: u64) -> Result<File, Failure> 
     }
     file.rewind().map_err(failed)?;
     Ok(file)
+}
+
+/// Says that work is to end, when it is let go of.
+#[derive(Default)]
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A file that ends when nobody wants it any more.
+struct Stoppable {
+    file: File,
+    stop: Arc<AtomicBool>,
+}
+
+impl std::io::Read for Stoppable {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            Err(std::io::Error::other("nobody wants it"))
+        } else {
+            self.file.read(buffer)
+        }
+    }
+}
+
+fn stopped() -> Failure {
+    Failure::new(Cause::Unreadable, "nobody waited for it")
 }
 
 /// Work that takes a processor, beside what waits for answers.

@@ -1,5 +1,6 @@
 //! `apply`: carry out a saved plan, or plan, ask and carry out.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,13 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::adapters::store::{Cache, NEW_STORE, Writer};
+use crate::api::ImageStream;
 use crate::cli::args::{Apply, Args, ReportFormat};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, local_folder, now};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::target::Live;
 use crate::executor::{self, Patience};
-use crate::model::{Cause, Desired, FORMAT_VERSION, OTHER_NAMESPACES, Outcome, Plan, Precondition, Report};
+use crate::model::{
+    Cause, Desired, FORMAT_VERSION, OTHER_NAMESPACES, Observed, Outcome, Plan, Precondition, Report, StreamId,
+};
 use crate::ports::{LiveState, Looking, Target};
 use crate::reconcile;
 use crate::render;
@@ -39,7 +43,7 @@ fn fresh(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failur
     }
     let (context, source) = Context::open(args)?;
     // The definitions first: what is wrong with them is said even when the store is taken.
-    let parts = context.reading(std::collections::BTreeSet::new())?;
+    let parts = context.reading(BTreeSet::new())?;
     let list = reconcile::list(&*source, &parts.selection, context.limits())?;
     let runtime = runtime()?;
     let live = runtime.block_on(Live::open(&context, args, command.planning.force_conflicts))?;
@@ -192,35 +196,56 @@ fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result
 
 /// What of a plan's preconditions is not so, each in a line. Looked at before anything is done; every step looks again.
 async fn stale(plan: &Plan, live: &Live) -> Result<Vec<String>, Failure> {
-    let namespaces = plan.steps.iter().map(|step| step.action.stream().namespace.clone()).collect();
+    let own = plan.steps.iter().map(|step| step.action.stream());
+    let others = plan.steps.iter().flat_map(|step| &step.requires).filter_map(|precondition| match precondition {
+        Precondition::TagAt { tag, .. } | Precondition::TagEmpty { tag } => Some(&tag.stream),
+        _ => None,
+    });
+    let namespaces = own.chain(others).map(|stream| stream.namespace.clone()).collect();
     let nothing = std::collections::BTreeMap::new();
     let seen = live.observe(Looking { namespaces: &namespaces, settled: &nothing, anew: true }).await?;
+    // That a stream is not there can be said only of what was listed.
+    let is_known = |stream: &StreamId| {
+        let is_listed = matches!(seen.listed.get(&stream.namespace), Some(Observed::Known(())));
+        seen.streams.contains_key(stream) || (is_listed && !seen.unreadable.contains_key(stream))
+    };
+    let mut written: BTreeSet<&StreamId> = BTreeSet::new();
     let mut lines = Vec::new();
     for step in &plan.steps {
         for precondition in &step.requires {
-            let metadata = |id| seen.streams.get(id).map(|live| &live.stream.metadata);
-            let holds = match precondition {
-                Precondition::StreamAbsent { stream } => metadata(stream).is_none(),
-                Precondition::ResourceVersion { stream, version, uid } => metadata(stream)
-                    .is_some_and(|it| it.resource_version.as_ref() == Some(version) && it.uid.as_ref() == Some(uid)),
-                Precondition::TagAt { tag, reference } => seen.streams.get(&tag.stream).is_some_and(|live| {
-                    live.stream.head(&tag.tag).is_some_and(|head| head.docker_image_reference == *reference)
-                }),
-                Precondition::TagEmpty { tag } => {
-                    seen.streams.get(&tag.stream).is_none_or(|live| live.stream.head(&tag.tag).is_none())
+            let stream = |id| seen.streams.get(id).map(|live| &live.stream);
+            let (about, holds) = match precondition {
+                Precondition::StreamAbsent { stream: id } => (id, stream(id).is_none()),
+                Precondition::ResourceVersion { stream: id, version, uid } => {
+                    let is_it = |it: &ImageStream| {
+                        let metadata = &it.metadata;
+                        metadata.resource_version.as_ref() == Some(version) && metadata.uid.as_ref() == Some(uid)
+                    };
+                    (id, stream(id).is_some_and(is_it))
+                }
+                Precondition::TagAt { tag, .. } | Precondition::TagEmpty { tag } => {
+                    let wanted = match precondition {
+                        Precondition::TagAt { reference, .. } => Some(reference),
+                        _ => None,
+                    };
+                    let head = stream(&tag.stream).and_then(|stream| stream.head(&tag.tag));
+                    // What an earlier step writes is as it is to be only then.
+                    let holds =
+                        written.contains(&tag.stream) || head.map(|head| &head.docker_image_reference) == wanted;
+                    (&tag.stream, holds)
                 }
                 // Seen to when it is its turn: workloads are no part of what a plan decides.
-                Precondition::WorkloadAt { .. } => true,
+                Precondition::WorkloadAt { .. } => continue,
             };
-            if !holds {
-                let stream = crate::text::inert(&step.action.stream().to_string(), 300);
-                lines.push(format!(
-                    "{} on {stream}: {}, and it is not so any more",
-                    step.id,
-                    render::planned_for(precondition)
-                ));
-            }
+            let why = match (is_known(about), holds) {
+                (true, true) => continue,
+                (true, false) => "it is not so any more",
+                (false, _) => "whether it is so cannot be said",
+            };
+            let stream = crate::text::inert(&step.action.stream().to_string(), 300);
+            lines.push(format!("{} on {stream}: {}, and {why}", step.id, render::planned_for(precondition)));
         }
+        written.insert(step.action.stream());
     }
     Ok(lines)
 }

@@ -23,6 +23,8 @@ pub(super) const RPM: [&str; 3] = ["rpmdb.sqlite", "Packages.db", "Packages"];
 /// What SQLite has written and not yet put in its place.
 const RPM_LOG: &str = "rpmdb.sqlite-wal";
 
+/// Bytes of a layer, unpacked: the largest images have some ten GiB in all.
+const UNPACKED: u64 = 16 * 1024 * 1024 * 1024;
 /// Bytes of what is kept of a layer: databases, and paths.
 const DATABASES: u64 = 128 * 1024 * 1024;
 /// Entries of an archive.
@@ -30,6 +32,8 @@ const ENTRIES: usize = 4_000_000;
 /// Bytes of a header that describes the next entry, and of a path.
 const EXTENSION: u64 = 1024 * 1024;
 const PATH: usize = 4096;
+/// Bytes that something kept takes beside its own: a thousand times nothing is not nothing.
+pub(super) const ENTRY: usize = 1024;
 
 /// What a layer has of package databases, and what it hides of the layers below.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -62,8 +66,8 @@ impl Layer {
 
     /// Bytes that it holds.
     pub(in super::super) fn size(&self) -> usize {
-        let files: usize = self.files.iter().map(|(path, file)| path.len() + file.len()).sum();
-        files + self.gone.iter().chain(&self.emptied).map(String::len).sum::<usize>()
+        let files: usize = self.files.iter().map(|(path, file)| ENTRY + path.len() + file.len()).sum();
+        files + self.gone.iter().chain(&self.emptied).map(|path| ENTRY + path.len()).sum::<usize>()
     }
 }
 
@@ -83,12 +87,12 @@ fn leads_to_database(path: &str) -> bool {
     path.is_empty() || all.into_iter().any(|known| known == path || is_below(known, path)) || is_database(path)
 }
 
-/// Reads a layer, packed with gzip or zstd or not at all: its first bytes say which. No more than `most` bytes of it, unpacked.
+/// Reads a layer, packed with gzip or zstd or not at all: its first bytes say which.
 ///
 /// # Errors
 ///
 /// In words, when it is no archive, or larger than anybody's.
-pub(in super::super) fn read(mut bytes: impl Read, most: u64) -> Result<Layer, String> {
+pub(in super::super) fn read(mut bytes: impl Read) -> Result<Layer, String> {
     let failed =
         |error: io::Error| format!("the layer cannot be read: {}", crate::text::inert(&error.to_string(), 160));
     let mut first = Vec::new();
@@ -99,12 +103,12 @@ pub(in super::super) fn read(mut bytes: impl Read, most: u64) -> Result<Layer, S
         [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Box::new(Frames::new(io::BufReader::new(whole))),
         _ => Box::new(whole),
     };
-    let mut limited = unpacked.take(most);
+    let mut limited = unpacked.take(UNPACKED);
     let layer = archive(&mut limited);
     if limited.limit() == 0 {
-        return Err("the layers of the image are too large when they are unpacked".to_owned());
+        return Err(format!("the layer has {} GiB or more", UNPACKED >> 30));
     }
-    Ok(Layer { unpacked: most - limited.limit(), ..layer.map_err(failed)? })
+    Ok(Layer { unpacked: UNPACKED - limited.limit(), ..layer.map_err(failed)? })
 }
 
 /// Collects what is kept of a layer, within a limit.
@@ -116,7 +120,7 @@ struct Kept {
 impl Kept {
     /// Makes room.
     fn charge(&mut self, bytes: u64) -> io::Result<()> {
-        let left = self.left.checked_sub(bytes);
+        let left = self.left.checked_sub(bytes.saturating_add(ENTRY as u64));
         self.left = left.ok_or_else(|| io::Error::other("its package databases are too large"))?;
         Ok(())
     }
@@ -185,7 +189,7 @@ fn archive(bytes: &mut impl Read) -> io::Result<Layer> {
         // To leave a database out would be to say that its packages are gone.
         match kind {
             EntryType::Regular | EntryType::Continuous if is_database(&path) => {
-                kept.charge(size + path.len() as u64)?;
+                kept.charge(size.saturating_add(path.len() as u64))?;
                 let mut file = Vec::new();
                 entry.read_to_end(&mut file)?;
                 kept.layer.files.insert(path, Arc::new(file));

@@ -39,7 +39,7 @@ impl Files {
     pub(super) fn lay(&mut self, layer: &Layer) -> Result<(), String> {
         self.0.retain(|path, _| !layer.hides(path));
         self.0.extend(layer.files.iter().map(|(path, bytes)| (path.clone(), Arc::clone(bytes))));
-        let size: usize = self.0.iter().map(|(path, bytes)| path.len() + bytes.len()).sum();
+        let size: usize = self.0.iter().map(|(path, bytes)| layer::ENTRY + path.len() + bytes.len()).sum();
         if size > DATABASES { Err("its package databases are too large".to_owned()) } else { Ok(()) }
     }
 
@@ -106,7 +106,7 @@ fn number(bytes: &[u8], at: usize, big: bool) -> Option<u32> {
 
 /// Reads bytes as everything that a layer may be or hold; panics where what was read breaks a promise. For fuzzing.
 pub(super) fn read_anything(bytes: &[u8]) {
-    if let Ok(layer) = read(bytes, 64 * 1024 * 1024) {
+    if let Ok(layer) = read(bytes) {
         let mut files = Files::default();
         if files.lay(&layer).is_ok() {
             let _ = files.packages();
