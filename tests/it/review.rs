@@ -420,32 +420,41 @@ fn all_or_nothing_does_nothing_when_a_part_is_stale() {
 #[test]
 fn a_plan_of_copies_of_copies_does_not_stand_in_its_own_way() {
     let desk = Desk::new();
-    let copies = |name: &str, tag: &str, of: &str| {
+    let copies = |stream: &str, tag: &str, of: &str| {
+        let (namespace, name) = stream.split_once('/').unwrap();
+        let (from, of) = of.split_once('/').unwrap();
         let text = format!(
-            "apiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata: {{name: {name}}}\nspec:\n  tags:\n    - {{name: {tag}, from: {{kind: ImageStreamTag, name: '{of}'}}}}\n"
+            "apiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n  tags:\n    - {{name: {tag}, from: {{kind: ImageStreamTag, namespace: {from}, name: '{of}'}}}}\n"
         );
         std::fs::write(desk.source().join(format!("{name}.yaml")), text).unwrap();
     };
     // A copy of what is not there yet.
     desk.define("q", &[("other", "1")]);
     desk.define("nobody", &[("other", "1")]);
-    copies("p", "t", "q:u");
+    copies("held/p", "t", "default/q:u");
     desk.apply();
-    // Now it comes, with another one that copies the copy: each waits for what it copies.
+    // Now it comes, and the copy has to wait.
+    let config = desk.source().join("streamkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}policy: {{suspend: [held]}}\n")).unwrap();
     desk.define("q", &[("other", "1"), ("u", "1")]);
-    copies("r", "v", "p:t");
-    copies("s", "w", "r:v");
+    let (code, out, err) = desk.run(&["apply", "--yes"]);
+    assert!(out.contains("applied"), "{code} {out}{err}");
+    std::fs::write(&config, text).unwrap();
+    // Then it may go on, with others that copy the copy: what they copy is settled first.
+    copies("default/r", "v", "held/p:t");
+    copies("default/s", "w", "default/r:v");
     desk.plan(&["--out", "plan.json"]);
     let (code, out, err) = desk.run(&["apply", "plan.json", "--all-or-nothing"]);
     assert_eq!(code, 0, "{out}{err}");
-    for tag in ["p:t", "q:u", "r:v", "s:w"] {
-        let (_, out, err) = desk.run(&["get", "istag", tag]);
+    for (namespace, tag) in [("held", "p:t"), ("default", "q:u"), ("default", "r:v"), ("default", "s:w")] {
+        let (_, out, err) = desk.run(&["get", "istag", tag, "-n", namespace]);
         assert!(out.contains("lab/app@sha256:"), "{tag}: {out}{err}");
     }
     let (_, out, _) = desk.run(&["plan"]);
     assert!(out.contains("nothing to do"), "{out}");
     // What a plan found without an image, and has one now: nobody has reviewed that.
-    copies("late", "x", "nobody:y");
+    copies("default/late", "x", "default/nobody:y");
     desk.plan(&["--out", "late.json"]);
     std::fs::remove_file(desk.source().join("late.yaml")).unwrap();
     desk.define("nobody", &[("other", "1"), ("y", "1")]);
