@@ -398,13 +398,9 @@ pub enum Precondition {
     TagAt {
         /// The tag.
         tag: TagId,
-        /// Pull spec of its head.
-        reference: String,
-    },
-    /// A tag has no image, or is not there: what copies it gets none.
-    TagEmpty {
-        /// The tag.
-        tag: TagId,
+        /// Pull spec of its head; none: it has no image, or is not there, and what copies it gets none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
     },
 }
 

@@ -142,7 +142,7 @@ impl<'a> Builder<'a> {
         all.extend(requires);
         let mut after: BTreeSet<StepId> = self.last.get(&id).copied().into_iter().collect();
         for precondition in &all {
-            if let Precondition::TagAt { tag, .. } | Precondition::TagEmpty { tag } = precondition {
+            if let Precondition::TagAt { tag, .. } = precondition {
                 after.extend(self.last.get(&tag.stream));
             }
         }

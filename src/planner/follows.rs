@@ -27,18 +27,15 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
         if is_copied {
             write(builder, id, tag);
         }
-        if in_circle(builder, id, tag) {
-            if !is_copied {
-                continue;
-            }
+        if !in_circle(builder, id, tag) {
+            // The server leaves aliases inside a stream behind, too, when it is written as a whole (semantics 2.3).
+            follow(builder, id, tag);
+        } else if is_copied {
             let rule =
                 "it copies a tag that, over other streams, copies this one: which of them is right cannot be said"
                     .to_owned();
             let wait = Wait::Refused { rule };
             builder.defer(id, Some(&tag.reference.name), DeferredAction::Follow, Some(&tag.origin), wait);
-        } else {
-            // The server leaves aliases inside a stream behind, too, when it is written as a whole (semantics 2.3).
-            follow(builder, id, tag);
         }
     }
 }
@@ -131,14 +128,15 @@ fn write(builder: &mut Builder<'_>, id: &StreamId, tag: &DesiredTag) {
             return builder.defer(id, Some(&tag.reference.name), DeferredAction::Follow, Some(&tag.origin), wait);
         }
         // It is copied when it is written: an image that it gets meanwhile is one that nobody has reviewed.
-        requires.push(at_head(builder, &source).unwrap_or(Precondition::TagEmpty { tag: source }));
+        requires.push(at_head(builder, source));
     }
     builder.step(action, reason, Some(&tag.origin), requires);
 }
 
-fn at_head(builder: &Builder<'_>, source: &TagId) -> Option<Precondition> {
-    let head = builder.predicted(&source.stream)?.head(&source.tag)?;
-    Some(Precondition::TagAt { tag: source.clone(), reference: head.docker_image_reference.clone() })
+fn at_head(builder: &Builder<'_>, source: TagId) -> Precondition {
+    let head = builder.predicted(&source.stream).and_then(|stream| stream.head(&source.tag));
+    let reference = head.map(|head| head.docker_image_reference.clone());
+    Precondition::TagAt { tag: source, reference }
 }
 
 /// Copies the source's image over once more if it differs.
@@ -166,7 +164,7 @@ fn follow(builder: &mut Builder<'_>, id: &StreamId, tag: &DesiredTag) {
         let wait = held(workload, why);
         return builder.defer(id, Some(name), DeferredAction::Follow, Some(&tag.origin), wait);
     }
-    let requires = at_head(builder, &source).into_iter().collect();
+    let requires = vec![at_head(builder, source.clone())];
     let action = Action::Follow { stream: id.clone(), tag: name.clone(), source: source.clone() };
     builder.step(action, Reason::Follows { tag: source }, Some(&tag.origin), requires);
 }

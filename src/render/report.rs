@@ -67,8 +67,8 @@ pub fn planned_for(precondition: &Precondition) -> String {
         Precondition::StreamAbsent { .. } => "planned for a stream that was not there".to_owned(),
         Precondition::ResourceVersion { version, .. } => format!("planned for version {}", inert(version, 40)),
         Precondition::WorkloadAt { image, .. } => format!("planned with the image {}", inert(image, 200)),
-        Precondition::TagEmpty { tag } => format!("planned with `{tag}` without an image"),
-        Precondition::TagAt { tag, reference } => format!("planned with `{tag}` at {}", inert(reference, 200)),
+        Precondition::TagAt { tag, reference: None } => format!("planned with `{tag}` without an image"),
+        Precondition::TagAt { tag, reference: Some(image) } => format!("planned with `{tag}` at {}", inert(image, 200)),
     }
 }
 

@@ -144,18 +144,14 @@ impl Cluster {
                 },
                 // Updates look at their workload themselves.
                 Precondition::WorkloadAt { .. } => None,
-                Precondition::TagAt { tag, .. } | Precondition::TagEmpty { tag } => {
-                    let wanted = match precondition {
-                        Precondition::TagAt { reference, .. } => Some(reference),
-                        _ => None,
-                    };
+                Precondition::TagAt { tag, reference } => {
                     let other = if tag.stream == *stream { current.cloned() } else { self.look(&tag.stream).await? };
                     // What cannot be read is not without an image.
                     let unreadable = |_| Trouble::Lost(format!("`{}` cannot be read", tag.stream));
                     let stream =
                         other.map(|object| object.stream().map_err(unreadable)).transpose()?.unwrap_or_default();
                     let head = stream.head(&tag.tag).map(|head| head.docker_image_reference.clone());
-                    (head.as_ref() != wanted)
+                    (head != *reference)
                         .then(|| head.map_or_else(|| "it has no image".to_owned(), |head| format!("it is at {head}")))
                 }
             };

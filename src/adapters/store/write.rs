@@ -340,16 +340,9 @@ fn broken(
             Precondition::TagAt { tag, reference } => {
                 let source = load(connection, folder, &tag.stream)?;
                 let head = source.as_ref().and_then(|source| source.stream.head(&tag.tag));
-                match head {
-                    Some(head) if head.docker_image_reference == *reference => None,
-                    Some(head) => Some(format!("it is at {}", head.docker_image_reference)),
-                    None => Some("it has no image".to_owned()),
-                }
-            }
-            Precondition::TagEmpty { tag } => {
-                let source = load(connection, folder, &tag.stream)?;
-                let head = source.as_ref().and_then(|source| source.stream.head(&tag.tag));
-                head.map(|head| format!("it is at {}", head.docker_image_reference))
+                let head = head.map(|head| &head.docker_image_reference);
+                (head != reference.as_ref())
+                    .then(|| head.map_or_else(|| "it has no image".to_owned(), |head| format!("it is at {head}")))
             }
             Precondition::StreamAbsent { stream } | Precondition::ResourceVersion { stream, .. } => {
                 Some(format!("it is about `{stream}`, another stream than the step's"))

@@ -198,7 +198,7 @@ fn saved(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result
 async fn stale(plan: &Plan, live: &Live) -> Result<Vec<String>, Failure> {
     let own = plan.steps.iter().map(|step| step.action.stream());
     let others = plan.steps.iter().flat_map(|step| &step.requires).filter_map(|precondition| match precondition {
-        Precondition::TagAt { tag, .. } | Precondition::TagEmpty { tag } => Some(&tag.stream),
+        Precondition::TagAt { tag, .. } => Some(&tag.stream),
         _ => None,
     });
     let namespaces = own.chain(others).map(|stream| stream.namespace.clone()).collect();
@@ -223,15 +223,11 @@ async fn stale(plan: &Plan, live: &Live) -> Result<Vec<String>, Failure> {
                     };
                     (id, stream(id).is_some_and(is_it))
                 }
-                Precondition::TagAt { tag, .. } | Precondition::TagEmpty { tag } => {
-                    let wanted = match precondition {
-                        Precondition::TagAt { reference, .. } => Some(reference),
-                        _ => None,
-                    };
+                Precondition::TagAt { tag, reference } => {
                     let head = stream(&tag.stream).and_then(|stream| stream.head(&tag.tag));
                     // What an earlier step writes is as it is to be only then.
-                    let holds =
-                        written.contains(&tag.stream) || head.map(|head| &head.docker_image_reference) == wanted;
+                    let holds = written.contains(&tag.stream)
+                        || head.map(|head| &head.docker_image_reference) == reference.as_ref();
                     (&tag.stream, holds)
                 }
                 // Seen to when it is its turn: workloads are no part of what a plan decides.
