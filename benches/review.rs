@@ -19,7 +19,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Row, definition, fast_import, layout, measure, median, repository, streamkeeper, streams, table};
+use common::{Row, definition, fast_import, layout, measure, median, repository, run, streamkeeper, streams};
 use real_registry::RealRegistry;
 
 /// A hundred tags of a hundred repositories, each with another image than the store has.
@@ -134,22 +134,5 @@ fn branches(rows: &mut Vec<Row>, folder: &Path) {
 }
 
 fn main() {
-    // Cargo calls benches with arguments of its own harness; a test run of all targets asks for a list only.
-    if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
-        return;
-    }
-    let folder = std::env::temp_dir().join(format!("streamkeeper-bench-review-{}", std::process::id()));
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let mut rows = Vec::new();
-    let mut part = |name: &str, run: &dyn Fn(&mut Vec<Row>, &Path)| {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            let folder = folder.join(name);
-            std::fs::create_dir_all(&folder).unwrap();
-            run(&mut rows, &folder);
-        }
-    };
-    part("images", &images);
-    part("branch", &branches);
-    table(rows);
-    std::fs::remove_dir_all(folder).unwrap();
+    run(&[("images", &images), ("branch", &branches)]);
 }

@@ -22,7 +22,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{Row, TAGS, definition, fast_import, layout, measure, median, repository, streamkeeper, streams, table};
+use common::{Row, TAGS, definition, fast_import, layout, measure, median, repository, run, streamkeeper, streams};
 use futures::StreamExt;
 use real_registry::RealRegistry;
 use streamkeeper::adapters::registry::{
@@ -337,23 +337,9 @@ fn ask(stream: &mut std::net::TcpStream, method: &str, host: &str, path: &str) {
 }
 
 fn main() {
-    // Cargo calls benches with arguments of its own harness; a test run of all targets asks for a list only.
-    if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
-        return;
-    }
-    let folder = std::env::temp_dir().join(format!("streamkeeper-bench-{}", std::process::id()));
-    let mut rows = Vec::new();
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let mut part = |name: &str, run: &dyn Fn(&mut Vec<Row>, &Path)| {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            let folder = folder.join(name);
-            std::fs::create_dir_all(&folder).unwrap();
-            run(&mut rows, &folder);
-        }
-    };
-    part("git", &|rows, folder| from_git(rows, folder, streams()));
-    part("registry", &from_registry);
-    part("resolving", &resolving);
-    table(rows);
-    std::fs::remove_dir_all(folder).unwrap();
+    run(&[
+        ("git", &|rows, folder| from_git(rows, folder, streams())),
+        ("registry", &from_registry),
+        ("resolving", &resolving),
+    ]);
 }

@@ -139,8 +139,29 @@ pub fn layout(folder: &Path) {
     std::fs::write(folder.join("config.yaml"), "registries: [{host: registry.example.com, layout: images}]\n").unwrap();
 }
 
+/// A part of a bench, in a folder of its own.
+pub type Part<'a> = &'a dyn Fn(&mut Vec<Row>, &Path);
+
+/// Runs the parts that the command line names, or all of them, and prints the table.
+pub fn run(parts: &[(&str, Part<'_>)]) {
+    // Cargo calls benches with arguments of its own harness; a test run of all targets asks for a list only.
+    if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("streamkeeper-bench-{}", std::process::id()));
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let mut rows = Vec::new();
+    for (name, part) in parts.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|it| it == name)) {
+        let folder = folder.join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        part(&mut rows, &folder);
+    }
+    table(rows);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// Prints the table.
-pub fn table(rows: Vec<Row>) {
+fn table(rows: Vec<Row>) {
     println!("| what | median | most memory | beside it |");
     println!("| --- | ---: | ---: | --- |");
     for Row { what, time, memory, beside } in rows {

@@ -108,17 +108,15 @@ pub enum Rollout {
 }
 
 impl TagId {
-    /// The tag that `stream:tag` in another object means.
-    fn output(name: &str, namespace: &str, own: &str) -> Option<Self> {
+    /// The tag that `stream:tag` in an object means, in that namespace or, where it names none, in the object's own.
+    fn named(name: &str, namespace: &str, own: &str) -> Option<Self> {
         let (stream, tag) = name.split_once(':')?;
         Some(StreamId::new(if namespace.is_empty() { own } else { namespace }, stream).tag(tag))
     }
 
     /// The tag that a trigger of the annotation names, in a workload of that namespace; none unless it is `stream:tag`.
     pub fn followed(from: &TriggerSource, namespace: &str) -> Option<Self> {
-        let (stream, tag) = from.name.split_once(':')?;
-        let namespace = if from.namespace.is_empty() { namespace } else { &from.namespace };
-        Some(StreamId::new(namespace, stream).tag(tag))
+        Self::named(&from.name, &from.namespace, namespace)
     }
 }
 
@@ -160,7 +158,7 @@ impl LiveWorkload {
         let spec = &object["spec"];
         let strategies = [&spec["strategy"]["type"], &spec["updateStrategy"]["type"]];
         let output = &spec["output"]["to"];
-        let pushes = || TagId::output(text(&output["name"]).as_str(), &text(&output["namespace"]), &id.namespace);
+        let pushes = || TagId::named(text(&output["name"]).as_str(), &text(&output["namespace"]), &id.namespace);
         let output = (kind == "BuildConfig" && output["kind"] == "ImageStreamTag").then(pushes).flatten();
         follows.then(|| Self {
             triggers,

@@ -91,14 +91,11 @@ pub async fn collect(
         observed.listings.insert(question.reference.repository(), answer);
     }
 
-    progress.begin("asking registries", resolve.len());
-    let answers = ask(resolve, |question| async move {
+    let answers = ask_told("asking registries", resolve, progress, |question| async move {
         let answer = registry.resolve(&question).await;
-        progress.advance(1);
         (question, Upstream { answer, checked_at: now })
     })
     .await;
-    progress.end();
     let answers: BTreeMap<Question, Upstream> = answers.into_iter().collect();
     memory.keep_upstream(&answers);
     observed.upstream.extend(answers);
@@ -121,6 +118,28 @@ where
         hosts.retain(|_, left| !left.is_empty());
     }
     futures::stream::iter(turns).map(one).buffer_unordered(CONCURRENCY).collect().await
+}
+
+/// Likewise, and tells how far it has come.
+pub(super) async fn ask_told<A: Future>(
+    what: &str,
+    questions: impl IntoIterator<Item = Question, IntoIter: ExactSizeIterator>,
+    progress: &impl Progress,
+    one: impl Fn(Question) -> A,
+) -> Vec<A::Output> {
+    let questions = questions.into_iter();
+    progress.begin(what, questions.len());
+    let answers = ask(questions, |question| {
+        let asked = one(question);
+        async move {
+            let answer = asked.await;
+            progress.advance(1);
+            answer
+        }
+    })
+    .await;
+    progress.end();
+    answers
 }
 
 /// What is known of the lists that tags have now: with it, a list that moved is told apart from an image that did.

@@ -8,7 +8,7 @@ use crate::model::{
 };
 use crate::ports::{Progress, Registry};
 
-use super::collect::ask;
+use super::collect::ask_told;
 
 /// The questions whose answers a plan relies on and whose images cannot be had, each with the reason.
 pub async fn unseen(plan: &Plan, registry: &impl Registry, progress: &impl Progress) -> BTreeMap<Question, Ignorance> {
@@ -22,14 +22,11 @@ pub async fn unseen(plan: &Plan, registry: &impl Registry, progress: &impl Progr
         let reference = ImageReference { digest: Some(digest.clone()), ..asked.reference.clone() };
         wanted.entry(Question { reference, insecure: asked.insecure }).or_default().insert(asked);
     }
-    progress.begin("reading images", wanted.len());
-    let seen = ask(wanted.keys().cloned(), |image| async move {
+    let seen = ask_told("reading images", wanted.keys().cloned(), progress, |image| async move {
         let answer = registry.fetch(&image).await;
-        progress.advance(1);
         (image, answer)
     })
     .await;
-    progress.end();
     let mut unseen = BTreeMap::new();
     for (image, answer) in seen {
         let ignorance = match answer {
@@ -65,14 +62,11 @@ pub async fn images(
     registry: &impl Registry,
     progress: &impl Progress,
 ) -> BTreeMap<Digest, Observed<ImageFacts>> {
-    progress.begin("looking at images", wanted.len());
-    let seen = ask(wanted, |image| async move {
+    let seen = ask_told("looking at images", wanted, progress, |image| async move {
         let answer = registry.image(&image, platform).await;
-        progress.advance(1);
         (image.reference.digest, answer)
     })
     .await;
-    progress.end();
     let mut seen: BTreeMap<Digest, Observed<ImageFacts>> =
         seen.into_iter().filter_map(|(digest, answer)| Some((digest?, answer))).collect();
     // Each may be made from another of them: so all have to be seen first.
@@ -90,14 +84,11 @@ pub async fn attached(
     registry: &impl Registry,
     progress: &impl Progress,
 ) -> BTreeMap<ImageReference, Attached> {
-    progress.begin("looking for signatures", wanted.len());
-    let seen = ask(wanted, |image| async move {
+    let seen = ask_told("looking for signatures", wanted, progress, |image| async move {
         let answer = registry.attached(&image).await;
-        progress.advance(1);
         (image.reference, answer)
     })
     .await;
-    progress.end();
     seen.into_iter().collect()
 }
 
@@ -107,13 +98,10 @@ pub async fn packages(
     registry: &impl Registry,
     progress: &impl Progress,
 ) -> BTreeMap<Digest, Observed<Packages>> {
-    progress.begin("reading packages", wanted.len());
-    let seen = ask(wanted, |image| async move {
+    let seen = ask_told("reading packages", wanted, progress, |image| async move {
         let answer = registry.packages(&image).await;
-        progress.advance(1);
         (image.reference.digest, answer)
     })
     .await;
-    progress.end();
     seen.into_iter().filter_map(|(digest, answer)| Some((digest?, answer))).collect()
 }

@@ -115,17 +115,15 @@ fn differences_text(out: &mut String, indent: &str, differences: &[Difference], 
 
 /// What is installed in an image, in a few words.
 pub(super) fn installed(packages: &PackageChanges) -> String {
-    let none = match (packages.before.is_empty(), packages.after.is_empty()) {
-        (true, true) => "neither image has",
-        (true, false) => "the old image has",
-        (false, true) => "the new image has",
+    match (packages.before.is_empty(), packages.after.is_empty()) {
+        (true, true) => "neither image has a list of what is installed".to_owned(),
+        (true, false) => "the old image has no list of what is installed".to_owned(),
+        (false, true) => "the new image has no list of what is installed".to_owned(),
         (false, false) => {
             let changes = count(packages.differences(), "difference", "differences");
-            return format!("{} installed by {}, {changes}", packages.installed, packages.after.join(" and "));
+            format!("{} installed by {}, {changes}", packages.installed, packages.after.join(" and "))
         }
-    };
-    let what = if none.starts_with("neither") { "a list" } else { "no list" };
-    format!("{none} {what} of what is installed")
+    }
 }
 
 /// What will roll, as a Mermaid flowchart: tags, what follows them, and what follows that.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Difference, Digest, ImageChange, ImageConfig, ImageFacts, ImageReference, ImageSummary, Layer, LayerFacts, Move,
-    Observed, PackageChanges, Packages, Step, StepId, TagId,
+    Difference, Digest, Ignorance, ImageChange, ImageConfig, ImageFacts, ImageReference, ImageSummary, Layer,
+    LayerFacts, Move, Observed, PackageChanges, Packages, Step, StepId, TagId,
 };
 use crate::text::inert;
 
@@ -36,8 +36,16 @@ pub(super) fn changes(input: &Input<'_>) -> Vec<ImageChange> {
     changes
 }
 
+/// One of two images.
+struct Side<'a> {
+    summary: ImageSummary,
+    known: Option<&'a ImageFacts>,
+    /// Why something is not known of it.
+    unseen: Vec<&'a Ignorance>,
+}
+
 /// What is known of an image that a pull spec names.
-fn facts<'a>(input: &Input<'a>, spec: Option<&str>) -> Option<(ImageSummary, Option<&'a Observed<ImageFacts>>)> {
+fn side<'a>(input: &Input<'a>, spec: Option<&str>) -> Option<Side<'a>> {
     let spec = spec?;
     let (digest, reference) = pinned(spec)?;
     let seen = input.facts.get(&digest);
@@ -64,7 +72,9 @@ fn facts<'a>(input: &Input<'a>, spec: Option<&str>) -> Option<(ImageSummary, Opt
         base: known.and_then(base),
         attestations: known.map_or(0, |facts| facts.images.iter().filter(|image| is_attestation(image)).count()),
     };
-    Some((summary, seen))
+    let attached = attached.into_iter().flat_map(|attached| [&attached.signed, &attached.attested]);
+    let unseen = seen.and_then(Observed::unknown).into_iter().chain(attached.filter_map(Observed::unknown));
+    Some(Side { summary, known, unseen: unseen.collect() })
 }
 
 /// Another base. A name that a label gives and one that was found by layers are not to be compared, nor is either with none.
@@ -113,25 +123,19 @@ fn platform(os: &str, architecture: &str, variant: &str) -> String {
     format!("{}/{}{variant}", inert(os, 40), inert(architecture, 40))
 }
 
-fn compare(input: &Input<'_>, before: Option<&str>, after: Option<&str>) -> ImageChange {
-    let (was, is) = (facts(input, before), facts(input, after));
-    let mut unseen = Vec::new();
-    for (summary, seen) in [&was, &is].into_iter().flatten() {
-        let attached = pinned(&summary.pull_spec).and_then(|(_, reference)| input.attached.get(&reference));
-        let attached = attached.into_iter().flat_map(|attached| [&attached.signed, &attached.attested]);
-        unseen.extend(seen.and_then(|seen| seen.unknown().cloned()));
-        unseen.extend(attached.filter_map(|it| it.unknown().cloned()));
-    }
+fn compare<'a>(input: &Input<'a>, before: Option<&str>, after: Option<&str>) -> ImageChange {
+    let (was, is) = (side(input, before), side(input, after));
+    let sides = [&was, &is].into_iter().flatten();
+    let mut unseen: Vec<Ignorance> =
+        sides.flat_map(|side| &side.unseen).map(|ignorance| (*ignorance).clone()).collect();
     unseen.dedup();
-    let known = |side: &Option<(ImageSummary, Option<&Observed<ImageFacts>>)>| {
-        side.as_ref().and_then(|(_, seen)| seen.and_then(|seen| seen.known().cloned()))
-    };
+    let known = |side: &Option<Side<'a>>| side.as_ref().and_then(|side| side.known);
     let (old, new) = (known(&was), known(&is));
     let mut change = ImageChange {
         tags: Vec::new(),
         steps: Vec::new(),
-        before: was.map(|(summary, _)| summary),
-        after: is.map(|(summary, _)| summary),
+        before: was.map(|side| side.summary),
+        after: is.map(|side| side.summary),
         line: String::new(),
         runs_the_same: false,
         differences: Vec::new(),
@@ -142,7 +146,7 @@ fn compare(input: &Input<'_>, before: Option<&str>, after: Option<&str>) -> Imag
         commits: None,
         unseen,
     };
-    if let (Some(old), Some(new)) = (&old, &new) {
+    if let (Some(old), Some(new)) = (old, new) {
         let images = (old.image.as_ref(), new.image.as_ref());
         change.runs_the_same = matches!(images, (Some(old), Some(new)) if old.digest == new.digest);
         change.differences.extend(platforms(&change));
@@ -153,26 +157,16 @@ fn compare(input: &Input<'_>, before: Option<&str>, after: Option<&str>) -> Imag
         }
         maps("annotation", &old.annotations, &new.annotations, &mut change.differences);
     }
-    change.line = line(&change, input.platform, old.as_ref(), new.as_ref());
+    change.line = line(&change, input.platform, old, new);
     change
 }
 
 /// Platforms that are lost or gained.
 fn platforms(change: &ImageChange) -> Vec<Difference> {
     let (Some(before), Some(after)) = (&change.before, &change.after) else { return Vec::new() };
-    let (was, is): (BTreeSet<&String>, BTreeSet<&String>) =
-        (before.platforms.iter().collect(), after.platforms.iter().collect());
-    let lost = was.difference(&is).map(|name| Difference {
-        what: "platform".to_owned(),
-        before: Some((*name).clone()),
-        after: None,
-    });
-    let gained = is.difference(&was).map(|name| Difference {
-        what: "platform".to_owned(),
-        before: None,
-        after: Some((*name).clone()),
-    });
-    let mut all: Vec<Difference> = lost.chain(gained).collect();
+    let all = |image: &ImageSummary| -> BTreeSet<String> { image.platforms.iter().cloned().collect() };
+    let (was, is) = (all(before), all(after));
+    let mut all = sets("platform", &was, &is);
     if before.attestations != after.attestations {
         all.push(Difference {
             what: "attestations".to_owned(),
@@ -188,6 +182,17 @@ fn platforms(change: &ImageChange) -> Vec<Difference> {
         }
     }
     all
+}
+
+/// What one of two sets has and the other has not: first what is lost.
+fn sets(what: &str, was: &BTreeSet<String>, is: &BTreeSet<String>) -> Vec<Difference> {
+    let difference = |before: Option<&String>, after: Option<&String>| Difference {
+        what: what.to_owned(),
+        before: before.cloned(),
+        after: after.cloned(),
+    };
+    let lost = was.difference(is).map(|it| difference(Some(it), None));
+    lost.chain(is.difference(was).map(|it| difference(None, Some(it)))).collect()
 }
 
 fn configs(old: &ImageConfig, new: &ImageConfig, change: &mut ImageChange) {
@@ -206,11 +211,8 @@ fn configs(old: &ImageConfig, new: &ImageConfig, change: &mut ImageChange) {
     differ("working directory", &old.working_dir, &new.working_dir);
     differ("stop signal", &old.stop_signal, &new.stop_signal);
     differ("health check", &without(&old.health_check), &without(&new.health_check));
-    for (what, was, is) in [("port", &old.ports, &new.ports), ("volume", &old.volumes, &new.volumes)] {
-        let lost = was.difference(is).map(|it| Difference { what: what.to_owned(), before: some(it), after: None });
-        let gained = is.difference(was).map(|it| Difference { what: what.to_owned(), before: None, after: some(it) });
-        differences.extend(lost.chain(gained));
-    }
+    differences.extend(sets("port", &old.ports, &new.ports));
+    differences.extend(sets("volume", &old.volumes, &new.volumes));
     maps("env", &old.env, &new.env, differences);
     maps("label", &old.labels, &new.labels, differences);
     let digests =

@@ -15,13 +15,13 @@ pub(super) fn too_many_new(plan: &Plan) -> bool {
     new.len() > NEW
 }
 
-/// The images that a plan changes from and to, by digest, and whom to ask.
-pub fn wanted(plan: &Plan) -> BTreeMap<Digest, Question> {
+/// The images that a plan changes from and to, each digest once.
+pub fn wanted(plan: &Plan) -> Vec<Question> {
     let mut wanted = BTreeMap::new();
     for (digest, question) in changed(plan) {
         wanted.entry(digest).or_insert(question);
     }
-    wanted
+    wanted.into_values().collect()
 }
 
 /// Likewise, wherever they are: what is attached to an image in one repository need not be in another.
@@ -49,7 +49,7 @@ fn changed(plan: &Plan) -> Vec<(Digest, Question)> {
 }
 
 /// The images whose packages are to be compared: those of pairs that are not the same where the target runs.
-pub fn wanted_packages(plan: &Plan, facts: &BTreeMap<Digest, Observed<ImageFacts>>) -> BTreeMap<Digest, Question> {
+pub fn wanted_packages(plan: &Plan, facts: &BTreeMap<Digest, Observed<ImageFacts>>) -> Vec<Question> {
     let mut wanted = BTreeMap::new();
     let image = |spec: &Option<String>| {
         let (digest, reference) = pinned(spec.as_ref()?)?;
@@ -68,7 +68,7 @@ pub fn wanted_packages(plan: &Plan, facts: &BTreeMap<Digest, Observed<ImageFacts
             }
         }
     }
-    wanted
+    wanted.into_values().collect()
 }
 
 fn is_insecure(action: &Action) -> bool {

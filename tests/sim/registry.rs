@@ -36,50 +36,36 @@ pub struct Content {
 impl Content {
     /// An image with that content, and its digest.
     pub fn image(&mut self, repository: &str, architecture: &str, content: &str) -> String {
-        let config = json!({"architecture": architecture, "os": "linux", "config": {"Labels": {"content": content}}})
-            .to_string();
-        let named = digest(config.as_bytes());
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": IMAGE,
-            "config": {"mediaType": CONFIG, "size": config.len(), "digest": named},
-            "layers": [],
-        })
-        .to_string();
-        self.blobs.insert(format!("{repository}@{named}"), config.into_bytes());
-        self.manifest(repository, IMAGE, manifest.as_bytes())
+        let config = json!({"architecture": architecture, "os": "linux", "config": {"Labels": {"content": content}}});
+        self.image_named(repository, &config, Vec::new())
     }
 
     /// An image with that config, and layers of those sizes by content.
     pub fn image_of(&mut self, repository: &str, config: &serde_json::Value, layers: &[(&str, u64)]) -> String {
-        let config = config.to_string();
-        let named = digest(config.as_bytes());
         let layer = |(content, size): &(&str, u64)| json!({"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": digest(content.as_bytes()), "size": size});
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": IMAGE,
-            "config": {"mediaType": CONFIG, "size": config.len(), "digest": named},
-            "layers": layers.iter().map(layer).collect::<Vec<_>>(),
-        })
-        .to_string();
-        self.blobs.insert(format!("{repository}@{named}"), config.into_bytes());
-        self.manifest(repository, IMAGE, manifest.as_bytes())
+        self.image_named(repository, config, layers.iter().map(layer).collect())
     }
 
     /// An image with that config, and these archives as layers: their media type says how they are packed.
     pub fn image_with(&mut self, repository: &str, config: &serde_json::Value, layers: &[(&str, Vec<u8>)]) -> String {
-        let config = config.to_string();
-        let named = digest(config.as_bytes());
-        let layer = |(media_type, bytes): &(&str, Vec<u8>)| json!({"mediaType": media_type, "digest": digest(bytes), "size": bytes.len()});
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": IMAGE,
-            "config": {"mediaType": CONFIG, "size": config.len(), "digest": named},
-            "layers": layers.iter().map(layer).collect::<Vec<_>>(),
-        })
-        .to_string();
-        self.blobs.insert(format!("{repository}@{named}"), config.into_bytes());
         for (_, bytes) in layers {
             self.blobs.insert(format!("{repository}@{}", digest(bytes)), bytes.clone());
         }
+        let layer = |(media_type, bytes): &(&str, Vec<u8>)| json!({"mediaType": media_type, "digest": digest(bytes), "size": bytes.len()});
+        self.image_named(repository, config, layers.iter().map(layer).collect())
+    }
+
+    /// An image with that config, and layers as a manifest names them.
+    fn image_named(&mut self, repository: &str, config: &serde_json::Value, layers: Vec<serde_json::Value>) -> String {
+        let config = config.to_string();
+        let named = digest(config.as_bytes());
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": IMAGE,
+            "config": {"mediaType": CONFIG, "size": config.len(), "digest": named},
+            "layers": layers,
+        })
+        .to_string();
+        self.blobs.insert(format!("{repository}@{named}"), config.into_bytes());
         self.manifest(repository, IMAGE, manifest.as_bytes())
     }
 

@@ -133,11 +133,15 @@ impl Registries {
     fn keep_layers(&self, digest: &Digest, named: &ImageReference) {
         let Some(layers) = self.chains(digest).last().cloned() else { return };
         let named = ImageReference { digest: named.digest.clone().or(Some(digest.clone())), ..named.clone() };
-        self.memory.keep_layers(&layers, &named.to_string());
+        let named = named.to_string();
+        self.memory.keep_layers(&layers, &named);
+        if self.memory.with_layers(&layers).is_some() {
+            return;
+        }
         let mut held = lock(&self.layers);
         if held.len() < LAYERS_HELD {
-            let name = held.entry(layers).or_insert_with(|| named.to_string());
-            *name = std::mem::take(name).min(named.to_string());
+            let name = held.entry(layers).or_insert_with(|| named.clone());
+            *name = std::mem::take(name).min(named);
         }
     }
 
@@ -145,11 +149,8 @@ impl Registries {
     pub(super) fn made_from(&self, image: &ImageFacts) -> Option<String> {
         let chains = self.chains(&Digest::parse(&image.image.as_ref()?.digest)?);
         let (_, below) = chains.split_last()?;
-        // What is in the memory is in order; what is held may be from this pass alone.
-        below.iter().rev().find_map(|layers| {
-            let held = lock(&self.layers).get(layers).cloned();
-            self.memory.with_layers(layers).into_iter().chain(held).min()
-        })
+        let held = |layers| lock(&self.layers).get(layers).cloned();
+        below.iter().rev().find_map(|layers| self.memory.with_layers(layers).or_else(|| held(layers)))
     }
 
     /// What stands for the layers of an image that is kept: the lowest, the two lowest, and so on.

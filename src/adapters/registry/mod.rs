@@ -123,7 +123,7 @@ pub struct Registries {
     complete: Mutex<BTreeSet<Digest>>,
     /// Images that were looked at in this pass.
     fetched: Mutex<BTreeMap<Question, Arc<tokio::sync::OnceCell<Observed<()>>>>>,
-    /// Images by their layers.
+    /// Images by their layers, that there is no other place for.
     layers: Mutex<BTreeMap<Digest, String>>,
     /// Databases of layers that were read in this pass: images share them.
     unpacked: Mutex<BTreeMap<Digest, layers::Unpacked>>,

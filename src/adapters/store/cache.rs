@@ -248,7 +248,7 @@ impl RegistryMemory for Cache {
 
     fn keep_layers(&self, layers: &Digest, image: &str) {
         self.with(|connection| {
-            let sql = "INSERT INTO layers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET image = min(image, excluded.image)";
+            let sql = "INSERT INTO layers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET image = excluded.image WHERE excluded.image < image";
             connection.prepare_cached(sql)?.execute(params![layers.as_str(), image])
         });
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::adapters::git::without_credentials;
 use crate::adapters::registry::Credentials;
 use crate::adapters::store::Cache;
-use crate::cli::args::{Args, FailOn, Plan, PlanFormat, Planning, Resolve, Target};
+use crate::cli::args::{Args, Plan, PlanFormat, Planning, Resolve, Target};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, Parts, TOOL, now};
 use crate::cli::failure::{Exit, Failure};
@@ -117,7 +117,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
         console.say(&format!("saved to {}; `{again}` does exactly this", path.display()));
     }
     console.out(&show(&plan, command.format, console)?);
-    let gate = command.fail_on.map_or(Exit::Done, |least| fail_on(&plan, least));
+    let gate = command.fail_on.map_or(Exit::Done, |least| review::fail_on(&plan, least));
     Ok(if stopped || gate != Exit::Done {
         Exit::Refused
     } else if command.exit_code && !plan.is_empty() {
@@ -156,16 +156,6 @@ pub(super) fn show(plan: &model::Plan, format: PlanFormat, console: &Console) ->
         PlanFormat::Sarif => pretty(&render::reported_sarif(&render::reported(plan), TOOL))?,
         PlanFormat::Junit => render::plan_junit(plan),
     })
-}
-
-/// Whether a plan has a risk that is at least so bad.
-pub(super) fn fail_on(plan: &model::Plan, least: FailOn) -> Exit {
-    let least = match least {
-        FailOn::Error => Severity::Error,
-        FailOn::Warning => Severity::Warning,
-        FailOn::Info => Severity::Info,
-    };
-    review::gate(plan, least)
 }
 
 /// Compares definitions with definitions: nobody else is asked.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::adapters::git;
 use crate::adapters::store::Cache;
-use crate::cli::args::Args;
+use crate::cli::args::{Args, FailOn};
 use crate::cli::console::Console;
 use crate::cli::context::{Context, location};
 use crate::cli::failure::{Exit, Failure};
 use crate::definitions;
-use crate::model::{Desired, Digest, ImageFacts, Observed, Plan};
+use crate::model::{Desired, Plan};
 use crate::observe;
 use crate::ports::{Entry, Registry};
 use crate::reconcile;
@@ -38,20 +38,13 @@ pub(super) async fn review(
     let Reviewing { base, signatures, packages } = *reviewing;
     let platform = context.config.platform().unwrap_or_else(|| ("linux".to_owned(), "amd64".to_owned()));
     let platform = (platform.0.as_str(), platform.1.as_str());
-    let wanted = review::wanted(plan);
-    let facts: BTreeMap<Digest, Observed<ImageFacts>> = if wanted.is_empty() {
-        BTreeMap::new()
-    } else {
-        observe::images(wanted.into_values().collect(), platform, registry, console).await
-    };
+    let facts = observe::images(review::wanted(plan), platform, registry, console).await;
     let attached = match signatures {
         true => observe::attached(review::wanted_attached(plan), registry, console).await,
         false => BTreeMap::new(),
     };
     let packages = match packages {
-        true => {
-            observe::packages(review::wanted_packages(plan, &facts).into_values().collect(), registry, console).await
-        }
+        true => observe::packages(review::wanted_packages(plan, &facts), registry, console).await,
         false => BTreeMap::new(),
     };
     let most_workloads = context.config.review.max_workloads.unwrap_or(review::WORKLOADS);
@@ -112,8 +105,13 @@ pub(super) fn base(
     Ok(Base { revision, desired: read.assembled.desired, touched })
 }
 
-/// Whether a review has something that is at least so bad.
-pub(super) fn gate(plan: &Plan, least: Severity) -> Exit {
+/// Whether a plan has a risk that is at least so bad.
+pub(super) fn fail_on(plan: &Plan, least: FailOn) -> Exit {
+    let least = match least {
+        FailOn::Error => Severity::Error,
+        FailOn::Warning => Severity::Warning,
+        FailOn::Info => Severity::Info,
+    };
     let risks = plan.review.iter().flat_map(|review| &review.risks);
     if risks.map(|risk| Severity::named(&risk.severity)).max() >= Some(least) { Exit::Refused } else { Exit::Done }
 }

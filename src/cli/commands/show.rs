@@ -5,7 +5,8 @@ use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
 
 use super::apply::load;
-use super::plan::{fail_on, show};
+use super::plan::show;
+use super::review::fail_on;
 
 pub(in crate::cli) fn run(command: &Show, console: &Console) -> Result<Exit, Failure> {
     let plan = load(&command.plan)?;

@@ -1,7 +1,5 @@
 //! rpm's database: headers of packages, in one of three kinds of files.
 
-use std::io::Write as _;
-
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
@@ -75,10 +73,9 @@ fn sqlite(bytes: &[u8], log: Option<&[u8]>, take: &mut Take<'_>) -> Result<(), S
     let unwritable = |error: std::io::Error| format!("there is nowhere to put it: {error}");
     let folder = tempfile::tempdir().map_err(unwritable)?;
     let path = folder.path().join("rpmdb.sqlite");
-    let write = |path: &std::path::Path, bytes: &[u8]| std::fs::File::create(path)?.write_all(bytes);
-    write(&path, bytes).map_err(unwritable)?;
+    std::fs::write(&path, bytes).map_err(unwritable)?;
     if let Some(log) = log {
-        write(&folder.path().join("rpmdb.sqlite-wal"), log).map_err(unwritable)?;
+        std::fs::write(folder.path().join("rpmdb.sqlite-wal"), log).map_err(unwritable)?;
     }
     let mut connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(unreadable)?;
     let mut looks = 0;
