@@ -14,6 +14,8 @@
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/it/real_registry.rs"]
 mod real_registry;
+#[path = "../tests/it/tools.rs"]
+mod tools;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/sim/mod.rs"]
 mod sim;
@@ -29,7 +31,8 @@ use sim::openshift::OpenShift;
 const TAGS: usize = 4;
 
 fn streams() -> usize {
-    std::env::var("STREAMS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000)
+    let given = std::env::var("STREAMS").ok().filter(|value| !value.is_empty());
+    given.map_or(1000, |text| text.parse().expect("STREAMS is a number"))
 }
 
 /// Streams of four tags each, in these namespaces, out of ten repositories.
@@ -154,14 +157,17 @@ fn main() {
     println!("| what | median | most memory | beside it |");
     println!("| --- | ---: | ---: | --- |");
     simulated(&folder.join("simulated"), &registry, &images, streams());
-    match std::env::var_os("STREAMKEEPER_TEST_KUBECONFIG").map(PathBuf::from) {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match set("STREAMKEEPER_TEST_KUBECONFIG").map(PathBuf::from) {
         Some(kubeconfig) => {
-            let namespaces =
-                std::env::var("STREAMKEEPER_TEST_NAMESPACES").expect("names of namespaces with the label, with commas");
+            let Some(namespaces) = set("STREAMKEEPER_TEST_NAMESPACES") else {
+                eprintln!("not measured: a real server (STREAMKEEPER_TEST_NAMESPACES names no namespaces, with commas)");
+                return;
+            };
             let namespaces: Vec<String> = namespaces.split(',').map(str::to_owned).collect();
             real(&folder.join("real"), &registry, &kubeconfig, &namespaces, streams());
         }
-        None => eprintln!("no real server: STREAMKEEPER_TEST_KUBECONFIG names none"),
+        None => eprintln!("not measured: a real server (STREAMKEEPER_TEST_KUBECONFIG names none)"),
     }
     drop(registry);
     let _ = std::fs::remove_dir_all(folder);

@@ -13,6 +13,8 @@ mod common;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/it/real_registry.rs"]
 mod real_registry;
+#[path = "../tests/it/tools.rs"]
+mod tools;
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -13,6 +13,8 @@
 mod common;
 #[path = "../tests/it/real_registry.rs"]
 mod real_registry;
+#[path = "../tests/it/tools.rs"]
+mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -21,7 +21,8 @@ pub struct Row {
 
 /// How many streams there are; `STREAMS` says otherwise.
 pub fn streams() -> usize {
-    std::env::var("STREAMS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000)
+    let given = std::env::var("STREAMS").ok().filter(|value| !value.is_empty());
+    given.map_or(10_000, |text| text.parse().expect("STREAMS is a number"))
 }
 
 /// A stream's file.

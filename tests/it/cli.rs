@@ -412,7 +412,7 @@ fn a_full_disk_is_told_and_leaves_the_store_as_it_was() {
     let command =
         format!("trap '' XFSZ; ulimit -f 200; exec {} apply --yes -s source", env!("CARGO_BIN_EXE_streamkeeper"));
     let (code, out, err) = outcome(
-        std::process::Command::new("bash")
+        std::process::Command::new("/bin/sh")
             .current_dir(folder.path())
             .args(["-c", &command])
             .env("HOME", "/nonexistent")

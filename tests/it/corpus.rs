@@ -73,7 +73,8 @@ const EXPLAINED: &[(&str, &str)] = &[
 
 fn corpus() -> Option<PathBuf> {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus");
-    let folder = PathBuf::from(std::env::var("STREAMKEEPER_CORPUS").unwrap_or_else(|_| default.to_owned()));
+    let given = std::env::var("STREAMKEEPER_CORPUS").ok().filter(|value| !value.is_empty());
+    let folder = PathBuf::from(given.as_deref().unwrap_or(default));
     if folder.join("INDEX.tsv").is_file() {
         return Some(folder);
     }

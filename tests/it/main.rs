@@ -53,4 +53,5 @@ mod sources;
 mod store_workloads;
 mod support;
 mod tidy;
+mod tools;
 mod workloads;

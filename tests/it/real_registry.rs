@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::tools::tool;
+
 /// A registry that runs until it is dropped.
 pub struct RealRegistry {
     child: Child,
@@ -31,12 +33,7 @@ impl RealRegistry {
     /// Likewise, with `http` added to that part of its configuration.
     pub fn start_with(folder: &Path, http: &str, more: &str) -> Option<Self> {
         let separator = if http.is_empty() { "" } else { ", " };
-        let found =
-            std::env::split_paths(&std::env::var_os("PATH")?).any(|path| path.join("docker-registry").is_file());
-        if !found {
-            eprintln!("skipped: no `docker-registry` here (Debian package docker-registry)");
-            return None;
-        }
+        tool("docker-registry", "docker-registry", "what a real registry answers")?;
         let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
         let host = format!("127.0.0.1:{port}");
         let storage = folder.join("registry");
