@@ -14,11 +14,11 @@
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/it/real_registry.rs"]
 mod real_registry;
-#[path = "../tests/it/tools.rs"]
-mod tools;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/sim/mod.rs"]
 mod sim;
+#[path = "../tests/it/tools.rs"]
+mod tools;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -161,7 +161,9 @@ fn main() {
     match set("STREAMKEEPER_TEST_KUBECONFIG").map(PathBuf::from) {
         Some(kubeconfig) => {
             let Some(namespaces) = set("STREAMKEEPER_TEST_NAMESPACES") else {
-                eprintln!("not measured: a real server (STREAMKEEPER_TEST_NAMESPACES names no namespaces, with commas)");
+                eprintln!(
+                    "not measured: a real server (STREAMKEEPER_TEST_NAMESPACES names no namespaces, with commas)"
+                );
                 return;
             };
             let namespaces: Vec<String> = namespaces.split(',').map(str::to_owned).collect();

@@ -30,7 +30,8 @@ use real_registry::RealRegistry;
 use streamkeeper::adapters::registry::{
     Content as Kind, Credentials, HostConfig, Registries, RegistryMemory, Settings,
 };
-use streamkeeper::model::{Digest, ImageReference, Observed, Question};
+use streamkeeper::model::{Observed, Question};
+use streamkeeper::openshift::{Digest, ImageReference};
 use streamkeeper::ports::Registry;
 
 fn change_one(folder: &Path, round: usize) {

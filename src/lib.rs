@@ -1,69 +1,75 @@
-//! Streamkeeper keeps image streams what Git says they are.
+//! Streamkeeper: GitOps for OpenShift image streams.
 //!
 //! ```text
 //!  Git revision ──► definitions ──► Desired ──┬──► questions ──► collect ──► Live
 //!    (bytes)             │             ▲      │      (pure)         ▲          │
 //!                        ▼             │      │                     │          │
-//!                   Diagnostics      Policy   │  registries · cluster · store  │
-//!                   (code, span)              │                                │
+//!                    findings       Policy    │  registries · cluster · store  │
+//!                   (code, place)             │                                │
 //!                                             ▼                                ▼
 //!                                    planner(Desired, Live, Policy, now)     (pure)
 //!                                                      │
 //!                                                      ▼
-//!  text · markdown · json ◄── render ◄─────────────── Plan ──► executor ──► cluster · store
+//!  text · markdown · json ◄── render ◄─────────────── Plan ──► executor ──► registries · cluster · store
 //!                                ▲                                │
-//!                                └──────────── Report ◄───────────┘ ──► journal, exit code
+//!                                └──────────── Report ◄───────────┘ ──► journal, exit code, metrics
+//!
+//!  reconcile::Session  the line, once     controller  when to run it again     cli  who asked, how to show it
 //! ```
 //!
 //! # Rooms, in reading order
 //!
 //! | room | what it is for | may name |
 //! | --- | --- | --- |
-//! | [`api`] | OpenShift's nouns as serde types | |
-//! | [`text`] | files with positions: spans, one tree for YAML and JSON, findings | |
-//! | [`model`] | our nouns: desired, live, policy, plan, report | `api`, `text` |
-//! | [`rules`] | what image streams do: [`rules::perform`] | `api`, `model` |
-//! | [`definitions`] | bytes to what is wanted, and everything wrong with them | `api`, `text`, `model` |
-//! | [`planner`] | what is wanted and known, to a plan | `api`, `model`, `rules` |
-//! | [`review`] | what a plan means to who has to judge it | `api`, `text`, `model` |
-//! | [`render`] | values to text, Markdown, JSON | `api`, `text`, `model` |
-//! | [`config`] | the config file | `text`, `model` |
-//! | [`ports`] | the traits at the edge | `api`, `text`, `model` |
-//! | [`observe`] | what must be known, and asking for it | `api`, `model`, `ports` |
-//! | [`executor`] | carry a plan out | `api`, `model`, `ports` |
-//! | [`reconcile`] | one pass | `definitions`, `executor`, `model`, `observe`, `planner`, `ports`, `rules`, `text` |
-//! | [`daemon`] | when to run a pass | `model`, `ports`, `reconcile`, `text` |
-//! | [`adapters`] | Git, registries, clusters, the store | `api`, `model`, `ports`, `rules`, `text` |
+//! | [`openshift`] | OpenShift's and Kubernetes' nouns as data, and what their text means | |
+//! | [`source`] | files as text with positions: one spanned tree for YAML and JSON | |
+//! | [`findings`] | one catalogue of codes, severities, waivers, and the finding | `openshift`, `source` |
+//! | [`model`] | our nouns as plain data: desired, live, policy, plan, report | `findings`, `openshift`, `source` |
+//! | [`rules`] | what image streams do: [`rules::perform`] | `model`, `openshift` |
+//! | [`definitions`] | bytes to what is desired, and everything wrong with them | `findings`, `model`, `openshift`, `rules`, `source` |
+//! | [`planner`] | what is desired and known, to a plan | `findings`, `model`, `openshift`, `rules`, `source` |
+//! | [`review`] | what a plan means to a reviewer | `findings`, `model`, `openshift`, `rules`, `source` |
+//! | [`render`] | values to text, Markdown, JSON | `findings`, `model`, `openshift`, `source` |
+//! | [`config`] | the config file | `findings`, `model`, `openshift`, `source` |
+//! | [`ports`] | the traits at the edge | `model`, `openshift`, `source` |
+//! | [`observe`] | what must be known, and asking for it | `model`, `openshift`, `ports`, `rules` |
+//! | [`executor`] | carry a plan out | `model`, `openshift`, `ports`, `rules` |
+//! | [`reconcile`] | the whole line, once, for everybody: [`reconcile::Session`] | `config`, `definitions`, `executor`, `findings`, `model`, `observe`, `openshift`, `planner`, `ports`, `review`, `rules`, `source` |
+//! | [`controller`] | reconcile again and again | `config`, `findings`, `model`, `openshift`, `ports`, `reconcile`, `render`, `source` |
+//! | [`adapters`] | Git, registries, clusters, the store | `model`, `openshift`, `ports`, `rules`, `source` |
 //! | [`cli`] | who asked, how to show it | all |
 //!
-//! `api` to `config` are pure: no clock, no file, no network, no environment, no randomness; time comes in as a value.
-//! `tests/it/tidy.rs` holds this table.
+//! `openshift` to `config` are pure: no clock, no file, no network, no environment, no randomness; time comes in as a value.
+//! Nothing that decides can see a port; one session is the only way from a source to a target; only `cli` knows which adapter it
+//! is. `tests/it/tidy.rs` holds this table.
 //!
 //! # Invariants
 //!
 //! 1. The rooms that decide touch nothing; the rooms that touch decide nothing.
 //! 2. [`rules::perform`] is the meaning of an action: for the planner, the store and the tests' server alike.
-//! 3. [`model::Observed`] is known, absent or unknown. Unknown is never folded into absent: ignorance destroys nothing.
+//! 3. [`model::Observed`] is known, absent or unknown. Unknown is never folded into absent: incomplete input destroys nothing.
 //! 4. A plan leaves no choice to its execution. It is never edited, only made again.
 //! 5. One step is one request to one system.
 //! 6. Reading and writing are two traits: what plans cannot write.
-//! 7. `plan`, `apply`, `run` and the tests run the same pass.
-//! 8. No process is started and no work tree is checked out to read definitions.
+//! 7. `plan`, `apply`, the controller and the tests use the same session; a stage is left out by not calling it.
+//! 8. No work tree is checked out to read definitions.
 //! 9. The same input gives the same bytes.
+//! 10. A rule of the domain is one function, in `openshift` or `rules`. What is hashed is serialised, with a version.
 
 pub mod adapters;
-pub mod api;
 pub mod cli;
 pub mod config;
-pub mod daemon;
+pub mod controller;
 pub mod definitions;
 pub mod executor;
+pub mod findings;
 pub mod model;
 pub mod observe;
+pub mod openshift;
 pub mod planner;
 pub mod ports;
 pub mod reconcile;
 pub mod render;
 pub mod review;
 pub mod rules;
-pub mod text;
+pub mod source;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use streamkeeper::model::Digest;
+use streamkeeper::openshift::Digest;
 
 /// Tags of a stream.
 pub const TAGS: usize = 5;

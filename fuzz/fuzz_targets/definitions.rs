@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use streamkeeper::definitions::{FileDefinitions, ReadOptions, read};
-use streamkeeper::text::{Limits, SourceText, parse};
+use streamkeeper::source::{Limits, SourceText, parse};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = String::from_utf8(bytes.to_vec()) else { return };

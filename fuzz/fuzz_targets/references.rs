@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use streamkeeper::model::{Digest, ImageReference};
+use streamkeeper::openshift::{Digest, ImageReference};
 
 fuzz_target!(|text: &str| {
     if let Ok(reference) = text.parse::<ImageReference>() {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use streamkeeper::daemon::repositories;
+use streamkeeper::controller::repositories;
 use streamkeeper::model::Sender;
 
 fuzz_target!(|bytes: &[u8]| {

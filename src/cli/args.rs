@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Interval, TargetConfig};
+use crate::findings::Severity;
+use crate::reconcile::PlanOptions;
 
 /// Keeps OpenShift image streams what Git says they are.
 #[derive(Clone, Debug, Parser)]
@@ -40,7 +42,7 @@ pub struct Args {
 
     /// What is kept what Git says: the embedded store, or an OpenShift cluster; `auto` asks the cluster what it is.
     #[arg(long, global = true, value_enum, env = "STREAMKEEPER_TARGET")]
-    pub target: Option<Target>,
+    pub target: Option<TargetConfig>,
 
     /// Context of the kubeconfig.
     #[arg(long, global = true, value_name = "NAME")]
@@ -88,30 +90,6 @@ pub enum Color {
     Always,
     /// Never.
     Never,
-}
-
-/// Where image streams live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Target {
-    /// The embedded store.
-    Store,
-    /// An OpenShift cluster.
-    Openshift,
-    /// Another cluster, with the custom resource (`streamkeeper install crd`).
-    Kubernetes,
-    /// A cluster, which is asked what it is.
-    Auto,
-}
-
-impl From<TargetConfig> for Target {
-    fn from(config: TargetConfig) -> Self {
-        match config {
-            TargetConfig::Store => Self::Store,
-            TargetConfig::Openshift => Self::Openshift,
-            TargetConfig::Kubernetes => Self::Kubernetes,
-            TargetConfig::Auto => Self::Auto,
-        }
-    }
 }
 
 /// The commands.
@@ -206,10 +184,28 @@ pub struct Planning {
     pub force_conflicts: bool,
 }
 
+impl Planning {
+    /// What of it a session works by.
+    pub fn options(&self) -> PlanOptions {
+        let Self {
+            refresh,
+            max_removals,
+            allow_empty,
+            change_scope,
+            ignore_freeze,
+            strict,
+            resolve: _,
+            force_conflicts,
+        } = self.clone();
+        PlanOptions { refresh, max_removals, allow_empty, change_scope, ignore_freeze, strict, force_conflicts }
+    }
+}
+
 /// Who is asked what upstream tags are now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Resolve {
     /// The registries, from here.
+    #[default]
     Registries,
     /// The cluster, which asks them: for images that only it can reach.
     Cluster,
@@ -248,7 +244,7 @@ pub struct Plan {
     pub workloads: Option<PathBuf>,
     /// Exit with 3 when the plan has a risk that is at least so bad, and nobody answers for it.
     #[arg(long, value_enum, value_name = "SEVERITY")]
-    pub fail_on: Option<FailOn>,
+    pub fail_on: Option<Severity>,
     /// Also show where Git and the target differ without anything to do, with the rule that makes them equal.
     #[arg(long)]
     pub why: bool,
@@ -278,17 +274,6 @@ pub enum PlanFormat {
     Junit,
 }
 
-/// From which severity on a risk refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FailOn {
-    /// Only errors.
-    Error,
-    /// Warnings as well.
-    Warning,
-    /// Anything.
-    Info,
-}
-
 /// `show`
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Show {
@@ -299,7 +284,7 @@ pub struct Show {
     pub format: PlanFormat,
     /// Exit with 3 when the plan has a risk that is at least so bad, and nobody answers for it.
     #[arg(long, value_enum, value_name = "SEVERITY")]
-    pub fail_on: Option<FailOn>,
+    pub fail_on: Option<Severity>,
 }
 
 /// `apply`

@@ -4,8 +4,8 @@
 
 use std::error::Error;
 use std::io::{BufRead, IsTerminal, Write};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,11 +14,18 @@ use crate::ports::Progress;
 use crate::render::Paint;
 
 use super::args::Color;
+use super::failure::Failure;
 
-/// Where things are said, and how.
+/// Where output goes, and how. Copies are the same terminal.
+#[derive(Clone)]
 pub(super) struct Console {
     color: Color,
     quiet: bool,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
     bar: Mutex<Option<Bar>>,
     done: AtomicUsize,
     lost: AtomicBool,
@@ -36,7 +43,7 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Console {
     pub(super) fn new(color: Color, quiet: bool) -> Self {
-        Self { color, quiet, bar: Mutex::new(None), done: AtomicUsize::new(0), lost: AtomicBool::new(false) }
+        Self { color, quiet, state: Arc::default() }
     }
 
     fn paint_for(&self, is_terminal: bool) -> Paint {
@@ -68,13 +75,13 @@ impl Console {
             written.or_else(|error| if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
         {
             eprintln!("error: failed to write the output: {error}");
-            self.lost.store(true, Ordering::Relaxed);
+            self.state.lost.store(true, Ordering::Relaxed);
         }
     }
 
     /// Something that was asked for could not be written.
     pub(super) fn has_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
+        self.state.lost.load(Ordering::Relaxed)
     }
 
     /// What is said about it.
@@ -98,7 +105,7 @@ impl Console {
             }
             cause = inner.source();
         }
-        eprintln!("{}: {}", paint.red("error"), crate::text::inert(&text, 2000));
+        eprintln!("{}: {}", paint.red("error"), crate::source::inert(&text, 2000));
         if let Some(hint) = hint {
             eprintln!("hint: {hint}");
         }
@@ -109,8 +116,17 @@ impl Console {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
+    /// Asks, unless `--yes` was given. `what` is what `--yes` does without asking.
+    pub(super) fn confirm(&self, question: &str, yes: bool, what: &str) -> Result<bool, Failure> {
+        if !yes && !self.can_ask() {
+            let hint = format!("give `--yes` to {what} without asking");
+            return Err(Failure::usage("there is no terminal to ask on").hint(hint));
+        }
+        Ok(yes || self.ask(question))
+    }
+
     /// Asks a question that only `yes` answers with yes.
-    pub(super) fn ask(&self, question: &str) -> bool {
+    fn ask(&self, question: &str) -> bool {
         eprint!("{question} Only `yes` is taken for yes: ");
         let mut answer = String::new();
         let read = std::io::stdin().lock().read_line(&mut answer);
@@ -123,7 +139,7 @@ impl Progress for Console {
         if self.quiet || total == 0 {
             return;
         }
-        self.done.store(0, Ordering::Relaxed);
+        self.state.done.store(0, Ordering::Relaxed);
         let bar = if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new(total as u64);
             if let Ok(style) = ProgressStyle::with_template("{msg} {pos}/{len} {wide_bar}") {
@@ -134,14 +150,14 @@ impl Progress for Console {
         } else {
             Bar::Plain { what: what.to_owned(), total, said: Instant::now() }
         };
-        if let Ok(mut slot) = self.bar.lock() {
+        if let Ok(mut slot) = self.state.bar.lock() {
             *slot = Some(bar);
         }
     }
 
     fn advance(&self, by: usize) {
-        let done = self.done.fetch_add(by, Ordering::Relaxed) + by;
-        let Ok(mut slot) = self.bar.lock() else { return };
+        let done = self.state.done.fetch_add(by, Ordering::Relaxed) + by;
+        let Ok(mut slot) = self.state.bar.lock() else { return };
         match slot.as_mut() {
             Some(Bar::Terminal(bar)) => bar.set_position(done as u64),
             Some(Bar::Plain { what, total, said }) if said.elapsed() >= PLAIN_INTERVAL => {
@@ -153,7 +169,7 @@ impl Progress for Console {
     }
 
     fn end(&self) {
-        let Ok(mut slot) = self.bar.lock() else { return };
+        let Ok(mut slot) = self.state.bar.lock() else { return };
         if let Some(Bar::Terminal(bar)) = slot.take() {
             bar.finish_and_clear();
         }

@@ -1,10 +1,10 @@
 //! How a command ends.
 
-use std::error::Error;
 use std::process::{ExitCode, Termination};
 
-use crate::config::ConfigError;
-use crate::ports::{PortError, SourceError};
+use crate::reconcile::FailureKind;
+
+pub(super) use crate::reconcile::Failure;
 
 /// Exit codes, the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,51 +31,12 @@ impl Termination for Exit {
     }
 }
 
-/// An error that ends the program, with its exit code and what to do next.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) exit: Exit,
-    pub(super) error: Box<dyn Error + Send + Sync>,
-    pub(super) hint: Option<String>,
-}
-
-impl Failure {
-    pub(super) fn new(exit: Exit, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { exit, error: error.into(), hint: None }
-    }
-
-    pub(super) fn usage(message: impl Into<String>) -> Self {
-        Self::new(Exit::Usage, message.into())
-    }
-
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
-
-impl From<SourceError> for Failure {
-    fn from(error: SourceError) -> Self {
-        let hint = match &error {
-            SourceError::Missing { .. } => Some("name the source with `--source PATH` or `--source URL`"),
-            SourceError::NoRepository { .. } => Some("leave out `--revision` to read the files as they are"),
-            SourceError::NoRevision { .. } => {
-                Some("`--revision` takes a branch, a tag or a commit that the repository has")
-            }
-            SourceError::NotUnderstood { .. } | SourceError::TooLarge { .. } | SourceError::Failed { .. } => None,
-        };
-        Self { hint: hint.map(str::to_owned), ..Self::new(Exit::Failed, error) }
-    }
-}
-
-impl From<PortError> for Failure {
-    fn from(error: PortError) -> Self {
-        Self::new(Exit::Failed, error)
-    }
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::new(Exit::Refused, error).hint("`streamkeeper schema config` prints what a config may hold")
+impl From<FailureKind> for Exit {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Failed => Self::Failed,
+            FailureKind::Refused => Self::Refused,
+            FailureKind::Usage => Self::Usage,
+        }
     }
 }

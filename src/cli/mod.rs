@@ -1,22 +1,35 @@
 //! The command line: who asked, how to show it. The only room that knows which adapter is which.
 //!
-//! `args` is the grammar, `commands` has a file for each command, `context` opens what they need. Exit codes are in
+//! `args` is the grammar; `commands` has a file for each command; `opener` and `host` give the adapters to sessions and
+//! reconcilers. Exit codes are in
 //! [`Exit`]; stdout carries what was asked for, stderr what is said about it.
 
 mod args;
 mod commands;
 mod console;
-mod context;
+mod execute;
 mod failure;
-mod files;
-mod lane;
+mod host;
 mod lines;
-mod notify;
+mod live_streams;
+mod log;
+mod opener;
+mod output;
+mod plan_file;
+mod process;
+mod reconcilers;
 mod registries;
+mod settings;
+mod signals;
 mod snapshot;
+mod status_text;
+mod stream_list;
 mod target;
 #[cfg(feature = "otlp")]
 mod traces;
+mod why_tag;
+mod workload_files;
+mod workload_list;
 
 use clap::Parser;
 
@@ -57,9 +70,9 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     match result {
         Ok(_) if console.has_lost() => Exit::Failed,
         Ok(exit) => exit,
-        Err(Failure { exit, error, hint }) => {
+        Err(Failure { kind, error, hint }) => {
             console.error(&*error, hint.as_deref());
-            exit
+            kind.into()
         }
     }
 }

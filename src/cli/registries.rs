@@ -1,32 +1,30 @@
 //! From the config to registries.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 
-use crate::adapters::cluster::{Cluster, Resolver};
-use crate::adapters::registry::{
-    AllowedRegistry, Credentials, HostConfig, Mirror, Mirrors, Pulls, Registries, Rule, Settings, read_mirrors,
+use crate::adapters::{
+    cluster::{Cluster, Resolver},
+    registry::{AllowedRegistry, Credentials, HostConfig, Mirror, Mirrors, Registries, Rule, Settings, read_mirrors},
+    store::Cache,
 };
-use crate::adapters::store::Cache;
-use crate::config::{Config, MirrorSourcePolicy, PullConfig, RegistryConfig};
-use crate::model::{Attached, Desired, Digest, ImageFacts, Observed, Packages, Question, Resolution, StreamId, Tally};
+use crate::config::{Config, MirrorSourcePolicy, RegistryConfig};
+use crate::model::{Attached, Desired, ImageFacts, Observed, Packages, Question, Resolution, Tally};
 use crate::observe;
+use crate::openshift::Digest;
 use crate::ports::Registry;
 
+use super::args::Resolve;
 use super::console::Console;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
+use super::target::Live;
 
 /// Registries as the config has them, with the logins that it and the user's files have. `person_waits`: then what is kept
 /// back of quotas may be used too.
-pub(super) fn open(
-    config: &Config,
-    cache: Arc<Cache>,
-    person_waits: bool,
-    more: Credentials,
-) -> Result<Registries, Failure> {
+fn open(config: &Config, cache: Arc<Cache>, person_waits: bool, more: Credentials) -> Result<Registries, Failure> {
     let allowed = config.policy.allowed_registries_for_import.iter();
     let settings = Settings {
         hosts: config.registries.iter().map(|registry| (registry.host.clone(), host(registry))).collect(),
@@ -44,7 +42,34 @@ pub(super) fn open(
     Ok(Registries::new(settings, credentials.and(Credentials::of_user()?).and(more), cache))
 }
 
-/// Whoever is asked what upstream tags are.
+/// What upstream tags are asked of: registries, or the cluster in their place.
+pub(super) async fn upstreams<'a>(
+    resolve: Resolve,
+    config: &Config,
+    live: &'a Live,
+    cache: &Arc<Cache>,
+    desired: &Desired,
+    console: &Console,
+) -> Result<Upstreams<'a>, Failure> {
+    Ok(match (resolve, live) {
+        (Resolve::Registries, _) => {
+            let more = match live {
+                Live::Cluster(cluster) if config.pull_secrets => pull_secrets(cluster, desired, console).await,
+                Live::Cluster(_) | Live::Store(_) => Credentials::default(),
+            };
+            Upstreams::Registries(Box::new(open(config, Arc::clone(cache), console.can_ask(), more)?))
+        }
+        (Resolve::Cluster, Live::Cluster(cluster)) => {
+            Upstreams::Cluster(cluster.resolver(observe::asking_namespaces(desired)))
+        }
+        (Resolve::Cluster, Live::Store(_)) => {
+            return Err(Failure::usage("`--resolve cluster` without a cluster")
+                .hint("name one with `--target openshift` or `--context`"));
+        }
+    })
+}
+
+/// What upstream tags are asked of.
 pub(super) enum Upstreams<'a> {
     /// The registries.
     Registries(Box<Registries>),
@@ -118,7 +143,7 @@ impl Registry for Upstreams<'_> {
 }
 
 /// The pull secrets of the namespaces that streams are in; what cannot be read is said.
-pub(super) async fn pull_secrets(cluster: &Cluster, desired: &Desired, console: &Console) -> Credentials {
+async fn pull_secrets(cluster: &Cluster, desired: &Desired, console: &Console) -> Credentials {
     let namespaces: BTreeSet<String> = desired.streams.keys().map(|id| id.namespace.clone()).collect();
     let mut all = Credentials::default();
     let ask = |namespace: String| async move {
@@ -141,26 +166,6 @@ pub(super) async fn pull_secrets(cluster: &Cluster, desired: &Desired, console: 
     all
 }
 
-/// Which namespaces want to know what a reference is: each has logins of its own on a cluster.
-pub(super) fn wanted_by(desired: &Desired) -> BTreeMap<Question, Vec<String>> {
-    let mut wanted: BTreeMap<Question, Vec<String>> = BTreeMap::new();
-    let mut want = |question: Question, id: &StreamId| {
-        let namespaces = wanted.entry(question).or_default();
-        if !namespaces.contains(&id.namespace) {
-            namespaces.push(id.namespace.clone());
-        }
-    };
-    for (id, stream) in &desired.streams {
-        for question in stream.tags.values().filter_map(|tag| tag.question()) {
-            want(question, id);
-        }
-        if let Some(repository) = observe::repository(&stream.docker_image_repository) {
-            want(repository, id);
-        }
-    }
-    wanted
-}
-
 fn host(registry: &RegistryConfig) -> HostConfig {
     HostConfig {
         layout: registry.layout.clone(),
@@ -176,15 +181,10 @@ fn host(registry: &RegistryConfig) -> HostConfig {
 }
 
 fn mirrors(config: &Config) -> Result<Mirrors, Failure> {
-    let wrong = |why: String| Failure::new(Exit::Refused, format!("`mirrors` in the config: {why}"));
+    let wrong = |why: String| Failure::refused(format!("`mirrors` in the config: {why}"));
     let mut mirrors = Mirrors::default();
     for mirror in &config.mirrors {
-        let pulls = match mirror.pull {
-            PullConfig::All => Pulls::All,
-            PullConfig::Digests => Pulls::Digests,
-            PullConfig::Tags => Pulls::Tags,
-        };
-        let mirror_at = |location: &String| Mirror { location: location.clone(), pulls, insecure: false };
+        let mirror_at = |location: &String| Mirror { location: location.clone(), pulls: mirror.pull, insecure: false };
         let rule = Rule {
             mirrors: mirror.mirrors.iter().map(mirror_at).collect(),
             never_source: mirror.mirror_source_policy == MirrorSourcePolicy::NeverContactSource,
@@ -196,20 +196,4 @@ fn mirrors(config: &Config) -> Result<Mirrors, Failure> {
         mirrors = mirrors.and(read_mirrors(path)?).map_err(wrong)?;
     }
     Ok(mirrors)
-}
-
-/// The first field of a config that only somebody who has this machine may give: nobody who proposes a change to a source
-/// chooses its files, its private network, or whom it trusts.
-pub(super) fn reaching(config: &Config) -> Option<&'static str> {
-    let fields = [
-        ("credentials", !config.credentials.is_empty()),
-        ("mirrorFiles", !config.mirror_files.is_empty()),
-        ("mirrors", !config.mirrors.is_empty()),
-        ("registries", config.registries.iter().any(RegistryConfig::reaches)),
-        ("store", config.store.is_some()),
-        ("target", config.target.is_some()),
-        ("pullSecrets", config.pull_secrets),
-        ("run", config.run.is_given()),
-    ];
-    fields.into_iter().find(|(_, reaches)| *reaches).map(|(field, _)| field)
 }

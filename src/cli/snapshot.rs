@@ -1,4 +1,4 @@
-//! Workloads that somebody saved, in the place of those of the target.
+//! Workloads that a file holds, in the place of those of the target.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -6,36 +6,37 @@ use std::path::Path;
 
 use crate::definitions;
 use crate::model::{LiveWorkload, Manner};
-use crate::ports::{LiveState, Looking, Observation, PortError, Which, Workloads};
+use crate::ports::{LiveState, Looking, Observation, PortError, TargetKind, Which, Workloads};
 
 use super::console::Console;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::target::Live;
 
 /// Bytes of a file of workloads: some ten thousand of them, as a cluster gives them.
 const MOST: u64 = 128 * 1024 * 1024;
 
 /// A target, with its own workloads or those of a file.
-pub(super) struct WithWorkloads<'a> {
-    live: &'a Live,
+pub(super) struct WithWorkloads {
+    /// The target.
+    pub(super) live: Live,
     saved: Option<Vec<LiveWorkload>>,
 }
 
-impl<'a> WithWorkloads<'a> {
+impl WithWorkloads {
     /// Reads the file, if there is one, and says what it has: kinds that are not in it are taken not to be there.
     ///
     /// # Errors
     ///
     /// When it cannot be read, or the target is one whose workloads a plan writes: for that, it has to know them as they are.
-    pub(super) fn open(live: &'a Live, file: Option<&Path>, console: &Console) -> Result<Self, Failure> {
+    pub(super) fn open(live: Live, file: Option<&Path>, console: &Console) -> Result<Self, Failure> {
         let Some(file) = file else { return Ok(Self { live, saved: None }) };
-        if live.updates_workloads() {
+        if live.kind().updates_workloads() {
             let message = "`--workloads` with a target whose workloads are given their images by the plan";
             return Err(Failure::usage(message).hint("leave it out: the cluster is asked for its workloads"));
         }
         let manner = if live.has_workloads() { Manner::OpenShift } else { Manner::Ours };
         let failed = |why: String| {
-            Failure::new(Exit::Failed, format!("failed to read the workloads of `{}`: {why}", file.display()))
+            Failure::failed(format!("failed to read the workloads of `{}`: {why}", file.display()))
                 .hint("`oc get deploy,sts,ds,cronjob,dc,bc -A -o json` gives such a file")
         };
         // It may be a pipe.
@@ -54,7 +55,15 @@ impl<'a> WithWorkloads<'a> {
     }
 }
 
-impl LiveState for WithWorkloads<'_> {
+impl LiveState for WithWorkloads {
+    fn kind(&self) -> TargetKind {
+        self.live.kind()
+    }
+
+    fn manager(&self) -> Option<&str> {
+        self.live.manager()
+    }
+
     fn identity(&self) -> String {
         self.live.identity()
     }

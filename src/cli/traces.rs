@@ -14,7 +14,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 
 /// Our client, in the runtime of `run`: the exporter has a thread of its own.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ where
         return Ok(None);
     }
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Failure::new(Exit::Failed, format!("failed to begin sending traces: {error}"))
+        Failure::failed(format!("failed to begin sending traces: {error}"))
     };
     crate::adapters::use_ring();
     let client =
@@ -70,7 +70,7 @@ where
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("streamkeeper"));
     Ok(Some((
-        layer.with_filter(Targets::new().with_target(super::lane::SPANS, tracing::Level::INFO)),
+        layer.with_filter(Targets::new().with_target(crate::controller::SPANS, tracing::Level::INFO)),
         Traces(provider),
     )))
 }

@@ -9,17 +9,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
+use crate::findings::Severity;
 use crate::model::{Drift, Policy, RemovalLimit};
-use crate::text::{Place, Severity, inert};
+use crate::source::{Place, inert};
 
 use super::Interval;
 use super::freeze::FreezeConfig;
 use super::registries::{AllowedRegistryConfig, MirrorConfig, RegistryConfig};
 use super::run::RunConfig;
-use super::workloads::{DriftConfig, WorkloadConfig};
+use super::target::TargetConfig;
+use super::workloads::WorkloadConfig;
 
 /// Configuration of Streamkeeper.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
     /// What is kept what Git says; the embedded store when it is not given.
@@ -69,22 +71,8 @@ pub struct Config {
     pub platform: Option<String>,
 }
 
-/// Where image streams live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TargetConfig {
-    /// The embedded store.
-    Store,
-    /// An OpenShift cluster.
-    Openshift,
-    /// Another cluster, with the custom resource.
-    Kubernetes,
-    /// A cluster, which is asked what it is.
-    Auto,
-}
-
 /// Who imports `scheduled` tags of a cluster when they move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ImportConfig {
     /// OpenShift's own controller, every 15 minutes; plans tell what is newer upstream.
@@ -94,7 +82,7 @@ pub enum ImportConfig {
 }
 
 /// How much is read of a source.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LimitConfig {
     /// Bytes of one file; 4 MiB when it is not given.
@@ -104,7 +92,7 @@ pub struct LimitConfig {
 }
 
 /// Severities and waivers of findings.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FindingRules {
     /// Severity by code, such as `SK225: off`. Errors that make a stream unusable cannot be lowered.
@@ -114,7 +102,7 @@ pub struct FindingRules {
 }
 
 /// A severity, or `off`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FindingSeverity {
     /// Not shown.
@@ -128,7 +116,7 @@ pub enum FindingSeverity {
 }
 
 /// A finding that somebody answers for.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WaiverConfig {
     /// The code, such as `SK225`.
@@ -144,7 +132,7 @@ pub struct WaiverConfig {
 }
 
 /// What whoever judges a plan is told.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ReviewConfig {
     /// So many workloads may roll out or build at once without a word; 20 when it is not given.
@@ -154,7 +142,7 @@ pub struct ReviewConfig {
 }
 
 /// A rule of your own.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OwnRule {
     /// What it is called.
@@ -170,7 +158,7 @@ pub struct OwnRule {
 }
 
 /// What a run may do, and how often tags are looked at.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PolicyConfig {
     /// How often scheduled tags are due; 15 minutes when it is not given, as on OpenShift.
@@ -193,7 +181,7 @@ pub struct PolicyConfig {
     pub suspend: Vec<String>,
     /// On a cluster: what becomes of a tag of ours whose source somebody else has written; it is put back when it is not given.
     /// What somebody has taken away is made again.
-    pub drift: Option<DriftConfig>,
+    pub drift: Option<Drift>,
     /// Times in which nothing is changed.
     pub freeze: Vec<FreezeConfig>,
     /// How workloads follow tags.
@@ -203,7 +191,7 @@ pub struct PolicyConfig {
 }
 
 /// The shortest and the longest interval of scheduled tags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BoundsConfig {
     /// No tag is due more often, such as `5m`.
@@ -213,7 +201,7 @@ pub struct BoundsConfig {
 }
 
 /// How many removals one run may make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct MaxRemovals(pub usize);
 
@@ -316,8 +304,8 @@ impl Config {
             policy.removals = RemovalLimit::Count(*count);
         }
         policy.suspended = self.policy.suspend.iter().cloned().collect();
-        policy.drift = self.policy.drift.map_or(Drift::Heal, Drift::from);
-        policy.on_failure = self.policy.workloads.on_failure();
+        policy.drift = self.policy.drift.unwrap_or_default();
+        policy.on_failure = self.policy.workloads.on_failure.unwrap_or_default();
         policy
     }
 
@@ -336,7 +324,7 @@ impl Config {
 
 /// A rule that cannot be broken and used all the same cannot be talked away.
 fn check_rule(code: &str, severity: Option<Severity>) -> Result<(), String> {
-    let code: crate::text::Code = code.parse().map_err(|error: crate::text::UnknownCode| error.to_string())?;
+    let code: crate::findings::Code = code.parse().map_err(|error: crate::findings::UnknownCode| error.to_string())?;
     if code.is_binding() && severity != Some(Severity::Error) {
         return Err(format!("{code} ({}) cannot be lowered or waived: {}", code.name(), code.summary()));
     }
@@ -361,13 +349,6 @@ impl WaiverConfig {
         let at = &self.code.referenced;
         let number = |value: u64| u32::try_from(value).unwrap_or_default();
         Place { path: path.to_owned(), line: number(at.line()), column: number(at.column()), ..Place::default() }
-    }
-}
-
-/// Written back only by tests.
-impl Serialize for MaxRemovals {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
     }
 }
 

@@ -8,10 +8,10 @@ use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A time in which nothing is changed: what would be is told. `--ignore-freeze` overrides it.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FreezeConfig {
     /// When it begins: `18:00` on every day, `Fri 16:00` in every week, `2026-12-20` or `2026-12-20T16:00` once.
@@ -26,8 +26,8 @@ pub struct FreezeConfig {
 }
 
 /// A moment of every day, of every week, or one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Moment {
     /// Of every day.
     Daily(Time),
@@ -45,12 +45,25 @@ impl TryFrom<String> for Moment {
     }
 }
 
+impl From<Moment> for String {
+    fn from(moment: Moment) -> Self {
+        const NAMES: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+        match moment {
+            Moment::Daily(time) => time.strftime("%H:%M").to_string(),
+            Moment::Weekly(day, time) => {
+                format!("{} {}", NAMES[usize::from(day.to_monday_zero_offset().unsigned_abs())], time.strftime("%H:%M"))
+            }
+            Moment::Once(at) => at.strftime("%Y-%m-%dT%H:%M").to_string(),
+        }
+    }
+}
+
 impl FromStr for Moment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            let text = crate::text::inert(text, 60);
+            let text = crate::source::inert(text, 60);
             format!("`{text}` is no moment: write `18:00`, `Fri 16:00`, `2026-12-20` or `2026-12-20T16:00`")
         };
         let time = |text: &str| {
@@ -94,7 +107,7 @@ impl JsonSchema for Moment {
 
 impl fmt::Display for FreezeConfig {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&crate::text::inert(&self.reason, 120))
+        out.write_str(&crate::source::inert(&self.reason, 120))
     }
 }
 
@@ -103,7 +116,7 @@ impl FreezeConfig {
         match self.time_zone.as_deref() {
             None => Ok(TimeZone::UTC),
             Some(name) => TimeZone::get(name)
-                .map_err(|_| format!("`policy.freeze`: there is no time zone `{}`", crate::text::inert(name, 60))),
+                .map_err(|_| format!("`policy.freeze`: there is no time zone `{}`", crate::source::inert(name, 60))),
         }
     }
 

@@ -1,7 +1,8 @@
 //! What people decide: `streamkeeper.yaml`, read strictly, everything with a default that works.
 //!
 //! Flags and `STREAMKEEPER_*` variables override it; that is `cli`'s business. A mistake is an error with its place in the
-//! file, never a default taken in silence. May name `text` and `model`.
+//! file, never a default taken in silence. May name `findings`, `model`, `openshift` and
+//! `source`.
 //! Tests: beside the code, `tests/it/schemas.rs`.
 
 mod duration;
@@ -9,19 +10,21 @@ mod file;
 mod freeze;
 mod registries;
 mod run;
+mod target;
 mod workloads;
 
 pub use duration::Interval;
 pub use file::{
     Config, ConfigError, FindingRules, FindingSeverity, ImportConfig, LimitConfig, MaxRemovals, PolicyConfig,
-    TargetConfig, WaiverConfig,
+    WaiverConfig,
 };
 pub use freeze::{FreezeConfig, Moment};
-pub use registries::{AllowedRegistryConfig, MirrorConfig, MirrorSourcePolicy, PullConfig, RegistryConfig};
+pub use registries::{AllowedRegistryConfig, MirrorConfig, MirrorSourcePolicy, RegistryConfig};
 pub use run::{
     CommitStatusConfig, LeaseConfig, ListenConfig, NotifyConfig, RunConfig, RunSource, RunTarget, WebhookConfig,
 };
-pub use workloads::{DriftConfig, OnFailureConfig, WorkloadConfig, WorkloadKind};
+pub use target::TargetConfig;
+pub use workloads::{WorkloadConfig, WorkloadKind};
 
 /// Name of the config file at the root of a source.
 pub const FILE_NAME: &str = "streamkeeper.yaml";

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Interval;
+use crate::model::MirrorPulls;
 
 /// How a host is treated.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RegistryConfig {
     /// `host[:port]` as it stands in image references; `*` stands for a label or a part of one, as in `*.example.com`.
@@ -48,7 +49,7 @@ pub struct RegistryConfig {
 }
 
 /// Who answers in a registry's place.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MirrorConfig {
     /// `host`, `host/path` or `*.host` as it stands in image references; the longest that fits counts.
@@ -57,27 +58,14 @@ pub struct MirrorConfig {
     pub mirrors: Vec<String>,
     /// What the mirrors are asked for.
     #[serde(default)]
-    pub pull: PullConfig,
+    pub pull: MirrorPulls,
     /// Whether the source is asked where no mirror has an answer.
     #[serde(default)]
     pub mirror_source_policy: MirrorSourcePolicy,
 }
 
-/// What mirrors are asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PullConfig {
-    /// Everything.
-    #[default]
-    All,
-    /// References with a digest.
-    Digests,
-    /// References with a tag.
-    Tags,
-}
-
 /// Whether a source is asked besides its mirrors, in OpenShift's words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum MirrorSourcePolicy {
     /// It is, last.
     #[default]
@@ -87,7 +75,7 @@ pub enum MirrorSourcePolicy {
 }
 
 /// A registry that images may be imported from, in OpenShift's words.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AllowedRegistryConfig {
     /// `host` or `host:port`, with `*` and `?`.
@@ -107,7 +95,7 @@ impl RegistryConfig {
 
     /// What of it contradicts itself.
     pub(super) fn check(&self) -> Result<(), String> {
-        let wrong = |what: &str| Err(format!("`{}` under `registries` {what}", crate::text::inert(&self.host, 120)));
+        let wrong = |what: &str| Err(format!("`{}` under `registries` {what}", crate::source::inert(&self.host, 120)));
         if self.host.is_empty() || self.host.contains(['/', '@', ' ']) {
             return wrong("is no `host[:port]`");
         }

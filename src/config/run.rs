@@ -5,14 +5,14 @@ use core::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{CodeHost, NoticeFormat, Sender};
 
 use super::{Interval, TargetConfig};
 
 /// How `run` keeps at it. Counts in a config on disk only, read when it starts.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RunConfig {
     /// Between two looks at a source behind a URL; 1 minute when it is not given.
@@ -38,7 +38,7 @@ pub struct RunConfig {
 }
 
 /// Somebody who is told.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NotifyConfig {
     /// File with the URL that it is posted to, relative to this file: such URLs are secrets.
@@ -52,7 +52,7 @@ pub struct NotifyConfig {
 }
 
 /// A host of sources that is told how far commits have come.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CommitStatusConfig {
     /// What it is.
@@ -67,7 +67,7 @@ pub struct CommitStatusConfig {
 }
 
 /// A source.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RunSource {
     /// What it is called in logs and metrics.
@@ -86,7 +86,7 @@ pub struct RunSource {
 }
 
 /// A target.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RunTarget {
     /// What it is called in logs and metrics.
@@ -105,7 +105,7 @@ pub struct RunTarget {
 }
 
 /// Who of several processes writes to a cluster: whoever holds this Lease on it.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LeaseConfig {
     /// Its namespace; that of the pod, or `default`.
@@ -118,7 +118,7 @@ pub struct LeaseConfig {
 }
 
 /// Where it answers about health, metrics and status.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListenConfig {
     /// Such as `127.0.0.1:8080`. Another address than loopback needs `tokenFile`, and a certificate or `plainText`.
@@ -139,7 +139,7 @@ pub struct ListenConfig {
 }
 
 /// Somebody who may say that there is something to look at.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebhookConfig {
     /// Who: it says how the sender proves to be it. Taken at `/webhooks/KIND`.
@@ -201,7 +201,7 @@ impl RunConfig {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
             all.into_iter().find_map(|name| {
                 let is_plain = (1..=63).contains(&name.len()) && name.bytes().all(plain);
-                let name = crate::text::inert(name, 80);
+                let name = crate::source::inert(name, 80);
                 match (is_plain, seen.insert(name.clone())) {
                     (false, _) => Some(format!("`{name}` is not a name of letters, digits, `-`, `_` and `.`")),
                     (_, false) => Some(format!("two are called `{name}`")),

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Drift, OnFailure, WorkloadPolicy};
 
 /// How workloads follow tags. All but `onFailure` is for clusters that are not OpenShift, where Streamkeeper writes images;
 /// `onFailure` is for tags that Streamkeeper imports, on OpenShift with `import: ours`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct WorkloadConfig {
     /// Kinds that are looked at, which the account has to be allowed to `get`, `list` and `patch`; Deployment, StatefulSet, DaemonSet and CronJob when it is not given, as OpenShift does.
@@ -20,14 +20,14 @@ pub struct WorkloadConfig {
     /// Namespaces whose tags the workloads of other namespaces may follow, `'*'` for all; none when it is not given.
     pub shared: BTreeSet<String>,
     /// What becomes of an image that somebody else has set; it is put back when it is not given.
-    pub drift: Option<DriftConfig>,
+    pub drift: Option<Drift>,
     /// What becomes of a tag whose followers do not roll out with the image that it has; it goes on when it is not given.
     /// Deployments and DeploymentConfigs say that they do not; StatefulSets and DaemonSets never do.
-    pub on_failure: Option<OnFailureConfig>,
+    pub on_failure: Option<OnFailure>,
 }
 
 /// A kind of workload that images can be written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum WorkloadKind {
     /// `apps/v1`
     Deployment,
@@ -45,35 +45,6 @@ pub enum WorkloadKind {
     Job,
     /// `v1`: those that no controller has; the container is started again.
     Pod,
-}
-
-/// What becomes of what somebody else has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum DriftConfig {
-    /// It is put back.
-    Heal,
-    /// Plans tell it.
-    Report,
-}
-
-impl From<DriftConfig> for Drift {
-    fn from(config: DriftConfig) -> Self {
-        match config {
-            DriftConfig::Heal => Self::Heal,
-            DriftConfig::Report => Self::Report,
-        }
-    }
-}
-
-/// What becomes of a tag whose followers do not roll out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OnFailureConfig {
-    /// It goes on following upstream.
-    Continue,
-    /// It does not follow upstream until they have rolled out, its definition changes, or `--refresh` names it.
-    Hold,
 }
 
 impl WorkloadKind {
@@ -95,16 +66,8 @@ impl WorkloadKind {
 impl WorkloadConfig {
     /// The planner's policy, with the field manager that images are applied as.
     pub fn policy(&self, manager: &str) -> WorkloadPolicy {
-        let drift = self.drift.map_or(Drift::Heal, Drift::from);
+        let drift = self.drift.unwrap_or_default();
         WorkloadPolicy { manager: manager.to_owned(), shared: self.shared.clone(), drift }
-    }
-
-    /// What becomes of a tag whose followers do not roll out.
-    pub fn on_failure(&self) -> OnFailure {
-        match self.on_failure {
-            Some(OnFailureConfig::Hold) => OnFailure::Hold,
-            Some(OnFailureConfig::Continue) | None => OnFailure::Continue,
-        }
     }
 
     /// Names of the kinds that are looked at.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::{IMAGE_STREAM_TAG, TagReference};
-use crate::model::{DesiredTag, StreamId};
-use crate::text::{Code, Node, Value, inert};
+use crate::findings::Code;
+use crate::model::DesiredTag;
+use crate::openshift::{StreamId, TagId, TagReference, alias_target};
+use crate::source::{Node, Value, inert};
 
 use super::reader::Reader;
 use super::template::has_placeholder;
@@ -19,12 +20,22 @@ pub(super) fn check(reader: &mut Reader<'_>, stream: &StreamId, tags: &[DesiredT
     for (tag, node) in tags.iter().map(|tag| &tag.reference).zip(nodes) {
         let Some(target) = target(stream, tag) else { continue };
         let at = node.get("from").and_then(|from| from.get("name")).unwrap_or(node);
-        match target {
-            Target::Own(name) if name == tag.name => {
+        if target.stream != *stream {
+            let name = tag.from.as_ref().map_or("", |from| from.name.as_str());
+            let message = format!(
+                "`{}` is a tag of another stream: the server copies it once and never follows it",
+                inert(name, 120)
+            );
+            let help = "Streamkeeper keeps it current; to pin it instead, use `kind: ImageStreamImage` with a digest";
+            reader.report(reader.finding(Code::AliasAcross, at, message).help(help));
+            continue;
+        }
+        match target.tag.as_str() {
+            name if name == tag.name => {
                 let message = format!("the tag `{}` follows itself", inert(&tag.name, 80));
                 reader.report(reader.finding(Code::AliasCircle, at, message));
             }
-            Target::Own(name) if !by_name.contains_key(name) => {
+            name if !by_name.contains_key(name) => {
                 let message = format!("`{}` is not a tag of this stream", inert(name, 80));
                 let near = by_name.keys().map(|known| (strsim::damerau_levenshtein(known, name), *known)).min();
                 let finding = reader.finding(Code::AliasMissing, at, message);
@@ -33,49 +44,27 @@ pub(super) fn check(reader: &mut Reader<'_>, stream: &StreamId, tags: &[DesiredT
                     None => finding.help("if builds push it, add it to `spec.tags` with a name and no `from`"),
                 });
             }
-            Target::Own(_) if is_circle(stream, tag, &by_name) => {
+            _ if is_circle(stream, tag, &by_name) => {
                 let message = format!("the tag `{}` follows others in a circle", inert(&tag.name, 80));
                 reader.report(reader.finding(Code::AliasCircle, at, message));
             }
-            Target::Own(_) => {}
-            Target::Other(name) => {
-                let message = format!(
-                    "`{}` is a tag of another stream: the server copies it once and never follows it",
-                    inert(name, 120)
-                );
-                let help =
-                    "Streamkeeper keeps it current; to pin it instead, use `kind: ImageStreamImage` with a digest";
-                reader.report(reader.finding(Code::AliasAcross, at, message).help(help));
-            }
+            _ => {}
         }
     }
 }
 
-enum Target<'a> {
-    Own(&'a str),
-    Other(&'a str),
-}
-
-fn target<'a>(stream: &StreamId, tag: &'a TagReference) -> Option<Target<'a>> {
-    let from = tag.from.as_ref().filter(|from| from.kind == IMAGE_STREAM_TAG && !from.name.is_empty())?;
-    if has_placeholder(&from.name) || has_placeholder(&from.namespace) {
-        return None;
-    }
-    let own_namespace = from.namespace.is_empty() || from.namespace == stream.namespace;
-    match from.name.split_once(':') {
-        None if own_namespace => Some(Target::Own(&from.name)),
-        // Malformed, which has been said.
-        Some((_, rest)) if rest.contains(':') => None,
-        Some((name, target)) if own_namespace && name == stream.name => Some(Target::Own(target)),
-        None | Some(_) => Some(Target::Other(&from.name)),
-    }
+/// The tag that a tag names; none where a placeholder stands for a part of it. What is malformed has been said.
+fn target(stream: &StreamId, tag: &TagReference) -> Option<TagId> {
+    let from = tag.from.as_ref()?;
+    let is_known = !has_placeholder(&from.name) && !has_placeholder(&from.namespace);
+    alias_target(stream, tag).filter(|_| is_known)
 }
 
 fn is_circle(stream: &StreamId, tag: &TagReference, by_name: &BTreeMap<&str, &TagReference>) -> bool {
     let mut seen = BTreeSet::from([tag.name.as_str()]);
     let mut tag = tag;
-    while let Some(Target::Own(name)) = target(stream, tag) {
-        let Some(next) = by_name.get(name) else { return false };
+    while let Some(next) = target(stream, tag).filter(|next| next.stream == *stream) {
+        let Some(next) = by_name.get(next.tag.as_str()) else { return false };
         if !seen.insert(next.name.as_str()) {
             return true;
         }

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::civil::Date;
+use crate::findings::{Code, Diagnostic, FindingPolicy, Judge, Severity};
+use crate::model::{Cause, Desired, DesiredStream, Held, Ignorance, Origin, Revision};
+use crate::openshift::{ReferencePolicyType, StreamId, TagId};
+use crate::source::{Place, inert};
 
-use crate::api::ReferencePolicyType;
-use crate::model::{Cause, Desired, DesiredStream, Held, Ignorance, Origin, Revision, StreamId, TagId};
-use crate::text::{Code, Diagnostic, Place, Severity, inert};
-
-use super::file::{Counts, FileDefinitions, FoundStream};
+use super::lowering::{Counts, FileDefinitions, FoundStream};
 use super::template::has_placeholder;
 
 /// A file that was read.
@@ -19,41 +18,6 @@ pub struct FileEntry {
     pub path: Arc<str>,
     /// What it says.
     pub definitions: FileDefinitions,
-}
-
-/// The config's say on findings.
-#[derive(Clone, Debug, Default)]
-pub struct Ruling {
-    /// Severities by code.
-    pub severities: Vec<SeverityRule>,
-    /// Findings that somebody answers for.
-    pub waivers: Vec<Waiver>,
-    /// The day on which waivers end.
-    pub today: Date,
-    /// The target has no registry of its own, and the config names none.
-    pub no_local_registry: bool,
-}
-
-/// Another severity for a code.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeverityRule {
-    /// The code.
-    pub code: Code,
-    /// Its severity; none switches it off.
-    pub severity: Option<Severity>,
-}
-
-/// A finding that somebody answers for.
-#[derive(Clone, Debug)]
-pub struct Waiver {
-    /// The code.
-    pub code: Code,
-    /// Where it is waived.
-    pub paths: globset::GlobMatcher,
-    /// Up to and with this day.
-    pub until: Option<Date>,
-    /// Where in the config it stands.
-    pub place: Place,
 }
 
 /// What a revision says.
@@ -72,17 +36,25 @@ pub struct Assembled {
     pub found: (usize, usize),
 }
 
-/// Puts files together. `findings` and `incomplete` are what reading the source itself brought up.
-pub fn assemble(
-    revision: Revision,
-    files: Vec<FileEntry>,
-    findings: Vec<Diagnostic>,
-    incomplete: Vec<Ignorance>,
-    ruling: &Ruling,
-) -> Assembled {
+/// The files of a revision, read one by one.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// Which revision.
+    pub revision: Revision,
+    /// The files.
+    pub files: Vec<FileEntry>,
+    /// What reading the source itself brought up.
+    pub findings: Vec<Diagnostic>,
+    /// What could not be read.
+    pub incomplete: Vec<Ignorance>,
+}
+
+/// Puts files together. `no_local_registry`: the target has no registry of its own, and the config names none.
+pub fn assemble(read: Files, policy: &FindingPolicy, no_local_registry: bool) -> Assembled {
+    let Files { revision, files, findings, incomplete } = read;
     let mut out = Assembled { findings, ..Assembled::default() };
     out.desired = Desired { revision, incomplete, ..Desired::default() };
-    let mut judge = Judge { ruling, used: BTreeSet::new() };
+    let mut judge = Judge::new(policy);
     out.findings = std::mem::take(&mut out.findings)
         .into_iter()
         .filter_map(|finding| judge.judge(finding, &mut out.waived))
@@ -120,7 +92,7 @@ pub fn assemble(
         out.findings.extend(judged.into_iter().flatten());
     }
     trigger_targets(&mut out, &built, &mut judge);
-    if ruling.no_local_registry {
+    if no_local_registry {
         local_references(&mut out, &mut judge);
     }
     judge.leftover_waivers(&mut out.findings);
@@ -243,50 +215,4 @@ fn local_references(out: &mut Assembled, judge: &mut Judge<'_>) {
         })
         .collect();
     out.findings.extend(findings.into_iter().filter_map(|finding| judge.judge(finding, &mut out.waived)));
-}
-
-/// Applies severities and waivers, and remembers which waivers were of use.
-struct Judge<'a> {
-    ruling: &'a Ruling,
-    used: BTreeSet<usize>,
-}
-
-/// What the config says of findings that definitions alone do not have: their severities, and how many somebody answers for.
-pub fn judge(ruling: &Ruling, findings: Vec<Diagnostic>) -> (Vec<Diagnostic>, usize) {
-    let mut judge = Judge { ruling, used: BTreeSet::new() };
-    let mut waived = 0;
-    let judged = findings.into_iter().filter_map(|finding| judge.judge(finding, &mut waived)).collect();
-    (judged, waived)
-}
-
-impl Judge<'_> {
-    fn judge(&mut self, mut finding: Diagnostic, waived: &mut usize) -> Option<Diagnostic> {
-        if let Some(rule) = self.ruling.severities.iter().rev().find(|rule| rule.code == finding.code) {
-            finding.severity = rule.severity?;
-        }
-        for (at, waiver) in self.ruling.waivers.iter().enumerate() {
-            if waiver.code == finding.code && waiver.paths.is_match(&finding.place.path) {
-                self.used.insert(at);
-                if waiver.until.is_none_or(|until| self.ruling.today <= until) {
-                    *waived += 1;
-                    return None;
-                }
-            }
-        }
-        Some(finding)
-    }
-
-    fn leftover_waivers(&mut self, findings: &mut Vec<Diagnostic>) {
-        for (at, waiver) in self.ruling.waivers.iter().enumerate() {
-            let code = waiver.code.id();
-            if let Some(until) = waiver.until.filter(|until| self.ruling.today > *until) {
-                let message = format!("the waiver of {code} ended on {until}");
-                findings.push(Diagnostic::new(Code::WaiverExpired, waiver.place.clone(), message));
-            } else if !self.used.contains(&at) && !waiver.code.is_of_plans() {
-                let message =
-                    format!("the waiver of {code} for `{}` matches nothing", inert(waiver.paths.glob().glob(), 80));
-                findings.push(Diagnostic::new(Code::WaiverUnused, waiver.place.clone(), message));
-            }
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Which fields an ImageStream has, and what to say of one it does not have there.
 
-use crate::text::{Code, Node, inert};
+use crate::findings::Code;
+use crate::source::{Node, inert};
 
 use super::reader::Reader;
 

@@ -2,86 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use crate::findings::{Code, Diagnostic, Severity};
+use crate::openshift::IMAGE_API_VERSION;
+use crate::source::{Entry, Limits, Node, Parsed, SourceText, inert, parse};
 
-use crate::api::IMAGE_API_VERSION;
-use crate::model::{DesiredStream, DesiredTag, StreamId, TagId, Workload};
-use crate::text::{self, Code, Diagnostic, Entry, Limits, Node, Severity, SourceText, Span, inert};
-
+use super::lowering::{Context, FileDefinitions, Lowering, ReadOptions};
 use super::reader::Reader;
 use super::{fields, template};
 
-/// What reading a file depends on besides its content.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReadOptions {
-    /// Namespace of objects that name none.
-    pub namespace: String,
-    /// Values of template parameters.
-    pub parameters: BTreeMap<String, String>,
-}
-
-/// What a file says. Paths are not known yet.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct FileDefinitions {
-    /// The streams, in the order of the file, wrong ones included.
-    pub streams: Vec<FoundStream>,
-    /// The workloads that follow tags.
-    pub workloads: Vec<Workload>,
-    /// Tags that builds of the file push to.
-    pub built: Vec<TagId>,
-    /// What is wrong.
-    pub findings: Vec<Diagnostic>,
-    /// How much was read.
-    pub counts: Counts,
-    /// Template parameters that the file declares.
-    pub parameters: Vec<String>,
-    /// Findings about workloads, which hide no stream.
-    pub elsewhere: Vec<usize>,
-    /// Everything in the file was read: without it, what it does not say is unknown.
-    pub complete: bool,
-}
-
-/// How much a file holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Documents with content.
-    pub documents: usize,
-    /// Objects of kinds that are none of our business.
-    pub passed_over: usize,
-    /// Image triggers, wrong ones included; an annotation counts as one.
-    pub triggers: Triggers,
-}
-
-/// Image triggers by where they stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Triggers {
-    /// Annotations.
-    pub annotations: usize,
-    /// Entries of DeploymentConfigs.
-    pub deployment_configs: usize,
-    /// Entries of BuildConfigs.
-    pub build_configs: usize,
-}
-
-/// A stream as a file defines it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FoundStream {
-    /// Which one; without a name, `None`.
-    pub id: Option<StreamId>,
-    /// All but its tags.
-    pub header: DesiredStream,
-    /// Its tags as they are written, equal names included.
-    pub tags: Vec<DesiredTag>,
-    /// Which of the file's findings are about it.
-    pub findings: std::ops::Range<usize>,
-}
-
 /// Reads a file.
 pub fn read(source: &SourceText, options: &ReadOptions) -> FileDefinitions {
-    let text::Parsed { documents, findings, complete } = text::parse(source, Limits::default());
+    let Parsed { documents, problems, complete } = parse(source, Limits::default());
     // What is wrong inside an object is told with the object, and only of objects that are read.
-    let (inside, findings) =
-        findings.into_iter().partition(|finding| matches!(finding.code, Code::DuplicateKey | Code::MergeKey));
+    let (inside, findings) = problems
+        .into_iter()
+        .map(Diagnostic::from)
+        .partition(|finding| matches!(finding.code, Code::DuplicateKey | Code::MergeKey));
     let mut lowering = Lowering {
         reader: Reader { source, findings, missing: BTreeMap::new() },
         options,
@@ -113,27 +49,6 @@ pub fn read(source: &SourceText, options: &ReadOptions) -> FileDefinitions {
     out
 }
 
-pub(super) struct Lowering<'a> {
-    pub(super) reader: Reader<'a>,
-    pub(super) options: &'a ReadOptions,
-    /// Findings of the parser that belong to whatever object they are in.
-    inside: Vec<Diagnostic>,
-    /// Objects that are none of our business.
-    passed: Vec<Span>,
-    pub(super) out: FileDefinitions,
-}
-
-/// What an object inherits from the list or template around it.
-#[derive(Clone, Default)]
-pub(super) struct Context {
-    /// Kind of items that say none: those of an ImageStreamList.
-    pub(super) kind: Option<&'static str>,
-    /// Labels that a template gives its objects.
-    pub(super) labels: BTreeMap<String, String>,
-    /// Parameters that have no value, for findings.
-    pub(super) missing: BTreeMap<String, String>,
-}
-
 impl Lowering<'_> {
     fn object(&mut self, node: &Node, context: &Context) {
         let kind = node.get("kind").and_then(Node::text).or(context.kind).unwrap_or_default();
@@ -144,7 +59,11 @@ impl Lowering<'_> {
                 self.items(node, "items", &context);
             }
             "List" => self.items(node, "items", context),
-            "Template" => template::template(self, node, context),
+            "Template" => {
+                if let Some((objects, context)) = template::template(self, node, context) {
+                    self.items(&objects, "objects", &context);
+                }
+            }
             _ if super::workload::is_workload(kind) => {
                 let first = self.reader.findings.len();
                 super::workload::read(self, kind, node, context);
@@ -169,18 +88,8 @@ impl Lowering<'_> {
         self.passed.push(node.span);
     }
 
-    /// Reports what the parser found inside a node.
-    pub(super) fn report_inside(&mut self, node: &Node) {
-        let within = |finding: &Diagnostic| {
-            node.span.start <= finding.place.span.start && finding.place.span.end <= node.span.end
-        };
-        let (here, rest) = std::mem::take(&mut self.inside).into_iter().partition(within);
-        self.inside = rest;
-        self.reader.findings.extend::<Vec<_>>(here);
-    }
-
     /// The objects in a list.
-    pub(super) fn items(&mut self, node: &Node, key: &str, context: &Context) {
+    fn items(&mut self, node: &Node, key: &str, context: &Context) {
         let Some(items) = node.get(key) else { return };
         for item in self.reader.list(items, key) {
             self.object(item, context);
@@ -237,10 +146,8 @@ impl Lowering<'_> {
         for (key, value) in &context.labels {
             stream.header.labels.entry(key.clone()).or_insert_with(|| value.clone());
         }
-        if !context.labels.is_empty() {
-            // The template's labels are part of it.
-            stream.header.content.push_str(&format!("{:?}", context.labels));
-        }
+        // The template's labels are part of it.
+        stream.header.content = super::stream::content(&stream.header, &stream.tags);
         stream.findings = first..self.reader.findings.len();
         self.out.streams.push(stream);
     }

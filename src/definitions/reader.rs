@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::findings::{Code, Diagnostic};
 use crate::model::Origin;
-use crate::text::{Code, Diagnostic, Node, Place, ScalarKind, SourceText, Span, Value, inert};
+use crate::source::{Node, Place, ScalarKind, SourceText, Span, Value, inert};
 
 /// Reads values of one file and collects what is wrong with them.
 pub(super) struct Reader<'a> {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::model::{LiveWorkload, Manner, WorkloadId};
-use crate::text::{self, Limits, SourceText};
+use crate::rules;
+use crate::source::{Limits, Node, SourceText, parse};
 
 use super::workload::is_workload;
 
@@ -47,7 +48,7 @@ pub fn snapshot(bytes: Vec<u8>, manner: Manner) -> Result<Snapshot, String> {
                 }));
             }
         } else if is_workload(&kind) {
-            if let Some(workload) = LiveWorkload::read(&kind, &object, manner) {
+            if let Some(workload) = rules::read_workload(&kind, &object, manner) {
                 found.entry(workload.id.clone()).or_insert(workload);
             }
             *snapshot.kinds.entry(kind).or_default() += 1;
@@ -75,9 +76,9 @@ fn objects(bytes: Vec<u8>) -> Result<Vec<Value>, String> {
     }
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let source = SourceText::new(text);
-    let parsed = text::parse(&source, Limits { nodes: 20_000_000, ..Limits::default() });
-    if let Some(finding) = parsed.findings.iter().find(|_| !parsed.complete) {
-        return Err(format!("line {}: {}", finding.place.line, finding.message));
+    let parsed = parse(&source, Limits { nodes: 20_000_000, ..Limits::default() });
+    if let Some(problem) = parsed.problems.iter().find(|_| !parsed.complete) {
+        return Err(format!("line {}: {}", problem.place.line, problem.message));
     }
-    Ok(parsed.documents.iter().map(text::Node::to_json).collect())
+    Ok(parsed.documents.iter().map(Node::to_json).collect())
 }

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{
-    DOCKER_IMAGE, IMAGE_STREAM_IMAGE, IMAGE_STREAM_TAG, INSECURE_REPOSITORY_ANNOTATION, ImportMode, ObjectReference,
-    REPOSITORY_CHECK_ANNOTATION, ReferencePolicyType, TagImportPolicy, TagReference, TagReferencePolicy,
+use crate::findings::Code;
+use crate::model::{DesiredStream, DesiredTag, INTERVAL_ANNOTATION, interval};
+use crate::openshift::{
+    DOCKER_IMAGE, Digest, IMAGE_STREAM_IMAGE, IMAGE_STREAM_TAG, INSECURE_REPOSITORY_ANNOTATION, ImageReference,
+    ImportMode, InvalidReference, ObjectReference, REPOSITORY_CHECK_ANNOTATION, ReferencePolicyType, StreamId,
+    TagImportPolicy, TagReference, TagReferencePolicy, is_namespace, is_stream_name, is_stream_source, is_tag_name,
 };
-use crate::model::{
-    DesiredStream, DesiredTag, Digest, INTERVAL_ANNOTATION, ImageReference, InvalidReference, StreamId, interval,
-    is_namespace, is_tag_name,
-};
-use crate::text::{Code, Node, ScalarKind, Span, Value, inert, short_hash};
+use crate::source::{Node, ScalarKind, Span, Value, inert, short_hash};
 
 use super::fields::{self, nearest};
-use super::file::{FoundStream, Lowering};
+use super::lowering::{FoundStream, Lowering};
 use super::reader::{Reader, quoted};
 use super::template::has_placeholder;
 use super::{aliases, upstream};
@@ -96,7 +95,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// Identifies what a stream says, wherever it stands.
-fn content(header: &DesiredStream, tags: &[DesiredTag]) -> String {
+pub(super) fn content(header: &DesiredStream, tags: &[DesiredTag]) -> String {
     let DesiredStream { labels, annotations, lookup_policy, docker_image_repository, tags: _, origin: _, content: _ } =
         header;
     let references: Vec<&TagReference> = tags.iter().map(|tag| &tag.reference).collect();
@@ -134,18 +133,11 @@ fn identity(reader: &mut Reader<'_>, node: &Node, metadata: &Node, default_names
         let message = format!("`{}` is not a name that the server takes for a stream", inert(&id.name, 80));
         let finding = reader.finding(Code::StreamName, at, message);
         reader.report(if is_stream_name(&lower) { reader.with_fix(finding, at, quoted(&lower)) } else { finding });
-    } else if id.to_string().len() > 255 {
+    } else if !id.fits() {
         let message = format!("`{}` is longer than 255 characters", inert(&id.to_string(), 40));
         reader.report(reader.finding(Code::StreamName, at, message));
     }
     Some(id)
-}
-
-/// `[a-z0-9]+(?:[._-][a-z0-9]+)*` (semantics 1.10).
-fn is_stream_name(name: &str) -> bool {
-    let alphanumeric =
-        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    name.split(['.', '_', '-']).all(alphanumeric)
 }
 
 fn placeholder(reader: &mut Reader<'_>, node: &Node, text: &str, what: &str) {
@@ -409,8 +401,7 @@ fn check_name(reader: &mut Reader<'_>, node: &Node, from: &ObjectReference) {
     let shown = inert(&from.name, 120);
     match from.kind.as_str() {
         IMAGE_STREAM_TAG => {
-            let parts: Vec<&str> = from.name.split(':').collect();
-            if parts.len() > 2 || parts.iter().any(|part| part.is_empty()) || from.name.contains(['@', '/']) {
+            if !is_stream_source(from) || from.name.contains(['@', '/']) {
                 let message = format!("`{shown}` is not `tag` or `stream:tag`");
                 reader.report(reader.finding(Code::MalformedReference, at, message));
             }
@@ -419,7 +410,7 @@ fn check_name(reader: &mut Reader<'_>, node: &Node, from: &ObjectReference) {
             let id = from.name.rsplit('@').next().unwrap_or_default();
             let hex = id.strip_prefix("sha256:").unwrap_or(id);
             let good_id = !hex.is_empty() && hex.len() <= 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if !good_id || from.name.matches('@').count() > 1 || from.name.starts_with('@') {
+            if !good_id || !is_stream_source(from) {
                 let message = format!("`{shown}` is not `stream@sha256:…`");
                 reader.report(reader.finding(Code::MalformedReference, at, message));
             }

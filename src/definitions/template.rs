@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::text::{Code, Node, Scalar, Value, inert};
+use crate::findings::Code;
+use crate::source::{Entry, Node, Scalar, Value, inert};
 
-use super::file::{Context, Lowering};
+use super::lowering::{Context, Lowering};
 use super::reader::Reader;
 
-/// Reads the objects of a template with its parameters filled in.
-pub(super) fn template(lowering: &mut Lowering<'_>, node: &Node, context: &Context) {
+/// The objects of a template with its parameters filled in, as a map with the key `objects`; and what they inherit. None for one
+/// without objects.
+pub(super) fn template(lowering: &mut Lowering<'_>, node: &Node, context: &Context) -> Option<(Node, Context)> {
     let parameters = parameters(lowering, node);
     let mut labels = context.labels.clone();
     for key in ["labels", "objectLabels"] {
@@ -30,19 +32,11 @@ pub(super) fn template(lowering: &mut Lowering<'_>, node: &Node, context: &Conte
             lowering.reader.finding(Code::WrongDepth, &items.key, message).help("its objects are in `objects`");
         lowering.reader.report(finding.fix(items.key.span, "objects"));
     }
-    if let Some(objects) = node.get("objects") {
-        let expanded = Node {
-            value: Value::Mapping(vec![crate::text::Entry {
-                key: Node {
-                    value: Value::Scalar(Scalar { text: "objects".to_owned(), plain: true }),
-                    span: objects.span,
-                },
-                value: expand(objects, &parameters),
-            }]),
-            span: node.span,
-        };
-        lowering.items(&expanded, "objects", &context);
-    }
+    let objects = node.get("objects")?;
+    let text = Scalar { text: "objects".to_owned(), plain: true };
+    let key = Node { value: Value::Scalar(text), span: objects.span };
+    let entry = Entry { key, value: expand(objects, &parameters) };
+    Some((Node { value: Value::Mapping(vec![entry]), span: node.span }, context))
 }
 
 struct Parameter {
@@ -85,10 +79,7 @@ fn expand(node: &Node, parameters: &BTreeMap<String, Parameter>) -> Node {
         Value::Mapping(entries) => Value::Mapping(
             entries
                 .iter()
-                .map(|entry| crate::text::Entry {
-                    key: expand(&entry.key, parameters),
-                    value: expand(&entry.value, parameters),
-                })
+                .map(|entry| Entry { key: expand(&entry.key, parameters), value: expand(&entry.value, parameters) })
                 .collect(),
         ),
     };

@@ -2,9 +2,10 @@
 
 use serde_json::Value as Json;
 
-use crate::api::IMAGE_STREAM_TAG;
-use crate::model::{Container, FieldPath, Quotes, StreamId, TagId, WorkloadTrigger};
-use crate::text::{Code, Node, inert};
+use crate::findings::Code;
+use crate::model::WorkloadTrigger;
+use crate::openshift::{Container, FieldPath, IMAGE_STREAM_TAG, Quotes, TagId, container_at, trigger_tag};
+use crate::source::{Node, inert};
 
 use super::reader::Reader;
 use super::template::has_placeholder;
@@ -39,10 +40,8 @@ impl<'n> Pods<'n> {
     /// Whether the container of that name is an init container; none if there is no such container. Init containers are
     /// searched first, as the controller does.
     pub(super) fn named(&self, name: &str) -> Option<bool> {
-        if self.init.contains(&name) {
-            return Some(true);
-        }
-        self.containers.contains(&name).then_some(false)
+        let path = FieldPath { init: false, container: Container::Named(name.to_owned()) };
+        container_at(&path, &self.init, &self.containers).map(|(init, _)| init)
     }
 
     /// The names there are, as a hint.
@@ -149,16 +148,12 @@ pub(super) fn tag(reader: &mut Reader<'_>, node: &Node, name: &str, namespace: &
             return None;
         }
     }
-    match name.split_once(':') {
-        Some((stream, tag)) if !stream.is_empty() && !tag.is_empty() && !tag.contains(':') => {
-            Some(StreamId::new(namespace, stream).tag(tag))
-        }
-        _ => {
-            let message = format!("a trigger follows `stream:tag`, not `{}`", inert(name, 120));
-            reader.report(reader.finding(Code::TriggerTag, node, message));
-            None
-        }
+    let tag = trigger_tag(name, namespace, namespace);
+    if tag.is_none() {
+        let message = format!("a trigger follows `stream:tag`, not `{}`", inert(name, 120));
+        reader.report(reader.finding(Code::TriggerTag, node, message));
     }
+    tag
 }
 
 fn path(reader: &mut Reader<'_>, node: &Node, field: &str, pods: &Pods<'_>) -> Option<FieldPath> {
@@ -176,21 +171,13 @@ fn path(reader: &mut Reader<'_>, node: &Node, field: &str, pods: &Pods<'_>) -> O
         let finding = reader.finding(Code::TriggerQuotes, node, message);
         reader.report(finding.help("use `[?(@.name==\"web\")]` with double quotes, or an index"));
     }
-    let (mut init, list) = if parsed.init { (true, &pods.init) } else { (false, &pods.containers) };
-    let found = match &parsed.container {
-        Container::At(at) => *at < list.len() || pods.is_templated(),
-        Container::Named(name) => match pods.named(name) {
-            Some(where_) => {
-                init = where_;
-                true
-            }
-            None => pods.is_templated() || has_placeholder(name),
-        },
-    };
-    if !found {
+    let found = container_at(&parsed, &pods.init, &pods.containers);
+    let is_placeholder = matches!(&parsed.container, Container::Named(name) if has_placeholder(name));
+    if found.is_none() && !pods.is_templated() && !is_placeholder {
         let message = format!("there is no container at `{}`", inert(field, 160));
         reader.report(reader.finding(Code::TriggerContainer, node, message).help(pods.list()));
         return None;
     }
+    let init = found.map_or(parsed.init, |(init, _)| init);
     Some(FieldPath { init, container: parsed.container })
 }

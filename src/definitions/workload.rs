@@ -1,12 +1,15 @@
 //! Workloads that follow tags: the annotation, DeploymentConfigs, BuildConfigs (semantics 5).
 
-use crate::api::{ANNOTATED_KINDS, IGNORED_KINDS, IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION, pod_path};
-use crate::model::{
-    Container, DefinedWorkload, FieldPath, LiveWorkload, Manner, StreamId, TagId, Workload, WorkloadId, WorkloadTrigger,
+use crate::findings::Code;
+use crate::model::{DefinedWorkload, Manner, Workload, WorkloadId, WorkloadTrigger};
+use crate::openshift::{
+    ANNOTATED_KINDS, Container, FieldPath, IGNORED_KINDS, IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION, TagId, pod_path,
+    trigger_tag,
 };
-use crate::text::{Code, Node, inert};
+use crate::rules;
+use crate::source::{Node, inert};
 
-use super::file::{Context, Lowering};
+use super::lowering::{Context, Lowering};
 use super::reader::Reader;
 use super::template::{self, has_placeholder};
 use super::triggers::{self, Pods};
@@ -69,7 +72,7 @@ pub(super) fn read(lowering: &mut Lowering<'_>, kind: &str, node: &Node, context
 fn defined(node: &Node, id: &WorkloadId) -> Option<Box<DefinedWorkload>> {
     let mut object = node.to_json();
     object.get_mut("metadata")?.as_object_mut()?.insert("namespace".to_owned(), id.namespace.as_str().into());
-    let workload = LiveWorkload::read(&id.kind, &object, Manner::Ours)?;
+    let workload = rules::read_workload(&id.kind, &object, Manner::Ours)?;
     let pod = node.at(pod_path(&id.kind));
     let items =
         ["initContainers", "containers"].map(|list| pod.and_then(|pod| pod.get(list)).map_or(&[][..], Node::items));
@@ -86,9 +89,8 @@ fn defined(node: &Node, id: &WorkloadId) -> Option<Box<DefinedWorkload>> {
 fn output(node: &Node, namespace: &str) -> Option<TagId> {
     let to = node.at(&["spec", "output", "to"])?;
     let is_tag = to.get("kind").and_then(Node::text) == Some(IMAGE_STREAM_TAG);
-    let (stream, tag) = to.get("name").and_then(Node::text).filter(|_| is_tag)?.split_once(':')?;
-    let namespace = to.get("namespace").and_then(Node::text).filter(|text| !text.is_empty()).unwrap_or(namespace);
-    Some(StreamId::new(namespace, stream).tag(tag))
+    let name = to.get("name").and_then(Node::text).filter(|_| is_tag)?;
+    trigger_tag(name, to.get("namespace").and_then(Node::text).unwrap_or_default(), namespace)
 }
 
 fn deployment_config_triggers(

@@ -1,18 +1,19 @@
 //! Looking whether the target's own controllers do what the plan has predicted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::model::{
-    Followed, Following, LiveWorkload, Outcome, Plan, Report, Roll, RollEffect, Rollout, StepId, Triggers, WorkloadId,
+    Backoff, Followed, Following, LiveWorkload, Outcome, Plan, Report, Roll, RollEffect, Rollout, StepId, Triggers,
+    WorkloadId,
 };
 use crate::ports::{LiveState, Progress, Which, Workloads};
 
 /// Between two looks; the first come sooner.
-const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE: Backoff = Backoff::doubling(Duration::from_millis(200), Duration::from_secs(2));
 
 /// How long to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,7 @@ pub async fn follow(
     live: &impl LiveState,
     patience: Patience,
     clock: impl Fn() -> Timestamp,
-    stop: &AtomicBool,
-    progress: &impl Progress,
+    (stop, progress): (&CancellationToken, &impl Progress),
 ) -> Vec<Followed> {
     let mut results: BTreeMap<&WorkloadId, Following> = BTreeMap::new();
     let mut open: BTreeMap<&WorkloadId, &Roll> = BTreeMap::new();
@@ -50,7 +50,7 @@ pub async fn follow(
         progress.begin("workloads follow", total);
     }
     let started = clock();
-    let mut pause = Duration::from_millis(200);
+    let mut looks = 0;
     while !open.is_empty() {
         let ids: BTreeSet<WorkloadId> = open.keys().map(|id| (*id).clone()).collect();
         let Workloads { seen, unseen } = live.workloads(Which::These(&ids)).await;
@@ -65,7 +65,7 @@ pub async fn follow(
             };
             let is_open =
                 matches!(now, Following::Unfinished { .. } | Following::Behind { .. } | Following::Unknown(_));
-            let ends = !is_open || waited >= patience.limit || stop.load(Ordering::Relaxed);
+            let ends = !is_open || waited >= patience.limit || stop.is_cancelled();
             results.insert(*id, now);
             if ends {
                 progress.advance(1);
@@ -73,8 +73,11 @@ pub async fn follow(
             !ends
         });
         if !open.is_empty() {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE);
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE.after(looks)) => {}
+                () = stop.cancelled() => {}
+            }
+            looks += 1;
         }
     }
     if total > 0 {

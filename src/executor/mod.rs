@@ -1,19 +1,21 @@
 //! Carrying a plan out.
 //!
 //! Walks the steps in the order of their dependencies, checks what each relies on, makes one request a step and records
-//! what became of it; [`follow`] then looks whether workloads follow. Decides nothing: it never looks at a reason. May name `api`, `model` and `ports`.
+//! what became of it; [`follow`] then looks whether workloads follow. Decides nothing: it never looks at a reason. May name `model`,
+//! `openshift`, `ports` and `rules`.
 //! Tests: `tests/it/properties.rs` (interrupted after any step), `tests/it/crash.rs`.
 
 mod follow;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
-use crate::model::{FORMAT_VERSION, Outcome, Plan, Precondition, Report, Step, StepId, StreamId, Update};
+use crate::model::{Outcome, Plan, Precondition, Report, Step, StepId, Update};
+use crate::openshift::StreamId;
 use crate::ports::{Command, Performed, PortError, Progress, Provenance, Target};
 
 pub use follow::{Patience, follow};
@@ -36,75 +38,75 @@ fn outcome(result: Result<Performed, PortError>) -> Outcome {
     }
 }
 
-/// Carries a plan out. Setting `stop` lets the steps under way end and starts no others.
-///
-/// # Errors
-///
-/// When the journal cannot be written: then nothing was tried, or everything was and only the report is missing.
-pub async fn execute(
-    plan: &Plan,
-    target: &impl Target,
-    reason: impl Fn(&Step) -> String,
-    clock: impl Fn() -> Timestamp,
-    updates_at_once: usize,
-    stop: &AtomicBool,
-    progress: &impl Progress,
-) -> Result<Report, PortError> {
-    let started = clock();
-    let run = target.begin(plan, started).await?;
-    progress.begin("applying", plan.steps.len() + plan.updates.len());
-    let mut walk = Walk::new(plan);
-    let mut under_way = FuturesUnordered::new();
-    loop {
-        while under_way.len() < CONCURRENCY && !stop.load(Ordering::Relaxed) {
-            let Some(step) = walk.next() else { break };
-            let requires = walk.requires(step);
-            let reason = reason(step);
-            // Image streams keep time to the second.
-            let now = Timestamp::from_second(clock().as_second()).unwrap_or_default();
-            under_way.push(async move {
-                let path = step.origin.as_ref().map_or("", |origin| &origin.path);
-                let provenance = Provenance { run, step: step.id, revision: &plan.revision, path, reason: &reason };
-                let command = Command { action: &step.action, requires, provenance, now };
-                (step, target.perform(command).await)
-            });
-        }
-        let Some((step, result)) = under_way.next().await else { break };
-        progress.advance(1);
-        walk.record(step, result);
-    }
-    let mut outcomes = walk.outcomes();
-    let behind = |update: &Update| {
-        update.after.iter().find(|step| !outcomes.get(step).is_some_and(Outcome::is_success)).copied()
-    };
-    let updates = plan.updates.iter().map(|update| (update, behind(update)));
-    let tries: Vec<_> = updates
-        .map(|(update, behind)| async move {
-            let outcome = match behind {
-                Some(behind) => Outcome::Skipped { behind: Some(behind) },
-                None if stop.load(Ordering::Relaxed) => Outcome::Skipped { behind: None },
-                None => outcome(target.update(update).await),
-            };
+/// How plans are carried out.
+pub struct Execution<'a, F, C, P> {
+    /// The reason of a step in words, for the journal.
+    pub reason: &'a F,
+    /// The clock.
+    pub clock: &'a C,
+    /// Workloads written at once.
+    pub updates_at_once: usize,
+    /// Cancelled, it lets the steps under way end and starts no others.
+    pub stop: &'a CancellationToken,
+    /// Hears how far it has come.
+    pub progress: &'a P,
+}
+
+impl<F: Fn(&Step) -> String, C: Fn() -> Timestamp, P: Progress> Execution<'_, F, C, P> {
+    /// Carries a plan out. Cancelling `stop` lets the steps under way end and starts no others.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written: then nothing was tried, or everything was and only the report is missing.
+    pub async fn execute(&self, plan: &Plan, target: &impl Target) -> Result<Report, PortError> {
+        let Self { reason, clock, updates_at_once, stop, progress } = self;
+        let started = clock();
+        let run = target.begin(plan, started).await?;
+        progress.begin("applying", plan.steps.len() + plan.updates.len());
+        let mut walk = Walk::new(plan);
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            while under_way.len() < CONCURRENCY && !stop.is_cancelled() {
+                let Some(step) = walk.next() else { break };
+                let requires = walk.requires(step);
+                let reason = reason(step);
+                // Image streams keep time to the second.
+                let now = Timestamp::from_second(clock().as_second()).unwrap_or_default();
+                under_way.push(async move {
+                    let path = step.origin.as_ref().map_or("", |origin| &origin.path);
+                    let provenance = Provenance { run, step: step.id, revision: &plan.revision, path, reason: &reason };
+                    let command = Command { action: &step.action, requires, provenance, now };
+                    (step, target.perform(command).await)
+                });
+            }
+            let Some((step, result)) = under_way.next().await else { break };
             progress.advance(1);
-            (update.id, outcome)
-        })
-        .collect();
-    let results: Vec<(StepId, Outcome)> =
-        futures::stream::iter(tries).buffer_unordered(updates_at_once.max(1)).collect().await;
-    outcomes.extend(results);
-    progress.end();
-    let report = Report {
-        format_version: FORMAT_VERSION,
-        revision: plan.revision.clone(),
-        scope: plan.scope.clone(),
-        started,
-        finished: clock(),
-        outcomes,
-        deferred: plan.deferred.clone(),
-        workloads: Vec::new(),
-    };
-    target.finish(run, &report).await?;
-    Ok(report)
+            walk.record(step, result);
+        }
+        let mut outcomes = walk.outcomes();
+        let behind = |update: &Update| {
+            update.after.iter().find(|step| !outcomes.get(step).is_some_and(Outcome::is_success)).copied()
+        };
+        let updates = plan.updates.iter().map(|update| (update, behind(update)));
+        let tries: Vec<_> = updates
+            .map(|(update, behind)| async move {
+                let outcome = match behind {
+                    Some(behind) => Outcome::Skipped { behind: Some(behind) },
+                    None if stop.is_cancelled() => Outcome::Skipped { behind: None },
+                    None => outcome(target.update(update).await),
+                };
+                progress.advance(1);
+                (update.id, outcome)
+            })
+            .collect();
+        let results: Vec<(StepId, Outcome)> =
+            futures::stream::iter(tries).buffer_unordered((*updates_at_once).max(1)).collect().await;
+        outcomes.extend(results);
+        progress.end();
+        let report = Report { started, outcomes, ..Report::of(plan, clock()) };
+        target.finish(run, &report).await?;
+        Ok(report)
+    }
 }
 
 /// Which steps are done, ready, waiting.

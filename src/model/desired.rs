@@ -6,12 +6,13 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ImageLookupPolicy, TagReference};
+use crate::openshift::{FieldPath, ImageLookupPolicy, StreamId, TagId, TagReference};
+use crate::source::Span;
 
-use super::id::StreamId;
 use super::live::{Ignorance, Question};
+use super::live_workload::LiveWorkload;
 use super::revision::Revision;
-use super::workload::Workload;
+use super::workload::WorkloadId;
 
 /// Everything the definitions of a revision say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,6 +66,40 @@ pub struct DesiredTag {
     pub reference: TagReference,
     /// Where it is defined.
     pub origin: Origin,
+}
+
+/// A workload with image triggers, as its definition has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// Which one.
+    pub id: WorkloadId,
+    /// What it follows.
+    pub triggers: Vec<WorkloadTrigger>,
+    /// Where it is defined.
+    pub origin: Origin,
+    /// As the controllers would see it, were it applied as it is defined. None where its definition is not whole: a patch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defined: Option<Box<DefinedWorkload>>,
+}
+
+/// A workload as its definition has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinedWorkload {
+    /// The workload; it has no identity and no status.
+    pub workload: LiveWorkload,
+    /// Where in the file each of its images stands, in the order of `workload.images`; none for one that is left out.
+    pub places: Vec<Option<Span>>,
+}
+
+/// One trigger of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadTrigger {
+    /// The tag it follows.
+    pub tag: TagId,
+    /// The image fields it writes; for a build, none.
+    pub paths: Vec<FieldPath>,
+    /// Held back by its definition (`paused`, `automatic: false`).
+    pub paused: bool,
 }
 
 /// A defined stream that is left alone.

@@ -1,6 +1,6 @@
 //! Values that differ and mean the same, with the rule that says so.
 
-use super::id::StreamId;
+use crate::openshift::StreamId;
 
 /// A place where Git and the target differ, and nothing is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::image_reference::Digest;
+use crate::openshift::Digest;
+
 use super::live::{Observed, PlatformImage};
 
 /// What is known of the image, or the list of images, that a digest names.

@@ -7,10 +7,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{DOCKER_IMAGE, ImageStream, TagReference};
+use crate::openshift::{DOCKER_IMAGE, Digest, ImageReference, ImageStream, StreamId, TagId, TagReference};
 
-use super::id::{StreamId, TagId};
-use super::image_reference::{Digest, ImageReference};
 use super::workload::WorkloadId;
 
 /// The three things an observation can be. `Unknown` is never folded into `Absent`: ignorance destroys nothing.
@@ -243,6 +241,15 @@ impl Question {
 }
 
 impl<T> Observed<T> {
+    /// The same, of what the value leads to.
+    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Observed<U> {
+        match self {
+            Self::Known(value) => Observed::Known(to(value)),
+            Self::Absent => Observed::Absent,
+            Self::Unknown(ignorance) => Observed::Unknown(ignorance),
+        }
+    }
+
     /// The value, if it is known.
     pub fn known(&self) -> Option<&T> {
         match self {

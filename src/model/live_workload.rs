@@ -1,15 +1,12 @@
 //! Workloads as they are on a target, with what a trigger controller reads of them.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::api::{
-    ANNOTATED_KINDS, AnnotationTrigger, IMAGE_STREAM_TAG, RESOLVE_NAMES_ANNOTATION, TRIGGERS_ANNOTATION, TriggerSource,
-    pod_metadata_path, pod_path,
-};
+use crate::openshift::{AnnotationTrigger, FieldPath, TagId, container_at};
 
-use super::id::{StreamId, TagId};
-use super::workload::{FieldPath, WorkloadId};
+use crate::source::inert;
+
+use super::workload::WorkloadId;
 
 /// How triggers are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,78 +104,19 @@ pub enum Rollout {
     None,
 }
 
-impl TagId {
-    /// The tag that `stream:tag` in an object means, in that namespace or, where it names none, in the object's own.
-    fn named(name: &str, namespace: &str, own: &str) -> Option<Self> {
-        let (stream, tag) = name.split_once(':')?;
-        Some(StreamId::new(if namespace.is_empty() { own } else { namespace }, stream).tag(tag))
-    }
-
-    /// The tag that a trigger of the annotation names, in a workload of that namespace; none unless it is `stream:tag`.
-    pub fn followed(from: &TriggerSource, namespace: &str) -> Option<Self> {
-        Self::named(&from.name, &from.namespace, namespace)
+impl Rollout {
+    /// It will not come to an end by itself, with the controller's own message.
+    pub fn failed(message: &str) -> Self {
+        Self::Failed(inert(message, 300))
     }
 }
 
 impl LiveWorkload {
-    /// Reads an object of that kind; none if it has no image triggers, or belongs to a controller that copies its own
-    /// annotations to it (a Deployment's ReplicaSets).
-    pub fn read(kind: &str, object: &Value, manner: Manner) -> Option<Self> {
-        let metadata = &object["metadata"];
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let id = WorkloadId {
-            kind: kind.to_owned(),
-            namespace: text(&metadata["namespace"]),
-            name: text(&metadata["name"]),
-        };
-        let pod = pod_path(kind).iter().fold(object, |place, key| &place[*key]);
-        let is_template_marked = || {
-            let metadata = pod_metadata_path(kind).iter().fold(object, |place, key| &place[*key]);
-            metadata["annotations"][RESOLVE_NAMES_ANNOTATION] == "*"
-        };
-        let is_marked = || metadata["annotations"][RESOLVE_NAMES_ANNOTATION] == "*" || is_template_marked();
-        // A Job's image cannot be changed, whatever names it.
-        let looks_up = manner == Manner::Ours && kind != "Job" && !is_controlled(metadata) && is_marked();
-        let triggers = match kind {
-            "DeploymentConfig" => Triggers::DeploymentConfig(deployment_config(object, &id.namespace)),
-            "BuildConfig" => Triggers::BuildConfig(build_config(object, &id.namespace)),
-            _ => match annotation(kind, metadata, &id.namespace, manner) {
-                Some(triggers) => triggers,
-                None if looks_up => Triggers::Annotation(Vec::new()),
-                None => return None,
-            },
-        };
-        let follows = match &triggers {
-            Triggers::Annotation(list) => looks_up || !list.is_empty(),
-            Triggers::DeploymentConfig(list) | Triggers::BuildConfig(list) => !list.is_empty(),
-            Triggers::Void { .. } => true,
-        };
-        let uid = text(&metadata["uid"]);
-        let images = images(pod, &metadata["managedFields"], kind);
-        let spec = &object["spec"];
-        let strategies = [&spec["strategy"]["type"], &spec["updateStrategy"]["type"]];
-        let output = &spec["output"]["to"];
-        let pushes = || TagId::named(text(&output["name"]).as_str(), &text(&output["namespace"]), &id.namespace);
-        let output = (kind == "BuildConfig" && output["kind"] == "ImageStreamTag").then(pushes).flatten();
-        follows.then(|| Self {
-            triggers,
-            images,
-            looks_up,
-            rollout: rollout(kind, object),
-            uid,
-            // A number of a file that nobody has typed yet is text.
-            replicas: spec["replicas"].as_u64().or_else(|| spec["replicas"].as_str()?.parse().ok()),
-            strategy: strategies.into_iter().find_map(Value::as_str).unwrap_or_default().to_owned(),
-            output,
-            id,
-        })
-    }
-
     /// The tags that its triggers name.
     pub fn tags(&self) -> Vec<TagId> {
         match &self.triggers {
             Triggers::Annotation(list) => {
-                list.iter().filter_map(|trigger| TagId::followed(&trigger.from, &self.id.namespace)).collect()
+                list.iter().filter_map(|trigger| trigger.from.tag(&self.id.namespace)).collect()
             }
             Triggers::DeploymentConfig(list) | Triggers::BuildConfig(list) => {
                 list.iter().map(|trigger| trigger.tag.clone()).collect()
@@ -187,246 +125,12 @@ impl LiveWorkload {
         }
     }
 
-    /// Whether [`Self::read`] may find something, by metadata alone: a mark on the template of its pods is not seen.
-    pub fn may_follow(object: &Value) -> bool {
-        let metadata = &object["metadata"];
-        let has = |name: &str| metadata["annotations"].get(name).is_some();
-        !is_controlled(metadata) && (has(TRIGGERS_ANNOTATION) || has(RESOLVE_NAMES_ANNOTATION))
-    }
-
-    /// The place of a container in `images`, as OpenShift finds it: by name in init containers first, whatever list the path
-    /// names; by position in the list that it names (semantics 5.2).
+    /// The place in `images` of the container that a path names.
     pub fn container(&self, path: &FieldPath) -> Option<usize> {
-        match &path.container {
-            super::Container::Named(name) => self.images.iter().position(|image| image.name == *name),
-            super::Container::At(at) => {
-                let of_list = self.images.iter().enumerate().filter(|(_, image)| image.init == path.init);
-                of_list.map(|(place, _)| place).nth(*at)
-            }
-        }
-    }
-}
-
-/// It belongs to a controller that copies its own annotations to it: a ReplicaSet has its Deployment's, a Job its CronJob's.
-fn is_controlled(metadata: &Value) -> bool {
-    metadata["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty())
-}
-
-fn images(pod: &Value, managed: &Value, kind: &str) -> Vec<ContainerImage> {
-    // Who applies something of a container: with its image, and without.
-    let appliers = |list: &str, name: &str| -> (Vec<String>, Vec<String>) {
-        let key = format!("k:{}", serde_json::json!({ "name": name }));
-        let entries = managed.as_array().into_iter().flatten().filter(|entry| entry["operation"] == "Apply");
-        let container = |entry: &Value| {
-            let pod = pod_path(kind).iter().fold(&entry["fieldsV1"], |place, key| &place[format!("f:{key}")]);
-            let fields = pod[format!("f:{list}")].get(&key)?;
-            Some((entry["manager"].as_str()?.to_owned(), fields.get("f:image").is_some()))
+        let names = |init: bool| -> Vec<&str> {
+            self.images.iter().filter(|image| image.init == init).map(|image| image.name.as_str()).collect()
         };
-        let (with, without): (Vec<_>, Vec<_>) = entries.filter_map(container).partition(|(_, with)| *with);
-        let names = |all: Vec<(String, bool)>| all.into_iter().map(|(name, _)| name).collect();
-        (names(with), names(without))
-    };
-    let of = |list: &str, init: bool| -> Vec<ContainerImage> {
-        let items = pod[list].as_array().into_iter().flatten();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let one = |item: &Value| {
-            let name = text(&item["name"]);
-            let (appliers, lost_by) = appliers(list, &name);
-            ContainerImage { init, appliers, lost_by, image: text(&item["image"]), name }
-        };
-        items.map(one).collect()
-    };
-    [of("initContainers", true), of("containers", false)].concat()
-}
-
-/// The annotation, as the controller reads it: all of it or nothing. None without one.
-fn annotation(kind: &str, metadata: &Value, namespace: &str, manner: Manner) -> Option<Triggers> {
-    let text = metadata["annotations"][TRIGGERS_ANNOTATION].as_str()?;
-    let mut read = serde_json::from_str::<Vec<AnnotationTrigger>>(text);
-    if read.is_err() && manner == Manner::Ours {
-        read = serde_json::from_str(text).and_then(|mut list: Vec<Value>| {
-            for paused in list.iter_mut().filter_map(|trigger| trigger.get_mut("paused")) {
-                if let Some(text) = paused.as_str() {
-                    *paused = (text == "true").into();
-                }
-            }
-            serde_json::from_value(list.into())
-        });
-    }
-    if !ANNOTATED_KINDS.contains(&kind) && is_controlled(metadata) {
-        return None;
-    }
-    let why = match manner {
-        Manner::OpenShift if !ANNOTATED_KINDS.contains(&kind) => {
-            Some(format!("OpenShift's trigger controller ignores the annotation on a {kind}"))
-        }
-        Manner::Ours if kind == "Job" => {
-            Some("a Job's image cannot be changed, suspended or not: use a CronJob, or make the Job again".to_owned())
-        }
-        Manner::OpenShift | Manner::Ours => None,
-    };
-    if let Some(why) = why {
-        let tags = read.iter().flatten().filter_map(|trigger| TagId::followed(&trigger.from, namespace)).collect();
-        return Some(Triggers::Void { why, tags });
-    }
-    Some(match read {
-        Err(error) => {
-            let why = format!("its annotation cannot be read, so none of it counts: {error}");
-            Triggers::Void { why, tags: Vec::new() }
-        }
-        Ok(list) => {
-            let twice = list
-                .iter()
-                .enumerate()
-                .find(|(at, one)| list.iter().take(*at).any(|other| other.field_path == one.field_path));
-            match twice {
-                Some((_, one)) => {
-                    let tags = list.iter().filter_map(|trigger| TagId::followed(&trigger.from, namespace)).collect();
-                    let why = format!("two of its triggers write `{}`, so none of them counts", one.field_path);
-                    Triggers::Void { why, tags }
-                }
-                None => Triggers::Annotation(list),
-            }
-        }
-    })
-}
-
-fn image_changes(object: &Value) -> impl Iterator<Item = &Value> {
-    let triggers = object["spec"]["triggers"].as_array().into_iter().flatten();
-    triggers.filter(|trigger| trigger["type"] == "ImageChange")
-}
-
-fn deployment_config(object: &Value, namespace: &str) -> Vec<ConfigTrigger> {
-    let one = |trigger: &Value| {
-        let parameters = &trigger["imageChangeParams"];
-        let names = parameters["containerNames"].as_array().into_iter().flatten();
-        Some(ConfigTrigger {
-            tag: tag(&parameters["from"], namespace)?,
-            containers: names.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
-            active: parameters["automatic"] == true,
-            fired: parameters["lastTriggeredImage"].as_str().unwrap_or_default().to_owned(),
-        })
-    };
-    image_changes(object).filter_map(one).collect()
-}
-
-fn build_config(object: &Value, namespace: &str) -> Vec<ConfigTrigger> {
-    let strategy = ["dockerStrategy", "sourceStrategy", "customStrategy"];
-    let strategy = strategy.iter().map(|name| &object["spec"]["strategy"][name]["from"]).find(|from| from.is_object());
-    let one = |trigger: &Value| {
-        let change = &trigger["imageChange"];
-        // Without `from` the build follows the image it builds on.
-        let from = Some(&change["from"]).filter(|from| from.is_object()).or(strategy)?;
-        if from["kind"] != IMAGE_STREAM_TAG {
-            return None;
-        }
-        let tag = tag(from, namespace)?;
-        let entries = object["status"]["imageChangeTriggers"].as_array().into_iter().flatten();
-        let mut entries = entries.filter(|entry| self::tag(&entry["from"], namespace).as_ref() == Some(&tag));
-        let fired = entries.find_map(|entry| entry["lastTriggeredImageID"].as_str());
-        let fired = fired.or(change["lastTriggeredImageID"].as_str()).unwrap_or_default().to_owned();
-        Some(ConfigTrigger { tag, containers: Vec::new(), active: change["paused"] != true, fired })
-    };
-    image_changes(object).filter_map(one).collect()
-}
-
-fn tag(from: &Value, namespace: &str) -> Option<TagId> {
-    let (stream, tag) = from["name"].as_str()?.split_once(':')?;
-    let namespace = from["namespace"].as_str().filter(|text| !text.is_empty()).unwrap_or(namespace);
-    Some(StreamId::new(namespace, stream).tag(tag))
-}
-
-/// How far a rollout has come, read as kstatus and `kubectl rollout status` do.
-fn rollout(kind: &str, object: &Value) -> Rollout {
-    let (spec, status) = (&object["spec"], &object["status"]);
-    let number = |value: &Value| value.as_i64().unwrap_or_default();
-    if !matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet" | "DeploymentConfig") {
-        return Rollout::None;
-    }
-    // Its pods are replaced when somebody deletes them.
-    if matches!(kind, "StatefulSet" | "DaemonSet") && spec["updateStrategy"]["type"] == "OnDelete" {
-        return Rollout::None;
-    }
-    if spec["paused"] == true {
-        return Rollout::Paused;
-    }
-    if number(&status["observedGeneration"]) < number(&object["metadata"]["generation"]) {
-        return Rollout::Progressing("its controller has not seen the change yet".to_owned());
-    }
-    let conditions = status["conditions"].as_array().into_iter().flatten();
-    let mut failed =
-        conditions.filter(|condition| condition["type"] == "Progressing" && condition["status"] == "False");
-    if let Some(failed) = failed.next() {
-        let message = failed["message"].as_str().unwrap_or_default();
-        return Rollout::Failed(crate::text::inert(message, 300));
-    }
-    let wanted = spec["replicas"].as_i64().unwrap_or(1);
-    let (wanted, updated, ready) = match kind {
-        "DaemonSet" => {
-            let updated = number(&status["updatedNumberScheduled"]);
-            (number(&status["desiredNumberScheduled"]), updated, number(&status["numberAvailable"]))
-        }
-        "StatefulSet" => {
-            // Those below the partition stay as they are.
-            let strategy = &spec["updateStrategy"];
-            let partition = number(&strategy["rollingUpdate"]["partition"]).min(wanted);
-            (wanted, number(&status["updatedReplicas"]) + partition, number(&status["readyReplicas"]))
-        }
-        _ => {
-            if number(&status["replicas"]) > number(&status["updatedReplicas"]) {
-                let left = number(&status["replicas"]) - number(&status["updatedReplicas"]);
-                return Rollout::Progressing(format!("{left} old pods are still there"));
-            }
-            (wanted, number(&status["updatedReplicas"]), number(&status["availableReplicas"]))
-        }
-    };
-    if updated < wanted {
-        return Rollout::Progressing(format!("{updated} of {wanted} pods are new"));
-    }
-    if ready < wanted {
-        return Rollout::Progressing(format!("{ready} of {wanted} pods are ready"));
-    }
-    Rollout::Complete
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn rollouts_are_read_as_kubectl_reads_them() {
-        let check = |kind: &str, spec: Value, status: Value| {
-            rollout(kind, &json!({"metadata": {"generation": 2}, "spec": spec, "status": status}))
-        };
-        let done = json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3, "readyReplicas": 3});
-        assert_eq!(check("Deployment", json!({"replicas": 3}), done.clone()), Rollout::Complete);
-        assert_eq!(check("StatefulSet", json!({"replicas": 3}), done.clone()), Rollout::Complete);
-        assert_eq!(check("Deployment", json!({"replicas": 3, "paused": true}), done.clone()), Rollout::Paused);
-        assert_eq!(check("CronJob", json!({}), json!({})), Rollout::None);
-        let progressing = |kind: &str, spec: Value, status: Value| {
-            assert!(
-                matches!(check(kind, spec.clone(), status.clone()), Rollout::Progressing(_)),
-                "{kind} {spec} {status}"
-            );
-        };
-        progressing("Deployment", json!({"replicas": 4}), done.clone());
-        progressing("Deployment", json!({"replicas": 3}), json!({"observedGeneration": 1}));
-        progressing(
-            "Deployment",
-            json!({"replicas": 1}),
-            json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1}),
-        );
-        progressing(
-            "DaemonSet",
-            json!({}),
-            json!({"observedGeneration": 2, "desiredNumberScheduled": 2, "updatedNumberScheduled": 1}),
-        );
-        let partition =
-            json!({"replicas": 3, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}});
-        let status = json!({"observedGeneration": 2, "updatedReplicas": 1, "readyReplicas": 3});
-        assert_eq!(check("StatefulSet", partition, status), Rollout::Complete);
-        let late = json!({"observedGeneration": 2, "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "late"}]});
-        assert_eq!(check("Deployment", json!({}), late), Rollout::Failed("late".to_owned()));
+        let (in_init, at) = container_at(path, &names(true), &names(false))?;
+        self.images.iter().enumerate().filter(|(_, image)| image.init == in_init).map(|(place, _)| place).nth(at)
     }
 }

@@ -1,51 +1,52 @@
 //! Our nouns: what is wanted, what is known, what shall be done, what became of it.
 //!
-//! Plain data with its invariants, no decisions. Pure; may name `api` and `text`.
+//! Plain data with its invariants, no decisions. Pure; may name `findings`, `openshift` and `source`.
 //! Tests: beside the code; round trips and schemas in `tests/it/schemas.rs`.
 
+mod backoff;
 mod change;
 mod desired;
 mod equality;
-mod id;
 mod image_facts;
-mod image_reference;
+mod impact;
+mod integrations;
 mod live;
 mod live_workload;
-mod outside;
+mod pass_state;
 mod plan;
 mod policy;
+mod reason;
 mod report;
 mod review;
 mod revision;
-mod tag_order;
+mod step_id;
 mod tally;
 mod workload;
 
+pub use backoff::Backoff;
 pub use change::Change;
-pub use desired::{Desired, DesiredStream, DesiredTag, Held, Origin};
+pub use desired::{DefinedWorkload, Desired, DesiredStream, DesiredTag, Held, Origin, Workload, WorkloadTrigger};
 pub use equality::{EqualBy, Equality};
-pub use id::{StreamId, TagId, is_namespace};
 pub use image_facts::{Attached, ImageConfig, ImageFacts, LayerFacts, Packages};
-pub use image_reference::{Digest, ImageReference, InvalidReference, is_tag_name};
+pub use impact::{Roll, RollEffect, RollImage, Update};
+pub use integrations::{CodeHost, MirrorPulls, NoticeFormat, Sender};
 pub use live::{Cause, Ignorance, Live, LiveStream, Observed, Owned, PlatformImage, Question, Resolution, Upstream};
 pub use live_workload::{ConfigTrigger, ContainerImage, LiveWorkload, Manner, Rollout, Triggers};
-pub use outside::{CodeHost, NoticeFormat, Sender};
+pub use pass_state::{Conflict, PassState, Refresh};
 pub use plan::{
-    Action, Deferred, DeferredAction, ImportFailure, ImportItem, ImportResult, Inputs, Move, Plan, Precondition,
-    Reason, Roll, RollEffect, RollImage, Step, StepId, StreamHeader, Update, Wait,
+    Action, Deferred, DeferredAction, FORMAT_VERSION, ImportFailure, ImportItem, ImportResult, Inputs, Move, Plan,
+    Precondition, Step, StreamHeader, Wait,
 };
 pub use policy::{
-    Drift, INTERVAL_ANNOTATION, OnFailure, Policy, Quarrel, RECONCILE_ANNOTATION, Refresh, RemovalLimit, Schedule,
-    WorkloadPolicy, fingerprint, interval,
+    Drift, INTERVAL_ANNOTATION, OnFailure, Policy, RECONCILE_ANNOTATION, RemovalLimit, Schedule, WorkloadPolicy,
+    fingerprint, interval,
 };
+pub use reason::Reason;
 pub use report::{Followed, Following, Outcome, Report};
-pub use review::{DefinitionChange, Difference, ImageChange, ImageSummary, Layer, PackageChanges, Review, Risk};
-pub use revision::Revision;
-pub use tag_order::import_order;
-pub use tally::{HostTally, Tally};
-pub use workload::{
-    Container, DefinedWorkload, FieldPath, OTHER_NAMESPACES, Quotes, Workload, WorkloadId, WorkloadTrigger,
+pub use review::{
+    DefinitionChange, Difference, ImageChange, ImageSummary, Layer, PackageChanges, Review, Risk, Subject,
 };
-
-/// Version of the formats of saved plans and reports.
-pub const FORMAT_VERSION: u32 = 1;
+pub use revision::Revision;
+pub use step_id::StepId;
+pub use tally::{HostTally, Tally};
+pub use workload::{OTHER_NAMESPACES, WorkloadId};

@@ -1,23 +1,25 @@
 //! What shall be done, in full: nothing is decided again when a plan is carried out.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ImageLookupPolicy, TagImportPolicy, TagReference, TagReferencePolicy};
-use crate::text::short_hash;
+use crate::openshift::{Digest, ImageLookupPolicy, StreamId, TagId, TagImportPolicy, TagReference, TagReferencePolicy};
+use crate::source::short_hash;
 
-use super::desired::Origin;
-use super::id::{StreamId, TagId};
-use super::image_reference::Digest;
+use super::desired::{Desired, Origin};
+use super::impact::{Roll, Update};
 use super::live::Ignorance;
-use super::live_workload::LiveWorkload;
+use super::reason::Reason;
 use super::review::Review;
 use super::revision::Revision;
+use super::step_id::StepId;
 use super::workload::WorkloadId;
+
+/// Version of the formats of saved plans and reports.
+pub const FORMAT_VERSION: u32 = 1;
 
 /// The steps from what is to what is wanted, and those that have to wait. Never edited, only made again.
 ///
@@ -74,10 +76,6 @@ pub struct Inputs {
     pub files: BTreeMap<String, String>,
 }
 
-/// Number of a step in its plan, printed `#7`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct StepId(pub u32);
-
 /// One request to one system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -114,91 +112,6 @@ pub struct Move {
     /// Pull spec it resolves to after; none when it goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-}
-
-/// Images that a workload gets, in one request: one roll-out, however many of its triggers have moved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Update {
-    /// Its number, counted on from the steps.
-    pub id: StepId,
-    /// The workload.
-    pub workload: WorkloadId,
-    /// Its new images.
-    pub images: Vec<RollImage>,
-    /// Why; for people.
-    pub reason: Reason,
-    /// Identity of the workload that was seen.
-    pub uid: String,
-    /// Steps that must have succeeded before.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub after: Vec<StepId>,
-}
-
-/// What becomes of a workload when the tags that it follows move.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Roll {
-    /// The workload.
-    pub workload: WorkloadId,
-    /// What becomes of it.
-    pub effect: RollEffect,
-    /// The images that it gets.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub images: Vec<RollImage>,
-    /// Its pods, where it says how many.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replicas: Option<u64>,
-    /// How they are replaced, such as `Recreate`, where it says so.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub strategy: String,
-    /// The tags that it follows, moved or not.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub follows: Vec<TagId>,
-    /// The steps behind it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub after: Vec<StepId>,
-}
-
-/// What becomes of a workload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
-pub enum RollEffect {
-    /// It gets new pods.
-    RollsOut,
-    /// A build is started, and what comes of it cannot be said.
-    Builds,
-    /// It follows what a build will push, and what that is cannot be said.
-    AfterBuild {
-        /// The build.
-        build: WorkloadId,
-    },
-    /// It gets the image, and uses it later.
-    Waits {
-        /// For what.
-        why: String,
-    },
-    /// It is meant to follow, and does not.
-    Ignores {
-        /// Why.
-        why: String,
-    },
-}
-
-/// An image that a workload gets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RollImage {
-    /// The container; empty for a build.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub container: String,
-    /// The tag whose image it is.
-    pub tag: TagId,
-    /// Pull spec now; none if a build was never started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<String>,
-    /// Pull spec afterwards.
-    pub after: String,
 }
 
 /// What a step does. Its meaning is [`crate::rules::perform`].
@@ -323,52 +236,6 @@ pub struct ImportFailure {
     pub message: String,
 }
 
-/// Why a step is in a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
-pub enum Reason {
-    /// It is wanted and not there.
-    Missing,
-    /// The definition changed in these fields.
-    Changed {
-        /// Paths such as `from.name`.
-        fields: Vec<String>,
-    },
-    /// A followed upstream tag has another image.
-    UpstreamMoved,
-    /// A followed upstream tag has another list of images, in which the image for this platform is the same: nothing that
-    /// runs there changes.
-    ListMoved {
-        /// `os/architecture`.
-        platform: String,
-    },
-    /// It is as it should be, and nobody keeps it so: from now on we do.
-    Adopted,
-    /// It was asked for with `--refresh`.
-    Asked,
-    /// The last import failed.
-    ImportFailed {
-        /// Since when.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        since: Option<Timestamp>,
-    },
-    /// It copies that tag, which has another image.
-    Follows {
-        /// The tag.
-        tag: TagId,
-    },
-    /// Somebody else changed it.
-    Drifted {
-        /// Fields that differ.
-        fields: Vec<String>,
-        /// Who, where that is known.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        by: Option<String>,
-    },
-    /// It is ours and no longer defined.
-    NotInRevision,
-}
-
 /// What must be so for a step to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
@@ -402,6 +269,17 @@ pub enum Precondition {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
+}
+
+impl Precondition {
+    /// The stream that it is about; none for a workload.
+    pub fn stream(&self) -> Option<&StreamId> {
+        match self {
+            Self::StreamAbsent { stream } | Self::ResourceVersion { stream, .. } => Some(stream),
+            Self::TagAt { tag, .. } => Some(&tag.stream),
+            Self::WorkloadAt { .. } => None,
+        }
+    }
 }
 
 /// A step that has to wait.
@@ -483,6 +361,26 @@ pub enum Wait {
 }
 
 impl Plan {
+    /// A plan for these definitions without any step.
+    pub fn of(desired: &Desired, tool: &str, target: &str, observed_at: Timestamp) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            tool: tool.to_owned(),
+            target: target.to_owned(),
+            revision: desired.revision.clone(),
+            scope: desired.scope.clone(),
+            observed_at,
+            streams: desired.streams.len() + desired.held.len(),
+            steps: Vec::new(),
+            deferred: Vec::new(),
+            updates: Vec::new(),
+            rolls: Vec::new(),
+            unseen: Vec::new(),
+            inputs: None,
+            review: None,
+        }
+    }
+
     /// Nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.updates.is_empty()
@@ -506,21 +404,6 @@ impl Plan {
     pub fn id(&self) -> String {
         let bytes = serde_json::to_vec(self).unwrap_or_default();
         short_hash(bytes, 12)
-    }
-}
-
-impl Roll {
-    /// What becomes of a workload, without images.
-    pub fn new(workload: &LiveWorkload, effect: RollEffect) -> Self {
-        Self {
-            workload: workload.id.clone(),
-            effect,
-            images: Vec::new(),
-            replicas: workload.replicas,
-            strategy: workload.strategy.clone(),
-            follows: workload.tags(),
-            after: Vec::new(),
-        }
     }
 }
 
@@ -572,11 +455,5 @@ impl Action {
             | Self::Follow { .. }
             | Self::Import { .. } => false,
         }
-    }
-}
-
-impl fmt::Display for StepId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "#{}", self.0)
     }
 }

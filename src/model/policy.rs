@@ -1,14 +1,16 @@
 //! What the config allows a plan to do.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::api::{TagEventCondition, TagReference};
-use crate::text::inert;
+use crate::openshift::{StreamId, TagEventCondition, TagReference};
+use crate::source::inert;
 
-use super::id::StreamId;
+use super::pass_state::PassState;
 
 /// Annotation on a stream, in Git or on the target: `disabled` leaves it as it is.
 pub const RECONCILE_ANNOTATION: &str = "streamkeeper.io/reconcile";
@@ -45,7 +47,7 @@ pub fn interval(text: &str) -> Result<SignedDuration, String> {
 }
 
 /// Decisions of people that the planner keeps to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Policy {
     /// How often a scheduled tag is due (OpenShift: 15 minutes, semantics 4.2).
     pub schedule_interval: SignedDuration,
@@ -60,14 +62,10 @@ pub struct Policy {
     pub allow_empty: bool,
     /// Removals go on although another part of the source was read than last time.
     pub change_scope: bool,
-    /// What to import although it is not due.
-    pub refresh: Refresh,
     /// How many tags of a repository are imported with `dockerImageRepository` (semantics 3.4).
     pub repository_tags: usize,
     /// Images in one import request; the store takes any number.
     pub images_per_import: usize,
-    /// Why nothing is removed, where nothing is.
-    pub no_removals: Option<String>,
     /// Tags that another manager applies are taken over.
     pub force_conflicts: bool,
     /// Who imports scheduled tags when they move.
@@ -78,32 +76,12 @@ pub struct Policy {
     pub on_failure: OnFailure,
     /// Namespaces in which nothing is changed; `*` is all.
     pub suspended: BTreeSet<String>,
-    /// Nothing at all is changed now: why, and until when.
-    pub frozen: Option<String>,
-    /// Streams and workloads, as they are printed, that are left alone for a while: somebody else changes them back.
-    pub quarrels: BTreeMap<String, Quarrel>,
     /// What becomes of a tag of ours that somebody else has changed.
     pub drift: Drift,
-    /// Tags that something was pushed to: what was known of them is old.
-    pub pushed: BTreeSet<(StreamId, String)>,
-    /// Tags are due each at a moment of its own, spread over their interval, not all of them at once.
-    pub spread: bool,
-    /// An import that has failed is tried again later and later, not each time that somebody looks.
-    pub patient: bool,
-}
-
-/// Somebody else changes back what we put right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quarrel {
-    /// What it was made, each time: the content of a stream's definition, or the images of a workload. Something else is not
-    /// what the quarrel is about.
-    pub wanted: String,
-    /// With whom, and until when it is left alone.
-    pub why: String,
 }
 
 /// How workloads get their images, where that is ours to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct WorkloadPolicy {
     /// Field manager that images are applied as.
     pub manager: String,
@@ -113,23 +91,25 @@ pub struct WorkloadPolicy {
     pub drift: Drift,
 }
 
-/// What becomes of what somebody else has changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What becomes of what another field manager has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Drift {
     /// It is put back.
     #[default]
     Heal,
-    /// It is told.
+    /// Plans report it.
     Report,
 }
 
-/// What becomes of a tag whose followers fail with the image that it has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What becomes of a tag whose dependents do not roll out with the image that it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum OnFailure {
     /// It goes on following upstream: the next image may be the mended one.
     #[default]
     Continue,
-    /// It waits for somebody to look.
+    /// It does not follow upstream until they have rolled out, its definition changes, or `--refresh` names it.
     Hold,
 }
 
@@ -141,7 +121,7 @@ impl WorkloadPolicy {
 }
 
 /// How many removals one run may make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum RemovalLimit {
     /// A fifth of what is owned, but at least five.
     Fifth,
@@ -150,7 +130,7 @@ pub enum RemovalLimit {
 }
 
 /// Who imports scheduled tags when they move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Schedule {
     /// We do, and nobody else would.
     Ours,
@@ -158,18 +138,6 @@ pub enum Schedule {
     TakenOver,
     /// The server does, every 15 minutes; what is newer upstream is only told.
     Server,
-}
-
-/// What to import although it is not due.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Refresh {
-    /// Nothing.
-    #[default]
-    None,
-    /// Everything.
-    All,
-    /// These streams, or single tags of them.
-    Some(BTreeSet<(StreamId, Option<String>)>),
 }
 
 impl Default for Policy {
@@ -181,21 +149,14 @@ impl Default for Policy {
             removals: RemovalLimit::Fifth,
             allow_empty: false,
             change_scope: false,
-            refresh: Refresh::None,
             repository_tags: 50,
             images_per_import: usize::MAX,
-            no_removals: None,
             force_conflicts: false,
             schedule: Schedule::Ours,
             workloads: None,
             on_failure: OnFailure::Continue,
             suspended: BTreeSet::new(),
-            frozen: None,
-            quarrels: BTreeMap::new(),
             drift: Drift::Heal,
-            pushed: BTreeSet::new(),
-            spread: false,
-            patient: false,
         }
     }
 }
@@ -214,6 +175,7 @@ impl Policy {
     /// From when on an answer of that time on a tag is too old. `moved`: since when it has the image that it has.
     pub fn until(
         &self,
+        state: &PassState,
         stream: &StreamId,
         tag: &TagReference,
         checked: Timestamp,
@@ -221,7 +183,7 @@ impl Policy {
     ) -> Option<Timestamp> {
         let interval = self.interval(tag, moved.map(|moved| checked.duration_since(moved)));
         let latest = checked.checked_add(interval).ok()?;
-        let millis = i64::try_from(interval.as_millis()).ok().filter(|millis| self.spread && *millis > 0);
+        let millis = i64::try_from(interval.as_millis()).ok().filter(|millis| state.spread && *millis > 0);
         let Some(millis) = millis else { return Some(latest) };
         // The next moment that is this tag's own: a hash of its name says where in the interval.
         let own = hash(&format!("{stream}:{}", tag.name)).rem_euclid(millis);
@@ -269,19 +231,6 @@ impl RemovalLimit {
     }
 }
 
-impl Refresh {
-    /// Whether that tag is asked for.
-    pub fn asks(&self, stream: &StreamId, tag: &str) -> bool {
-        match self {
-            Self::None => false,
-            Self::All => true,
-            Self::Some(asked) => {
-                asked.contains(&(stream.clone(), None)) || asked.contains(&(stream.clone(), Some(tag.to_owned())))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,18 +245,18 @@ mod tests {
         tag.annotations.insert(INTERVAL_ANNOTATION.to_owned(), "90s".to_owned());
         assert_eq!(policy.interval(&tag, None), SignedDuration::from_secs(90));
         // Spread over the interval, each at its own moment, and never later than it.
-        let spread = Policy { spread: true, ..Policy::default() };
+        let spread = PassState { spread: true, ..PassState::default() };
         let checked = Timestamp::from_second(1_800_000_000).expect("a time");
         let mut tag = TagReference { name: "1".to_owned(), ..TagReference::default() };
         tag.import_policy.scheduled = true;
         let mut minutes = BTreeSet::new();
         for name in 0..200 {
             let id = StreamId::new("n", format!("s{name}"));
-            let until = spread.until(&id, &tag, checked, None).expect("a time");
-            assert!(until > checked && until <= checked + spread.schedule_interval);
+            let until = policy.until(&spread, &id, &tag, checked, None).expect("a time");
+            assert!(until > checked && until <= checked + policy.schedule_interval);
             assert_eq!(
-                spread.until(&id, &tag, until, None),
-                Some(until + spread.schedule_interval),
+                policy.until(&spread, &id, &tag, until, None),
+                Some(until + policy.schedule_interval),
                 "then once an interval"
             );
             minutes.insert(until.duration_since(checked).as_mins());

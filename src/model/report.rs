@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::live::Ignorance;
-use super::plan::{Deferred, Precondition, StepId};
+use super::plan::{Deferred, FORMAT_VERSION, Plan, Precondition};
 use super::revision::Revision;
+use super::step_id::StepId;
 use super::workload::WorkloadId;
 
 /// What became of a plan.
@@ -138,6 +139,20 @@ impl Outcome {
 }
 
 impl Report {
+    /// The report of a plan of which nothing was tried.
+    pub fn of(plan: &Plan, at: Timestamp) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            revision: plan.revision.clone(),
+            scope: plan.scope.clone(),
+            started: at,
+            finished: at,
+            outcomes: BTreeMap::new(),
+            deferred: plan.deferred.clone(),
+            workloads: Vec::new(),
+        }
+    }
+
     /// How many outcomes satisfy a test.
     pub fn count(&self, test: impl Fn(&Outcome) -> bool) -> usize {
         self.outcomes.values().filter(|outcome| test(outcome)).count()

@@ -1,15 +1,18 @@
 //! What a plan means to who has to judge it: which images change into which, and what is risky about that.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::findings::{Code, Severity};
+use crate::openshift::{Digest, StreamId, TagId};
+
 use super::desired::Origin;
-use super::id::{StreamId, TagId};
-use super::image_reference::Digest;
 use super::live::Ignorance;
-use super::plan::StepId;
 use super::revision::Revision;
+use super::step_id::StepId;
 
 /// What a plan means. All of it was said by definitions, registries and the target: nothing in it is to be trusted as markup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -185,22 +188,51 @@ pub struct Layer {
     pub command: String,
 }
 
-/// Something that whoever judges a plan should look at.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+/// Something in a plan that a reviewer should look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Risk {
-    /// The rule: a code of ours, or the name of a rule of the config.
-    pub rule: String,
-    /// `error`, `warning` or `info`.
-    pub severity: String,
-    /// What it is about: a stream, a tag, a workload.
-    pub about: String,
+    /// The rule that found it.
+    pub rule: Code,
+    /// How bad it is, after the config's severities.
+    pub severity: Severity,
+    /// What it is about.
+    pub about: Subject,
     /// The evidence, in a sentence.
     pub message: String,
-    /// Where it is defined; the file as a whole where no line is known.
+    /// Where it is defined; none where no definition is behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
-    /// The step behind it.
+    /// The step behind it; none where it is about more than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepId>,
+}
+
+/// What a risk is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Subject {
+    /// The plan as a whole.
+    Plan,
+    /// A stream.
+    Stream(StreamId),
+    /// Tags, at least one.
+    Tags(Vec<TagId>),
+    /// A rule of the config, by its name.
+    Rule(String),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plan => out.write_str("the plan"),
+            Self::Stream(stream) => write!(out, "{stream}"),
+            Self::Tags(tags) => {
+                let shown: Vec<String> = tags.iter().take(3).map(TagId::to_string).collect();
+                out.write_str(&shown.join(", "))?;
+                if tags.len() > 3 { write!(out, " and {} more", tags.len() - 3) } else { Ok(()) }
+            }
+            Self::Rule(name) => write!(out, "rule {name}"),
+        }
+    }
 }

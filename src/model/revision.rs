@@ -23,10 +23,17 @@ pub struct Revision {
     pub content: String,
 }
 
+impl Revision {
+    /// The first twelve digits of the commit, as people read it.
+    pub fn short_commit(&self) -> Option<&str> {
+        self.commit.as_deref().map(|commit| commit.get(..12).unwrap_or(commit))
+    }
+}
+
 impl fmt::Display for Revision {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.commit {
-            Some(commit) => out.write_str(commit.get(..12).unwrap_or(commit))?,
+        match self.short_commit() {
+            Some(commit) => out.write_str(commit)?,
             None => out.write_str("no commit")?,
         }
         if self.dirty { out.write_str(" (dirty)") } else { Ok(()) }

@@ -5,18 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use futures::StreamExt;
 use jiff::Timestamp;
 
-use crate::api::DOCKER_IMAGE;
-use crate::model::{
-    Desired, Digest, ImageReference, Live, Observed, Policy, Question, Resolution, StreamId, Upstream, import_order,
-};
+use crate::model::{Desired, Live, Observed, PassState, Policy, Question, Resolution, Upstream};
+use crate::openshift::{Digest, ImageReference, StreamId, import_order};
 use crate::ports::{LiveState, Looking, Memory, PortError, Progress, Registry};
+use crate::rules::other_source;
 
 use super::questions::{Questions, questions};
 
 /// Questions under way at once, over all registries; each adapter bounds what one host gets.
 const CONCURRENCY: usize = 64;
 
-/// Whom to ask.
+/// What is asked.
 pub struct Sources<'a, L, R, M, P> {
     /// The target.
     pub live: &'a L,
@@ -28,7 +27,15 @@ pub struct Sources<'a, L, R, M, P> {
     pub progress: &'a P,
 }
 
-/// What is known before anybody looks.
+impl<L, R, M, P> Clone for Sources<'_, L, R, M, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<L, R, M, P> Copy for Sources<'_, L, R, M, P> {}
+
+/// What is known before anything is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
     /// Streams that have nothing to do at this version.
@@ -46,16 +53,16 @@ pub async fn collect(
     sources: Sources<'_, impl LiveState, impl Registry, impl Memory, impl Progress>,
     desired: &Desired,
     known: Known<'_>,
-    policy: &Policy,
+    (policy, state): (&Policy, &PassState),
     now: Timestamp,
 ) -> Result<Live, PortError> {
     let Sources { live, registry, memory, progress } = sources;
     let mut namespaces: BTreeSet<String> =
         desired.streams.keys().chain(desired.held.keys()).map(|id| id.namespace.clone()).collect();
     // Where tags are copied from has to be looked at as well.
-    let tags = desired.streams.values().flat_map(|stream| stream.tags.values());
-    let froms = tags.filter_map(|tag| tag.reference.from.as_ref()).filter(|from| from.kind != DOCKER_IMAGE);
-    namespaces.extend(froms.map(|from| from.namespace.clone()).filter(|namespace| !namespace.is_empty()));
+    let tags = desired.streams.iter().flat_map(|(id, stream)| stream.tags.values().map(move |tag| (id, tag)));
+    let sources = tags.filter_map(|(id, tag)| other_source(id, &tag.reference));
+    namespaces.extend(sources.map(|source| source.namespace));
     let observation =
         live.observe(Looking { namespaces: &namespaces, settled: known.settled, anew: known.anew }).await?;
     let mut observed = Live {
@@ -74,8 +81,8 @@ pub async fn collect(
     let all: Vec<Question> = tags.filter_map(|tag| tag.question()).collect::<BTreeSet<_>>().into_iter().collect();
     let mut remembered = memory.upstream(&all);
     // That something is not there is only believed for a while by who looks again and again.
-    remembered.retain(|_, upstream| policy.patient || upstream.answer != Observed::Absent);
-    let Questions { resolve, list } = questions(desired, &observed, policy, &remembered, now);
+    remembered.retain(|_, upstream| state.patient || upstream.answer != Observed::Absent);
+    let Questions { resolve, list } = questions(desired, &observed, (policy, state), &remembered, now);
     observed.upstream = remembered;
 
     let listings = ask(list, |question| async move {

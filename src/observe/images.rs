@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Action, Attached, Digest, Ignorance, ImageFacts, ImageReference, ImportItem, ImportResult, Observed, Packages,
-    Plan, Question,
+    Action, Attached, Ignorance, ImageFacts, ImportItem, ImportResult, Observed, Packages, Plan, Question,
 };
+use crate::openshift::{Digest, ImageReference};
 use crate::ports::{Progress, Registry};
 
 use super::collect::ask_told;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::api::{ImageStream, TagReference};
-use crate::model::{Desired, ImageReference, Live, Observed, Policy, Question, StreamId, Upstream};
+use crate::model::{Desired, Live, Observed, PassState, Policy, Question, Upstream};
+use crate::openshift::{ImageReference, StreamId};
+use crate::rules::import_due;
 
 /// What to ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub struct Questions {
 pub fn questions(
     desired: &Desired,
     live: &Live,
-    policy: &Policy,
+    (policy, state): (&Policy, &PassState),
     remembered: &BTreeMap<Question, Upstream>,
     now: Timestamp,
 ) -> Questions {
@@ -37,14 +38,14 @@ pub fn questions(
             let Some(question) = tag.question() else { continue };
             let fresh = remembered.get(&question).is_some_and(|upstream| {
                 let moved = current.and_then(|stream| stream.head(&tag.reference.name)?.created);
-                let until = policy.until(id, &tag.reference, upstream.checked_at, moved);
+                let until = policy.until(state, id, &tag.reference, upstream.checked_at, moved);
                 // What was answered in the future was answered before the clock was set.
                 upstream.checked_at <= now && until.is_some_and(|until| now < until)
             });
             // An answer that it is not there is good for a while, too.
             let condition = current.and_then(|stream| stream.status_tag(&tag.reference.name)?.conditions.first());
-            let is_pushed = policy.pushed.contains(&(id.clone(), tag.reference.name.clone()));
-            let waits = policy.patient
+            let is_pushed = state.pushed.contains(&(id.clone(), tag.reference.name.clone()));
+            let waits = state.patient
                 && !is_pushed
                 && (fresh || !tag.reference.import_policy.scheduled)
                 && remembered.get(&question).is_some_and(|upstream| {
@@ -53,8 +54,8 @@ pub fn questions(
                     is_no && retry.is_some_and(|retry| now < retry)
                 });
             let fresh = fresh && !is_pushed;
-            let asked = policy.refresh.asks(id, &tag.reference.name);
-            let imports = needs_import(id, current, &tag.reference) && !waits;
+            let asked = state.refresh.asks(id, &tag.reference.name);
+            let imports = import_due(id, current, &tag.reference).is_some() && !waits;
             if asked || imports || (!fresh && !waits && question.reference.digest.is_none()) {
                 questions.resolve.insert(question);
             }
@@ -62,7 +63,7 @@ pub fn questions(
         if let Some(repository) = repository(&stream.docker_image_repository) {
             let imported = live.streams.get(id).and_then(|live| live.owned.repository.as_ref());
             let listed = imported == Some(&stream.docker_image_repository);
-            if !listed || policy.refresh.asks(id, "") {
+            if !listed || state.refresh.asks(id, "") {
                 questions.list.insert(repository);
             }
         }
@@ -77,20 +78,22 @@ pub fn repository(text: &str) -> Option<Question> {
     Some(Question { reference, insecure: false })
 }
 
-/// Whether the tag has to be imported whatever upstream has: it is new, names another source, or its last import failed.
-fn needs_import(id: &StreamId, stream: Option<&ImageStream>, wanted: &TagReference) -> bool {
-    let Some(stream) = stream else { return true };
-    let Some(is) = stream.spec_tag(&wanted.name) else { return true };
-    let Some(list) = stream.status_tag(&wanted.name) else { return true };
-    let Some(head) = list.items.first() else { return true };
-    let namespace = |tag: &TagReference| {
-        tag.from.as_ref().map(|from| from.namespace.clone()).filter(|namespace| *namespace != id.namespace)
+/// The namespaces whose definitions ask each question: each has logins of its own on a cluster.
+pub fn asking_namespaces(desired: &Desired) -> BTreeMap<Question, Vec<String>> {
+    let mut wanted: BTreeMap<Question, Vec<String>> = BTreeMap::new();
+    let mut want = |question: Question, id: &StreamId| {
+        let namespaces = wanted.entry(question).or_default();
+        if !namespaces.contains(&id.namespace) {
+            namespaces.push(id.namespace.clone());
+        }
     };
-    let name = |tag: &TagReference| tag.from.as_ref().map(|from| (from.kind.clone(), from.name.clone()));
-    !list.conditions.is_empty()
-        || is.generation.is_some_and(|generation| generation > head.generation)
-        || name(is) != name(wanted)
-        || namespace(is) != namespace(wanted)
-        || is.reference != wanted.reference
-        || is.import_policy.import_mode != wanted.import_policy.import_mode
+    for (id, stream) in &desired.streams {
+        for question in stream.tags.values().filter_map(|tag| tag.question()) {
+            want(question, id);
+        }
+        if let Some(repository) = repository(&stream.docker_image_repository) {
+            want(repository, id);
+        }
+    }
+    wanted
 }

@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::{ImageStream, TagReference};
 use crate::model::{
-    Action, Deferred, DeferredAction, FORMAT_VERSION, LiveStream, Observed, Origin, Plan, Precondition, Reason, Step,
-    StepId, StreamId, TagId, Wait,
+    Action, Deferred, DeferredAction, LiveStream, Observed, Origin, Plan, Precondition, Reason, Step, StepId, Wait,
 };
+use crate::openshift::{ImageStream, StreamId, TagId, TagReference};
 use crate::rules::{self, State, Streams};
 
-use super::PlanInput;
+use super::input::PlanInput;
+use super::predicted::{ChangedStreams, PredictedStreams};
 
 /// Collects steps and what they leave behind.
 pub(super) struct Builder<'a> {
     pub(super) input: &'a PlanInput<'a>,
-    world: World<'a>,
+    world: PredictedStreams<'a>,
     steps: Vec<Step>,
     deferred: Vec<Deferred>,
     /// The last step on each stream.
@@ -25,26 +25,11 @@ pub(super) struct Builder<'a> {
     left: BTreeSet<TagId>,
 }
 
-/// The streams as they are, under those that steps have changed.
-struct World<'a> {
-    live: &'a BTreeMap<StreamId, LiveStream>,
-    changed: BTreeMap<StreamId, Option<ImageStream>>,
-}
-
-impl Streams for World<'_> {
-    fn stream(&self, id: &StreamId) -> Option<&ImageStream> {
-        match self.changed.get(id) {
-            Some(changed) => changed.as_ref(),
-            None => self.live.get(id).map(|live| &live.stream),
-        }
-    }
-}
-
 impl<'a> Builder<'a> {
     pub(super) fn new(input: &'a PlanInput<'a>) -> Self {
         Self {
             input,
-            world: World { live: &input.live.streams, changed: BTreeMap::new() },
+            world: PredictedStreams::new(&input.live.streams),
             steps: Vec::new(),
             deferred: Vec::new(),
             left: BTreeSet::new(),
@@ -157,19 +142,12 @@ impl<'a> Builder<'a> {
             moves,
         });
         self.last.insert(id.clone(), step_id);
-        self.world.changed.insert(id, leaves);
+        self.world.put(id, leaves);
     }
 
     /// The stream as it was seen, as a precondition of its first step.
     fn as_seen(&self, id: &StreamId) -> Precondition {
-        match self.input.live.streams.get(id) {
-            None => Precondition::StreamAbsent { stream: id.clone() },
-            Some(live) => Precondition::ResourceVersion {
-                stream: id.clone(),
-                version: live.stream.metadata.resource_version.clone().unwrap_or_default(),
-                uid: live.stream.metadata.uid.clone().unwrap_or_default(),
-            },
-        }
+        rules::as_is(id, self.input.live.streams.get(id).map(|live| &live.stream))
     }
 
     pub(super) fn defer(
@@ -194,9 +172,10 @@ impl<'a> Builder<'a> {
         &self.deferred
     }
 
-    pub(super) fn finish(mut self) -> Plan {
-        let PlanInput { desired, live, target, tool, policy, .. } = self.input;
-        if let Some(by) = &policy.frozen {
+    /// The plan, and what its steps leave behind.
+    pub(super) fn finish(mut self) -> (Plan, ChangedStreams) {
+        let PlanInput { desired, live, target, tool, state, .. } = self.input;
+        if let Some(by) = &state.frozen {
             // What would be done is told.
             for Step { action, origin, .. } in std::mem::take(&mut self.steps) {
                 let (tag, kind) = match &action {
@@ -213,21 +192,10 @@ impl<'a> Builder<'a> {
             }
         }
         self.deferred.sort_by(|a, b| (&a.stream, &a.tag, a.action).cmp(&(&b.stream, &b.tag, b.action)));
-        Plan {
-            inputs: None,
-            review: None,
-            format_version: FORMAT_VERSION,
-            tool: (*tool).to_owned(),
-            target: (*target).to_owned(),
-            revision: desired.revision.clone(),
-            scope: desired.scope.clone(),
-            observed_at: live.observed_at,
-            streams: desired.streams.len() + desired.held.len(),
-            steps: self.steps,
-            deferred: self.deferred,
-            updates: Vec::new(),
-            rolls: Vec::new(),
-            unseen: Vec::new(),
-        }
+        // What is frozen leaves nothing behind.
+        let changed = if state.frozen.is_some() { ChangedStreams::default() } else { self.world.into_changed() };
+        let plan = Plan::of(desired, tool, target, live.observed_at);
+        let plan = Plan { steps: self.steps, deferred: self.deferred, ..plan };
+        (plan, changed)
     }
 }

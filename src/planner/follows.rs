@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::ImageStream;
-use crate::model::{
-    Action, DeferredAction, DesiredStream, DesiredTag, Observed, Precondition, Reason, StreamId, TagId, Wait,
-};
-use crate::rules::{AliasTarget, alias_target};
+use crate::model::{Action, DeferredAction, DesiredStream, DesiredTag, Observed, Precondition, Reason, Wait};
+use crate::openshift::{ImageStream, StreamId, TagId, alias_target};
+use crate::rules;
 
 use super::builder::Builder;
+use super::input::{held, is_copied};
+use super::streams;
 use super::streams::Verdict;
-use super::{held, is_copied, streams};
 
 pub(super) fn plan(builder: &mut Builder<'_>) {
     let desired = builder.input.desired;
@@ -61,10 +60,7 @@ fn in_circle(builder: &Builder<'_>, id: &StreamId, tag: &DesiredTag) -> bool {
 
 /// The tag that a tag follows, in its own stream or another one.
 fn target(id: &StreamId, tag: &DesiredTag) -> Option<TagId> {
-    match alias_target(id, &tag.reference)? {
-        AliasTarget::Other(source) => Some(source),
-        AliasTarget::Own(name) => Some(id.tag(name)),
-    }
+    alias_target(id, &tag.reference)
 }
 
 /// Sources before what copies them.
@@ -90,10 +86,7 @@ fn in_order<'a>(
 
 /// The tag of another stream that a tag copies.
 fn source(id: &StreamId, tag: &DesiredTag) -> Option<TagId> {
-    match alias_target(id, &tag.reference)? {
-        AliasTarget::Other(source) => Some(source),
-        AliasTarget::Own(_) => None,
-    }
+    target(id, tag).filter(|target| target.stream != *id)
 }
 
 /// Writes the tag itself where it is new or differs.
@@ -134,9 +127,8 @@ fn write(builder: &mut Builder<'_>, id: &StreamId, tag: &DesiredTag) {
 }
 
 fn at_head(builder: &Builder<'_>, source: TagId) -> Precondition {
-    let head = builder.predicted(&source.stream).and_then(|stream| stream.head(&source.tag));
-    let reference = head.map(|head| head.docker_image_reference.clone());
-    Precondition::TagAt { tag: source, reference }
+    let stream = builder.predicted(&source.stream);
+    rules::at_head(source, stream)
 }
 
 /// Copies the source's image over once more if it differs.

@@ -1,15 +1,14 @@
 //! Imports: what is new, changed, failed, due or asked for; and what is behind and left there.
 
-use crate::api::{ImageStream, TagReference};
 use crate::model::{
-    Action, Cause, DeferredAction, DesiredStream, Digest, Ignorance, ImageReference, ImportFailure, ImportItem,
-    ImportResult, Observed, Origin, PlatformImage, Question, Reason, Resolution, Schedule, StreamId, Wait,
-    import_order,
+    Action, Cause, DeferredAction, DesiredStream, Ignorance, ImportFailure, ImportItem, ImportResult, Observed, Origin,
+    PlatformImage, Question, Reason, Resolution, Schedule, Wait,
 };
-use crate::rules::{choose_image, is_imported, platform};
+use crate::openshift::{Digest, ImageReference, ImageStream, StreamId, TagReference, import_order, is_imported};
+use crate::rules::{ImportDue, choose_image, import_due, platform};
 
 use super::builder::Builder;
-use super::held;
+use super::input::held;
 
 /// Imports of one stream that have one reason.
 #[derive(Default)]
@@ -163,23 +162,13 @@ fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference) -> Verdi
 
 /// Why a tag has to be imported, if it has to be whatever upstream says.
 fn due(builder: &Builder<'_>, id: &StreamId, stream: &ImageStream, tag: &TagReference) -> Option<Reason> {
-    let list = stream.status_tag(&tag.name);
-    let head = list.and_then(|list| list.items.first());
-    let condition = list.and_then(|list| list.conditions.first());
-    let spec = stream.spec_tag(&tag.name).and_then(|tag| tag.generation).unwrap_or_default();
-    if let Some(condition) = condition {
-        return Some(Reason::ImportFailed { since: condition.last_transition_time });
-    }
-    // Tags of a repository are not in the definition: the import itself changes where they come from.
-    let name = |tag: &TagReference| tag.from.as_ref().map(|from| from.name.clone());
-    let moved = stream.spec_tag(&tag.name).is_some_and(|is| name(is) != name(tag));
-    match head {
-        Some(_) if moved => Some(Reason::Changed { fields: vec!["from.name".to_owned()] }),
-        None => Some(Reason::Missing),
-        // The spec is ahead of what was imported: another source was named (semantics 4.1).
-        Some(head) if head.generation < spec => Some(Reason::Changed { fields: vec!["from".to_owned()] }),
-        Some(_) if builder.input.policy.refresh.asks(id, &tag.name) => Some(Reason::Asked),
-        Some(_) => None,
+    match import_due(id, Some(stream), tag) {
+        Some(ImportDue::Failed(condition)) => Some(Reason::ImportFailed { since: condition.last_transition_time }),
+        Some(ImportDue::Missing) => Some(Reason::Missing),
+        // Tags of a repository are not in the definition: the import itself changes where they come from.
+        Some(ImportDue::SourceChanged) => Some(Reason::Changed { fields: vec!["from.name".to_owned()] }),
+        Some(ImportDue::SpecAhead) => Some(Reason::Changed { fields: vec!["from".to_owned()] }),
+        None => builder.input.state.refresh.asks(id, &tag.name).then_some(Reason::Asked),
     }
 }
 
@@ -229,7 +218,7 @@ fn repository_imports(builder: &mut Builder<'_>, id: &StreamId, stream: &Desired
     let Ok(reference) = repository.parse::<ImageReference>() else { return };
     let done =
         builder.input.live.streams.get(id).is_some_and(|live| live.owned.repository.as_ref() == Some(repository));
-    if repository.is_empty() || (done && !builder.input.policy.refresh.asks(id, "")) {
+    if repository.is_empty() || (done && !builder.input.state.refresh.asks(id, "")) {
         return;
     }
     let origin = Some(&stream.origin);
@@ -273,8 +262,8 @@ pub(super) fn repository_tag(repository: &ImageReference, name: &str) -> TagRefe
     let from = ImageReference { tag: name.to_owned(), ..repository.clone() };
     TagReference {
         name: name.to_owned(),
-        from: Some(crate::api::ObjectReference {
-            kind: crate::api::DOCKER_IMAGE.to_owned(),
+        from: Some(crate::openshift::ObjectReference {
+            kind: crate::openshift::DOCKER_IMAGE.to_owned(),
             name: from.to_string(),
             namespace: String::new(),
         }),

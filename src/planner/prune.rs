@@ -1,9 +1,7 @@
 //! Removals: only what is ours, only on complete knowledge, only so many, and last.
 
-use crate::api::ImageStream;
-use crate::model::{
-    Action, Cause, DeferredAction, DesiredStream, Ignorance, ImageReference, LiveStream, Reason, StreamId, Wait,
-};
+use crate::model::{Action, Cause, DeferredAction, DesiredStream, Ignorance, LiveStream, Reason, Wait};
+use crate::openshift::{ImageReference, ImageStream, StreamId};
 
 use super::builder::Builder;
 use super::{imports, streams};
@@ -63,7 +61,7 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
 /// What holds all removals back, if anything does.
 fn hold(builder: &Builder<'_>, removals: &[Removal<'_>], owned: usize) -> Option<Wait> {
     let (desired, policy) = (builder.input.desired, builder.input.policy);
-    if let Some(by) = &policy.no_removals {
+    if let Some(by) = &builder.input.state.no_removals {
         return Some(Wait::Held { by: by.clone() });
     }
     if let Some(ignorance) = desired.incomplete.first() {

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::ImageStream;
-use crate::model::{
-    Live, LiveStream, LiveWorkload, Manner, Plan, Roll, RollEffect, Rollout, Step, StepId, StreamId, TagId, WorkloadId,
-};
-use crate::rules::{self, AliasTarget, Fires, State, Streams, alias_target};
+use crate::model::{Live, LiveWorkload, Manner, Plan, Roll, RollEffect, Rollout, StepId, WorkloadId};
+use crate::openshift::{StreamId, TagId, alias_target};
+use crate::rules::{self, Fires};
 
-use super::PlanInput;
+use super::input::PlanInput;
+use super::predicted::{ChangedStreams, PredictedStreams};
 
 /// Whether any tag gets another image: only then is there anything to ask about workloads.
 pub fn moves(plan: &Plan) -> bool {
@@ -16,8 +15,8 @@ pub fn moves(plan: &Plan) -> bool {
 }
 
 /// What the trigger controllers will do once the plan is carried out, by name of the workload.
-pub fn rolls(input: &PlanInput<'_>, plan: &Plan, workloads: &[LiveWorkload]) -> Vec<Roll> {
-    let after = After::of(input, plan);
+pub fn rolls(input: &PlanInput<'_>, plan: &Plan, changed: &ChangedStreams, workloads: &[LiveWorkload]) -> Vec<Roll> {
+    let after = PredictedStreams::after(&input.live.streams, changed);
     let mut moved: BTreeMap<TagId, Vec<StepId>> = BTreeMap::new();
     for step in &plan.steps {
         for change in &step.moves {
@@ -33,7 +32,7 @@ pub fn rolls(input: &PlanInput<'_>, plan: &Plan, workloads: &[LiveWorkload]) -> 
 }
 
 /// What follows the tags that builds push to, and the tags that copy those: in second order, and so on.
-fn behind_builds(rolls: &mut Vec<Roll>, workloads: &[LiveWorkload], after: &After<'_>) {
+fn behind_builds(rolls: &mut Vec<Roll>, workloads: &[LiveWorkload], after: &PredictedStreams<'_>) {
     let by_id: BTreeMap<&WorkloadId, &LiveWorkload> =
         workloads.iter().map(|workload| (&workload.id, workload)).collect();
     let aliases = after.aliases();
@@ -66,7 +65,7 @@ fn behind_builds(rolls: &mut Vec<Roll>, workloads: &[LiveWorkload], after: &Afte
 
 fn roll(
     workload: &LiveWorkload,
-    after: &After<'_>,
+    after: &PredictedStreams<'_>,
     moved: &BTreeMap<TagId, Vec<StepId>>,
     streams: &BTreeSet<&StreamId>,
 ) -> Option<Roll> {
@@ -99,10 +98,7 @@ pub fn failing(workloads: &[LiveWorkload], live: &Live) -> BTreeMap<TagId, (Work
             // What it copies has the same image: moving that would move it.
             while !failing.contains_key(&tag) {
                 let spec = live.streams.get(&tag.stream).and_then(|live| live.stream.spec_tag(&tag.tag));
-                let next = spec.and_then(|spec| match alias_target(&tag.stream, spec)? {
-                    AliasTarget::Own(name) => Some(tag.stream.tag(name)),
-                    AliasTarget::Other(source) => Some(source),
-                });
+                let next = spec.and_then(|spec| alias_target(&tag.stream, spec));
                 failing.insert(tag, (workload.id.clone(), why.clone()));
                 let Some(next) = next else { break };
                 tag = next;
@@ -121,53 +117,5 @@ pub(super) fn effect(workload: &LiveWorkload) -> RollEffect {
         Rollout::None if workload.id.kind == "CronJob" => RollEffect::Waits { why: "its next run uses it".to_owned() },
         Rollout::None => RollEffect::Waits { why: "its pods are replaced when they are deleted".to_owned() },
         Rollout::Complete | Rollout::Progressing(_) | Rollout::Failed(_) => RollEffect::RollsOut,
-    }
-}
-
-/// The streams as they will be.
-pub(super) struct After<'a> {
-    live: &'a BTreeMap<StreamId, LiveStream>,
-    changed: BTreeMap<StreamId, Option<ImageStream>>,
-}
-
-impl<'a> After<'a> {
-    /// The tags that copy each tag.
-    fn aliases(&self) -> BTreeMap<TagId, BTreeSet<TagId>> {
-        let ids: BTreeSet<&StreamId> = self.live.keys().chain(self.changed.keys()).collect();
-        let mut aliases: BTreeMap<TagId, BTreeSet<TagId>> = BTreeMap::new();
-        for id in ids {
-            for tag in self.stream(id).into_iter().flat_map(|stream| &stream.spec.tags) {
-                let source = match alias_target(id, tag) {
-                    Some(AliasTarget::Own(name)) => id.tag(name),
-                    Some(AliasTarget::Other(source)) => source,
-                    None => continue,
-                };
-                aliases.entry(source).or_default().insert(id.tag(&tag.name));
-            }
-        }
-        aliases
-    }
-
-    pub(super) fn of(input: &PlanInput<'a>, plan: &Plan) -> Self {
-        let Live { streams: live, observed_at, .. } = input.live;
-        let mut after = Self { live, changed: BTreeMap::new() };
-        for Step { action, .. } in &plan.steps {
-            let id = action.stream();
-            let state = State { id, stream: after.stream(id), others: &after, server: input.server };
-            // What the rules refuse is in no plan.
-            if let Ok(effect) = rules::perform(state, action, *observed_at) {
-                after.changed.insert(id.clone(), effect.stream);
-            }
-        }
-        after
-    }
-}
-
-impl Streams for After<'_> {
-    fn stream(&self, id: &StreamId) -> Option<&ImageStream> {
-        match self.changed.get(id) {
-            Some(changed) => changed.as_ref(),
-            None => self.live.get(id).map(|live| &live.stream),
-        }
     }
 }

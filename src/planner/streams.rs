@@ -3,16 +3,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::api::{IMAGE_STREAM_TAG, ImageStream, TagReference};
-use crate::model::fingerprint;
 use crate::model::{
-    Action, DeferredAction, DesiredStream, Drift, LiveStream, Observed, Quarrel, RECONCILE_ANNOTATION, Reason,
-    StreamHeader, StreamId, Wait,
+    Action, Conflict, DeferredAction, DesiredStream, Drift, LiveStream, Observed, RECONCILE_ANNOTATION, Reason,
+    StreamHeader, Wait, fingerprint,
 };
+use crate::openshift::{ImageStream, StreamId, TagReference, normalised};
 use crate::rules::is_same;
 
 use super::builder::Builder;
-use super::{PlanInput, is_copied};
+use super::input::{PlanInput, is_copied};
 
 pub(super) fn plan(builder: &mut Builder<'_>) {
     let desired = builder.input.desired;
@@ -56,9 +55,9 @@ pub(super) fn left_alone(input: &PlanInput<'_>, id: &StreamId) -> Option<String>
     if desired.is_none() && live.is_none_or(|live| live.owned.tags.is_empty() && !live.owned.stream) {
         return None;
     }
-    let is_about = |quarrel: &&Quarrel| desired.is_none_or(|stream| stream.content == quarrel.wanted);
-    if let Some(quarrel) = policy.quarrels.get(&id.to_string()).filter(is_about) {
-        return Some(quarrel.why.clone());
+    let is_about = |conflict: &&Conflict| desired.is_none_or(|stream| stream.content == conflict.wanted);
+    if let Some(conflict) = input.state.conflicts.get(&id.to_string()).filter(is_about) {
+        return Some(conflict.why.clone());
     }
     if policy.suspended.contains("*") || policy.suspended.contains(&id.namespace) {
         return Some("`policy.suspend` in the config".to_owned());
@@ -273,14 +272,15 @@ fn header_differences(before: &StreamHeader, after: &StreamHeader) -> Vec<String
 
 /// The fields in which a tag differs, after what is the same in two spellings is made equal (semantics 1.6).
 pub(super) fn tag_differences(id: &StreamId, is: &TagReference, wanted: &TagReference) -> Vec<String> {
-    let (is, wanted) = (normal(id, is), normal(id, wanted));
+    let (is, wanted) = (normalised(id, is), normalised(id, wanted));
     if is_same(&is, &wanted) {
         return Vec::new();
     }
     let TagReference { name: _, annotations, from, reference, generation: _, import_policy, reference_policy } =
         &wanted;
-    let from_part =
-        |tag: &TagReference, part: fn(&crate::api::ObjectReference) -> &String| tag.from.as_ref().map(part).cloned();
+    let from_part = |tag: &TagReference, part: fn(&crate::openshift::ObjectReference) -> &String| {
+        tag.from.as_ref().map(part).cloned()
+    };
     let checks = [
         ("annotations", is.annotations != *annotations),
         ("from.kind", from_part(&is, |from| &from.kind) != from.as_ref().map(|from| from.kind.clone())),
@@ -293,22 +293,4 @@ pub(super) fn tag_differences(id: &StreamId, is: &TagReference, wanted: &TagRefe
         ("referencePolicy.type", is.reference_policy != *reference_policy),
     ];
     checks.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field.to_owned()).collect()
-}
-
-fn normal(id: &StreamId, tag: &TagReference) -> TagReference {
-    let mut tag = tag.clone();
-    if let Some(from) = &mut tag.from {
-        // A registry's image has no namespace, and imports drop what stands there.
-        if from.namespace == id.namespace || from.kind == crate::api::DOCKER_IMAGE {
-            from.namespace.clear();
-        }
-        // An alias of the own stream goes by two names (semantics 2.3).
-        if from.kind == IMAGE_STREAM_TAG
-            && from.namespace.is_empty()
-            && let Some(target) = from.name.strip_prefix(&format!("{}:", id.name))
-        {
-            from.name = target.to_owned();
-        }
-    }
-    tag
 }

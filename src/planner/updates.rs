@@ -3,24 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Drift, LiveWorkload, Manner, Observed, Plan, Reason, Roll, RollEffect, RollImage, StepId, StreamId, TagId, Update,
-    WorkloadPolicy,
+    Drift, LiveWorkload, Manner, Observed, Plan, Reason, Roll, RollEffect, RollImage, StepId, Update, WorkloadPolicy,
 };
+use crate::openshift::{StreamId, TagId};
 use crate::rules::{self, Fires, Streams};
 
-use super::PlanInput;
-use super::rolls::After;
+use super::input::PlanInput;
+use super::predicted::{ChangedStreams, PredictedStreams};
 use super::streams::left_alone;
 
 /// What workloads get, and what becomes of them. An image that another manager applies is left to it, and told.
 pub fn updates(
     input: &PlanInput<'_>,
-    plan: &Plan,
+    (plan, changed): (&Plan, &ChangedStreams),
     workloads: &[LiveWorkload],
     policy: &WorkloadPolicy,
 ) -> (Vec<Update>, Vec<Roll>) {
     let manager = &policy.manager;
-    let after = After::of(input, plan);
+    let after = PredictedStreams::after(&input.live.streams, changed);
     // The last step on each stream: what its tags resolve to may hang on any of them.
     let last: BTreeMap<&StreamId, StepId> = plan.steps.iter().map(|step| (step.action.stream(), step.id)).collect();
     let mut sorted: Vec<&LiveWorkload> = workloads.iter().collect();
@@ -68,7 +68,7 @@ pub fn updates(
         let suspended = suspended.then(|| "`policy.suspend` in the config".to_owned());
         // A stream that is left as it is, is so for those that follow it.
         let left_alone = || ours.iter().find_map(|write| left_alone(input, &write.tag.stream));
-        let held = input.policy.frozen.clone().or(suspended).or_else(left_alone);
+        let held = input.state.frozen.clone().or(suspended).or_else(left_alone);
         if let (Some(by), Some(_)) = (held, ours.first()) {
             rolls.push(told(format!("it waits: {by}")));
             continue;
@@ -94,7 +94,7 @@ pub fn updates(
         }
         let steps: BTreeSet<StepId> = writes.iter().filter_map(behind).collect();
         let Some(first) = writes.first() else { continue };
-        let quarrel = input.policy.quarrels.get(&workload.id.to_string());
+        let quarrel = input.state.conflicts.get(&workload.id.to_string());
         if let Some(quarrel) = quarrel.filter(|quarrel| quarrel.wanted == wanted(&writes)) {
             rolls.push(told(format!("it waits: {}", quarrel.why)));
             continue;

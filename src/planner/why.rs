@@ -1,9 +1,10 @@
 //! Why what differs is no difference.
 
-use crate::api::{DOCKER_IMAGE, ImageStream, REPOSITORY_CHECK_ANNOTATION, TagReference};
-use crate::model::{DesiredStream, EqualBy, Equality, LiveStream, StreamId};
+use crate::model::{DesiredStream, EqualBy, Equality, LiveStream};
+use crate::openshift::{DOCKER_IMAGE, ImageStream, REPOSITORY_CHECK_ANNOTATION, StreamId, TagReference};
 
-use super::{PlanInput, streams};
+use super::input::PlanInput;
+use super::streams;
 
 /// Every place in which Git and the target differ without anything to do, each with the rule.
 pub fn equalities(input: &PlanInput<'_>) -> Vec<Equality> {

@@ -2,12 +2,48 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Ignorance, LiveStream, LiveWorkload, Observed, StreamId, WorkloadId};
+use crate::model::{Ignorance, LiveStream, LiveWorkload, Observed, WorkloadId};
+use crate::openshift::StreamId;
 
 use super::PortError;
 
+/// Kinds of targets: who imports, and who gives workloads their images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// The embedded store: Streamkeeper does both.
+    Store,
+    /// An OpenShift cluster: its API server imports, its own controllers update workloads.
+    OpenShift,
+    /// Another cluster, with the custom resource: Streamkeeper does both.
+    Kubernetes,
+}
+
+impl TargetKind {
+    /// Images in one import request at most. The server fetches two manifests a second within one request after the first three
+    /// (semantics 3.4): several small ones are quicker than one.
+    pub fn images_per_import(self) -> usize {
+        match self {
+            Self::OpenShift => 3,
+            Self::Store | Self::Kubernetes => usize::MAX,
+        }
+    }
+
+    /// Whether plans write the images of workloads.
+    pub fn updates_workloads(self) -> bool {
+        self == Self::Kubernetes
+    }
+}
+
 /// A target, to look at. It cannot be written through this.
 pub trait LiveState: Sync {
+    /// Which kind of target it is.
+    fn kind(&self) -> TargetKind;
+
+    /// The field manager that it is written as; none where there are no field managers.
+    fn manager(&self) -> Option<&str> {
+        None
+    }
+
     /// What identifies the target in plans, such as `store 5b0c…`.
     fn identity(&self) -> String;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::model::{Question, StreamId, Upstream};
+use crate::model::{Question, Upstream};
+use crate::openshift::StreamId;
 
 /// Remembers. Failing to is never an error: the next run asks again.
 pub trait Memory: Sync {

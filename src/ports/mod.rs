@@ -1,7 +1,7 @@
 //! The traits at the edge, and what can go wrong there.
 //!
 //! Reading and writing are two traits: whoever plans cannot write. Nothing here does anything; adapters do. May name
-//! `api`, `text` and `model`.
+//! `model`, `openshift` and `source`.
 
 mod live;
 mod memory;
@@ -10,7 +10,7 @@ mod registry;
 mod source;
 mod target;
 
-pub use live::{LiveState, Looking, Observation, Which, Workloads};
+pub use live::{LiveState, Looking, Observation, TargetKind, Which, Workloads};
 pub use memory::{Memory, NoMemory, Settled};
 pub use progress::{NoProgress, Progress};
 pub use registry::Registry;
@@ -53,6 +53,6 @@ impl PortError {
 
     /// The error and its causes on one line.
     pub fn chain(&self) -> String {
-        crate::text::chain(self)
+        crate::source::chain(self)
     }
 }

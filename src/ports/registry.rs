@@ -1,6 +1,7 @@
 //! What is asked of registries.
 
-use crate::model::{Attached, Cause, Digest, Ignorance, ImageFacts, Observed, Packages, Question, Resolution, Tally};
+use crate::model::{Attached, Cause, Ignorance, ImageFacts, Observed, Packages, Question, Resolution, Tally};
+use crate::openshift::Digest;
 
 /// Answers what references are now. Never an error: what cannot be said is `Unknown`, with the reason.
 pub trait Registry: Sync {

@@ -77,6 +77,17 @@ pub enum Refused {
     UnsafePath,
 }
 
+impl Refused {
+    /// In a word, for hashes.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Link => "link",
+            Self::Submodule => "submodule",
+            Self::UnsafePath => "unsafe path",
+        }
+    }
+}
+
 /// A source cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {

@@ -1,12 +1,41 @@
-//! One pass: read, observe, plan; and carry out.
+//! The whole line, once, for everybody: from a source to a target.
 //!
-//! The one code path of `plan`, `apply`, the daemon and the tests. It joins the rooms and decides nothing of its own.
+//! A [`Session`] goes from one stage to the next: [`Opened`] → [`Listed`] → ([`Recalled`]) → [`ReadSource`] →
+//! [`Planned`] → [`Reviewed`] → [`Executed`] → [`Verified`]. Each stage is a type that the next one is made from; a stage is left out by not
+//! calling it. Every command, the controller and the tests use it, with an [`Opener`] that knows the adapters. It joins the rooms
+//! and decides nothing of its own. May name all rooms but `adapters`, `cli`, `controller` and `render`.
 //! Tests: `tests/it/cli.rs`, `tests/it/properties.rs`.
 
-mod pass;
-mod quiet;
+mod base;
+mod execute;
+mod failure;
+mod files;
+mod observe_and_plan;
+mod open;
+mod opener;
+mod plan;
 mod read;
+mod request;
+mod review;
+mod selection;
+mod session;
+mod settings;
+mod settled;
+mod stale;
+mod unchanged;
 
-pub use pass::{Pass, Planned};
-pub use quiet::{Inputs, Quiet, recall, remember};
-pub use read::{Limits, List, ReadSource, Reading, Selection, definitions, list};
+pub use base::Basis;
+pub use execute::{Applied, Executed, Patience, Verified};
+pub use failure::{Failure, FailureKind};
+pub use observe_and_plan::{Prediction, observe_and_plan};
+pub use open::{Listed, Opened};
+pub use opener::Opener;
+pub use plan::Planned;
+pub use read::{List, ReadSource};
+pub use request::PlanRequest;
+pub use review::{ReviewOptions, Reviewed};
+pub use selection::{ReadLimits, Reading, Selection};
+pub use session::{Connected, Session};
+pub use settings::{PlanOptions, Settings};
+pub use stale::{StaleStep, stale_steps};
+pub use unchanged::Recalled;

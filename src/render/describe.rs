@@ -5,9 +5,11 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use crate::api::{DOCKER_IMAGE, IMAGE_STREAM_IMAGE, IMAGE_STREAM_TAG, ImageStream, ReferencePolicyType, TagReference};
-use crate::model::{StreamId, import_order};
-use crate::text::inert;
+use crate::openshift::{
+    DOCKER_IMAGE, IMAGE_STREAM_IMAGE, ImageStream, ReferencePolicyType, StreamId, TagReference, alias_target,
+    import_order,
+};
+use crate::source::inert;
 
 use super::time::ago;
 
@@ -83,15 +85,8 @@ fn final_target<'a>(id: &StreamId, stream: &'a ImageStream, name: &str) -> Optio
     let mut tag = stream.spec_tag(name)?;
     let mut followed = None;
     for _ in 0..=stream.spec.tags.len() {
-        let from = tag.from.as_ref().filter(|from| from.kind == IMAGE_STREAM_TAG);
-        let own = from.filter(|from| from.namespace.is_empty() || from.namespace == id.namespace);
-        let Some(target) = own.and_then(|from| match from.name.split_once(':') {
-            None => Some(from.name.as_str()),
-            Some((other, target)) => (other == id.name).then_some(target),
-        }) else {
-            return followed;
-        };
-        tag = stream.spec_tag(target)?;
+        let Some(target) = alias_target(id, tag).filter(|target| target.stream == *id) else { return followed };
+        tag = stream.spec_tag(&target.tag)?;
         followed = Some(tag.name.as_str());
     }
     None
@@ -122,10 +117,7 @@ fn tag(out: &mut String, id: &StreamId, stream: &ImageStream, name: &str, behind
         line(behind);
     }
     let list = stream.status_tag(name);
-    let observed = list.and_then(|list| {
-        let head = list.items.first().map(|head| head.generation);
-        head.max(list.conditions.first().map(|condition| condition.generation))
-    });
+    let observed = stream.observed_generation(name);
     let pending = spec.is_some_and(|tag| tag.from.is_some() && !tag.reference && tag.generation > observed);
     if pending {
         line("~ importing latest image ...");

@@ -4,7 +4,8 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::text::{Diagnostic, Place, Severity, Span, inert};
+use crate::findings::{Diagnostic, Severity};
+use crate::source::{Place, Span, inert};
 
 use super::names::count;
 use super::paint::Paint;
@@ -274,10 +275,15 @@ pub fn summary(findings: &[Diagnostic], streams: usize, tags: usize, waived: usi
     format!("{}, {}: {found}", count(streams, "stream", "streams"), count(tags, "tag", "tags"))
 }
 
+/// Why a session ends at findings.
+pub fn strict_refusal(summary: &str) -> String {
+    format!("the definitions have findings ({summary}), and `--strict` was given")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Code;
+    use crate::findings::Code;
 
     struct One(&'static str);
 

@@ -2,7 +2,7 @@
 
 use super::names::image;
 use super::table::Table;
-use crate::text::inert;
+use crate::source::inert;
 
 /// A change, in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,9 +5,8 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::TagEvent;
-use crate::model::StreamId;
-use crate::text::inert;
+use crate::openshift::{StreamId, TagEvent};
+use crate::source::inert;
 
 /// What is known of a tag's image. `content` gives the bytes of a manifest or config by digest, where they are kept.
 pub fn describe_image(

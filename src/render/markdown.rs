@@ -6,8 +6,9 @@
 
 use std::fmt::Write;
 
+use crate::findings::Severity;
 use crate::model::{Action, Difference, ImageChange, Move, Plan, Review};
-use crate::text::{Severity, inert};
+use crate::source::inert;
 
 use super::names::{count, image, reason, wait};
 use super::plan::plan_counts;
@@ -50,12 +51,10 @@ pub fn plan_markdown(plan: &Plan) -> String {
 fn at(plan: &Plan, detail: Detail) -> String {
     let review = plan.review.as_deref();
     let mut out = format!("{MARKER}\n\n### Streamkeeper: {}\n\n", plan_counts(plan));
-    let commit =
-        plan.revision.commit.as_deref().map_or("none".to_owned(), |commit| code(&commit[..commit.len().min(12)]));
+    let commit = plan.revision.short_commit().map_or("none".to_owned(), code);
     let _ = write!(out, "Plan {}, commit {commit}", code(&plan.id()));
     if let Some(base) = review.and_then(|review| review.base.as_ref()) {
-        let base = base.commit.as_deref().unwrap_or("none");
-        let _ = write!(out, ", since {}", code(&base[..base.len().min(12)]));
+        let _ = write!(out, ", since {}", code(base.short_commit().unwrap_or("none")));
     }
     out.push_str("\n\n");
     if let Some(review) = review {
@@ -75,9 +74,9 @@ fn risks(out: &mut String, review: &Review, detail: Detail) {
             risk.origin.as_ref().map_or(String::new(), |origin| code(&format!("{}:{}", origin.path, origin.line)));
         format!(
             "| {} | {} | {} | {} | {place} |\n",
-            code(&risk.rule),
-            word(Severity::named(&risk.severity)),
-            code(&risk.about),
+            code(risk.rule.id()),
+            word(risk.severity),
+            code(&risk.about.to_string()),
             code(&risk.message)
         )
     });

@@ -1,7 +1,7 @@
 //! Findings, plans, reports and streams as text, Markdown and JSON.
 //!
 //! Pure: gets values, gives strings, and everything that comes from outside is made inert on the way. Colour only repeats
-//! what words and signs say. May name `api`, `text`, `model` and `review`.
+//! what words and signs say. May name `findings`, `model`, `openshift` and `source`.
 //! Tests: beside the code, `tests/it/cli.rs`, the outputs kept under `tests/`.
 
 mod describe;
@@ -23,7 +23,7 @@ mod why;
 mod workloads;
 
 pub use describe::describe;
-pub use findings::{FindingsJson, SourceLines, findings_github, findings_json, findings_text, summary};
+pub use findings::{FindingsJson, SourceLines, findings_github, findings_json, findings_text, strict_refusal, summary};
 pub use history::{HistoryRow, history};
 pub use image::describe_image;
 pub use markdown::plan_markdown;

@@ -1,7 +1,8 @@
 //! Reasons and waits in words.
 
 use crate::model::{Cause, Ignorance, Reason, Tally, Wait};
-use crate::text::inert;
+use crate::openshift::short_image;
+use crate::source::inert;
 
 /// Why a step is in a plan, in a few words.
 pub fn reason(reason: &Reason) -> String {
@@ -72,10 +73,7 @@ pub fn tally(tally: &Tally) -> String {
 
 /// The part of a pull spec that tells images apart: its digest, cut, or all of it.
 pub(super) fn image(pull_spec: &str) -> String {
-    match pull_spec.rsplit_once('@') {
-        Some((_, digest)) => inert(digest.get(..19).unwrap_or(digest), 120),
-        None => inert(pull_spec, 120),
-    }
+    inert(short_image(pull_spec), 120)
 }
 
 /// `1 tag`, `2 tags`.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::api::TagReference;
-use crate::model::{Action, Deferred, DeferredAction, ImportResult, Move, Plan, Step, StreamHeader, StreamId, Wait};
-use crate::text::inert;
+use crate::model::{Action, Deferred, DeferredAction, ImportResult, Move, Plan, Step, StreamHeader, Wait};
+use crate::openshift::{StreamId, TagReference};
+use crate::source::inert;
 
 use super::names::{count, image, reason, wait};
 use super::paint::Paint;
@@ -136,10 +136,10 @@ pub(super) fn tag_line(tag: &TagReference) -> String {
     if import_policy.insecure {
         notes.push("insecure".to_owned());
     }
-    if import_policy.import_mode != crate::api::ImportMode::Legacy {
+    if import_policy.import_mode != crate::openshift::ImportMode::Legacy {
         notes.push("keeps manifest lists".to_owned());
     }
-    if reference_policy.kind != crate::api::ReferencePolicyType::Source {
+    if reference_policy.kind != crate::openshift::ReferencePolicyType::Source {
         notes.push("local pull spec".to_owned());
     }
     if !annotations.is_empty() {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::model::{Outcome, Plan, Precondition, Report, Step};
-use crate::text::inert;
+use crate::source::inert;
 
 use super::names::count;
 use super::paint::Paint;

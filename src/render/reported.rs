@@ -1,9 +1,11 @@
 //! What is risky in a plan, and what is wrong in definitions, in the formats that code hosts and CI servers read.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
+use crate::findings::{Code, Diagnostic, Severity};
 use crate::model::{Plan, Step};
-use crate::text::{Code, Diagnostic, Severity, inert, short_hash};
+use crate::source::{inert, short_hash};
 
 use super::names::reason;
 use super::plan::plan_line;
@@ -44,16 +46,16 @@ pub fn reported(plan: &Plan) -> Vec<Reported> {
     let risks = plan.review.iter().flat_map(|review| &review.risks);
     let one = |risk: &crate::model::Risk| {
         let origin = risk.origin.as_ref();
-        Some(Reported {
-            code: risk.rule.parse().ok()?,
-            severity: Severity::named(&risk.severity),
-            about: inert(&risk.about, 300),
+        Reported {
+            code: risk.rule,
+            severity: risk.severity,
+            about: inert(&risk.about.to_string(), 300),
             message: inert(&risk.message, 600),
             path: origin.map_or(String::new(), |origin| origin.path.to_string()),
             line: origin.map_or(1, |origin| origin.line.max(1)),
-        })
+        }
     };
-    risks.filter_map(one).collect()
+    risks.map(one).collect()
 }
 
 /// What is wrong in definitions.
@@ -122,15 +124,8 @@ pub fn reported_sarif(all: &[Reported], tool: &str) -> Value {
 
 /// A path as a relative reference (RFC 3986).
 fn uri(path: &str) -> String {
-    let mut out = String::new();
-    for byte in path.trim_start_matches("./").bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+    const PATH: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+    utf8_percent_encode(path.trim_start_matches("./"), &PATH).to_string()
 }
 
 /// GitLab's code quality report.

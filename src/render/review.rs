@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::findings::Severity;
 use crate::model::{Difference, ImageChange, PackageChanges, Plan, Review, RollEffect};
-use crate::text::{Severity, inert, short_hash};
+use crate::source::{inert, short_hash};
 
 use super::names::{count, image};
 use super::paint::Paint;
@@ -54,16 +55,16 @@ pub(super) fn review_text(out: &mut String, review: &Review, paint: Paint) {
         let waived = if review.waived > 0 { format!(" ({} waived)", review.waived) } else { String::new() };
         let _ = writeln!(out, "{}", paint.bold(&format!("Risks{waived}")));
         for risk in &review.risks {
-            let severity = match Severity::named(&risk.severity) {
+            let severity = match risk.severity {
                 Severity::Error => paint.red("error"),
                 Severity::Warning => paint.yellow("warning"),
                 Severity::Info => "info".to_owned(),
             };
-            let line = format!("{}: {}", inert(&risk.about, 300), inert(&risk.message, 500));
+            let line = format!("{}: {}", inert(&risk.about.to_string(), 300), inert(&risk.message, 500));
             let _ = writeln!(
                 out,
                 "    {severity}[{}] {}",
-                inert(&risk.rule, 40),
+                risk.rule.id(),
                 fold(&line, paint.width.map(|it| it.saturating_sub(20)), 6)
             );
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::model::{Following, Plan, Report, Roll, RollEffect};
-use crate::text::inert;
+use crate::source::inert;
 
 use super::names::{count, image, reason};
 use super::paint::Paint;

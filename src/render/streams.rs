@@ -2,9 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::api::ImageStream;
-use crate::model::StreamId;
-use crate::text::inert;
+use crate::openshift::{ImageStream, StreamId};
+use crate::source::inert;
 
 use super::table::Table;
 use super::time::ago;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::model::{EqualBy, Equality};
-use crate::text::inert;
+use crate::source::inert;
 
 use super::paint::Paint;
 use super::table::{cut, fold};

@@ -1,7 +1,7 @@
 //! Workloads that follow tags, as a table.
 
 use crate::model::{RollImage, WorkloadId};
-use crate::text::inert;
+use crate::source::inert;
 
 use super::names::image;
 use super::table::Table;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::TagReference;
-use crate::model::{DefinitionChange, Desired, DesiredStream, Plan, StepId, StreamId};
+use crate::model::{DefinitionChange, Desired, DesiredStream, Plan, StepId};
+use crate::openshift::{StreamId, TagReference};
 
 use super::Base;
 use super::secrets::masked;
@@ -100,8 +100,8 @@ fn tag_line(tag: &TagReference) -> String {
         (*reference, "reference".to_owned()),
         (import_policy.scheduled, "scheduled".to_owned()),
         (import_policy.insecure, "insecure".to_owned()),
-        (import_policy.import_mode != crate::api::ImportMode::Legacy, "keeps manifest lists".to_owned()),
-        (reference_policy.kind != crate::api::ReferencePolicyType::Source, "local pull spec".to_owned()),
+        (import_policy.import_mode != crate::openshift::ImportMode::Legacy, "keeps manifest lists".to_owned()),
+        (reference_policy.kind != crate::openshift::ReferencePolicyType::Source, "local pull spec".to_owned()),
     ];
     parts.extend(flags.into_iter().filter(|(is, _)| *is).map(|(_, word)| word));
     parts.extend(annotations.iter().map(|(key, value)| format!("annotation {key}={}", masked(key, value))));

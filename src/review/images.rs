@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Difference, Digest, Ignorance, ImageChange, ImageConfig, ImageFacts, ImageReference, ImageSummary, Layer,
-    LayerFacts, Move, Observed, PackageChanges, Packages, Step, StepId, TagId,
+    Difference, Ignorance, ImageChange, ImageConfig, ImageFacts, ImageSummary, Layer, LayerFacts, Move, Observed,
+    PackageChanges, Packages, Step, StepId,
 };
-use crate::text::inert;
+use crate::openshift::{Digest, ImageReference, TagId, short_digest};
+use crate::source::inert;
 
 use super::Input;
 use super::secrets::{masked, without};
@@ -219,7 +220,7 @@ fn configs(old: &ImageConfig, new: &ImageConfig, change: &mut ImageChange) {
         |image: &ImageConfig| -> BTreeSet<String> { image.layers.iter().map(|layer| layer.digest.clone()).collect() };
     let (was, is) = (digests(old), digests(new));
     let layer = |layer: &LayerFacts| Layer {
-        digest: layer.digest.chars().take(19).collect(),
+        digest: short_digest(&layer.digest).to_owned(),
         size: layer.size,
         command: command(&layer.command),
     };

@@ -2,55 +2,28 @@
 //!
 //! Pure, over facts that were fetched by digest: `wanted` says which, `definitions` compares two revisions, `images` two images, `risks` says what to
 //! look at, `secrets` what not to show. [`review`] puts it together; what it gives travels in the plan.
-//! May name `api`, `model` and `text`.
+//! May name `findings`, `model`, `openshift`, `rules`
+//! and `source`.
 //! Tests: beside the code, `tests/it/review.rs`.
 
+mod custom_rules;
 mod definitions;
 mod images;
+mod input;
 mod risks;
 mod secrets;
 mod wanted;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::model::{
-    Attached, Desired, Digest, ImageFacts, ImageReference, Observed, Packages, Plan, Review, Revision, StreamId, TagId,
-};
-use crate::text::Diagnostic;
+use crate::model::{Plan, Review, Revision};
+use crate::openshift::{StreamId, TagId};
 
-pub use risks::{WORKLOADS, risk_of};
+pub use custom_rules::{CustomRule, RuleError, broken_rules};
+pub use input::{Base, Input};
+pub use risks::{WORKLOADS, judge};
 pub use secrets::masked;
 pub use wanted::{wanted, wanted_attached, wanted_packages};
-
-/// What Git said before: of the files that are other ones now. A file that was renamed is none of them.
-pub struct Base {
-    /// The revision.
-    pub revision: Revision,
-    /// What those files defined.
-    pub desired: Desired,
-    /// The paths of those that are other ones now; none: of all of them.
-    pub touched: Option<BTreeSet<String>>,
-}
-
-/// What was found out, to judge by.
-pub struct Input<'a> {
-    /// The plan.
-    pub plan: &'a Plan,
-    /// What Git says.
-    pub desired: &'a Desired,
-    /// What Git said before; none: there is nothing to compare with.
-    pub base: Option<&'a Base>,
-    /// The images by digest.
-    pub facts: &'a BTreeMap<Digest, Observed<ImageFacts>>,
-    /// What is attached to them, by where they are; empty where nobody has looked.
-    pub attached: &'a BTreeMap<ImageReference, Attached>,
-    /// What is installed in them, by the digest of the single image; empty where nobody has looked.
-    pub packages: &'a BTreeMap<Digest, Observed<Packages>>,
-    /// More workloads than this at once are worth a word.
-    pub most_workloads: usize,
-    /// Operating system and architecture that the target runs on.
-    pub platform: (&'a str, &'a str),
-}
 
 /// Tags that get another image, and that nobody follows. What could not be looked at may follow: then none is named.
 fn unused(plan: &Plan) -> Vec<TagId> {
@@ -77,13 +50,13 @@ fn unused(plan: &Plan) -> Vec<TagId> {
     unused.into_iter().collect()
 }
 
-/// What a plan means; and what is risky, to be judged by the config.
-pub fn review(input: &Input<'_>) -> (Review, Vec<Diagnostic>) {
+/// What a plan means. Its risks are not judged by the config yet.
+pub fn review(input: &Input<'_>) -> Review {
     let base: Option<Revision> = input.base.map(|base| base.revision.clone());
     let definitions = input.base.map(|base| definitions::changes(base, input.desired)).unwrap_or_default();
     let images = images::changes(input);
     let pending = input.base.map(|_| definitions::pending(input.plan, &definitions)).unwrap_or_default();
     let risks = risks::risks(input, &images, &pending);
     let unused = unused(input.plan);
-    (Review { base, definitions, pending, images, unused, risks: Vec::new(), waived: 0 }, risks)
+    Review { base, definitions, pending, images, unused, risks, waived: 0 }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::findings::{Code, FindingPolicy, Judge, Verdict};
 use crate::model::{
-    Action, Desired, ImageChange, ImageConfig, ImageSummary, Observed, Origin, Risk, RollEffect, Step, StepId, TagId,
+    Action, Desired, ImageChange, ImageConfig, ImageSummary, Observed, Origin, Risk, RollEffect, Step, StepId, Subject,
 };
-use crate::text::{Code, Diagnostic, Place, inert};
+use crate::openshift::{TagId, alias_target};
+use crate::source::inert;
 
 use super::Input;
 use super::images::{BASE_IMAGE, are_comparable, source};
@@ -18,42 +20,45 @@ const JUMP: u64 = 100 * 1024 * 1024;
 /// or 1980.
 const NO_TIME: i64 = 10 * 366 * 86_400;
 
-/// A risk as it travels in a plan.
-pub fn risk_of(finding: &Diagnostic) -> Risk {
-    let Place { path, line, column, .. } = &finding.place;
-    let origin = (!path.is_empty()).then(|| Origin { path: path.as_str().into(), line: *line, column: *column });
-    let about = finding.related.first().map(|related| related.message.clone()).unwrap_or_default();
-    Risk {
-        rule: finding.code.id().to_owned(),
-        severity: finding.severity.to_string(),
-        about,
-        message: finding.message.clone(),
-        origin,
-        step: None,
-    }
-}
-
-/// Collects findings, each about something, at the definition behind it.
+/// Collects risks, each at the definition behind it.
 struct Risks<'a> {
     origins: BTreeMap<StepId, &'a Origin>,
-    found: Vec<Diagnostic>,
+    found: Vec<Risk>,
 }
 
 impl Risks<'_> {
-    fn add(&mut self, code: Code, about: &str, step: Option<StepId>, message: String) {
-        let place = step.and_then(|step| self.origins.get(&step)).map_or_else(Place::default, |origin| Place {
-            path: origin.path.to_string(),
-            line: origin.line,
-            column: origin.column,
-            ..Place::default()
-        });
-        // What it is about is the first of the related places: it has none of its own.
-        self.found.push(Diagnostic::new(code, place.clone(), message).related(place, about));
+    fn add(&mut self, rule: Code, about: &Subject, step: Option<StepId>, message: String) {
+        let origin = step.and_then(|step| self.origins.get(&step)).map(|origin| (*origin).clone());
+        self.found.push(Risk { rule, severity: rule.severity(), about: about.clone(), message, origin, step });
     }
 }
 
-/// All of them, by what they are about.
-pub(super) fn risks(input: &Input<'_>, images: &[ImageChange], pending: &[StepId]) -> Vec<Diagnostic> {
+/// Applies the config's severities and waivers. Gives what is left, the worst first, and how many were waived.
+pub fn judge(policy: &FindingPolicy, risks: Vec<Risk>) -> (Vec<Risk>, usize) {
+    let mut judge = Judge::new(policy);
+    let mut waived = 0;
+    let mut left: Vec<Risk> = risks
+        .into_iter()
+        .filter_map(|risk| {
+            let path = risk.origin.as_ref().map_or("", |origin| &origin.path);
+            match judge.verdict(risk.rule, path, risk.severity) {
+                Verdict::Severity(severity) => Some(Risk { severity, ..risk }),
+                Verdict::Off => None,
+                Verdict::Waived => {
+                    waived += 1;
+                    None
+                }
+            }
+        })
+        .collect();
+    left.sort_by(|one, other| {
+        (other.severity, one.rule, &one.message).cmp(&(one.severity, other.rule, &other.message))
+    });
+    (left, waived)
+}
+
+/// All risks of a plan, before the config has its say.
+pub(super) fn risks(input: &Input<'_>, images: &[ImageChange], pending: &[StepId]) -> Vec<Risk> {
     let origins = input.plan.steps.iter().filter_map(|step| Some((step.id, step.origin.as_ref()?))).collect();
     let mut risks = Risks { origins, found: Vec::new() };
     let is_pending = |steps: &[StepId]| !steps.is_empty() && steps.iter().all(|step| pending.contains(step));
@@ -71,24 +76,13 @@ pub(super) fn risks(input: &Input<'_>, images: &[ImageChange], pending: &[StepId
             "{number} workloads roll out or build at once; more than {} are worth a word",
             input.most_workloads
         );
-        risks.add(Code::ManyWorkloads, "the plan", None, message);
+        risks.add(Code::ManyWorkloads, &Subject::Plan, None, message);
     }
-    let mut found = risks.found;
-    found.sort_by(|one, other| {
-        (other.severity, one.code, &one.message).cmp(&(one.severity, other.code, &other.message))
-    });
-    found
-}
-
-/// The tags of a change, in a few words.
-fn names(tags: &[TagId]) -> String {
-    let shown: Vec<String> = tags.iter().take(3).map(|tag| inert(&tag.to_string(), 200)).collect();
-    let more = if tags.len() > 3 { format!(" and {} more", tags.len() - 3) } else { String::new() };
-    format!("{}{more}", shown.join(", "))
+    risks.found
 }
 
 fn image(input: &Input<'_>, change: &ImageChange, risks: &mut Risks<'_>) {
-    let (about, step) = (names(&change.tags), change.steps.first().copied());
+    let (about, step) = (Subject::Tags(change.tags.clone()), change.steps.first().copied());
     for ignorance in &change.unseen {
         let message = format!("an image could not be compared: {}", inert(&ignorance.to_string(), 300));
         risks.add(Code::ImageNotSeen, &about, step, message);
@@ -133,7 +127,7 @@ fn configs(
     change: &ImageChange,
     old: &ImageConfig,
     new: &ImageConfig,
-    about: &str,
+    about: &Subject,
     step: Option<StepId>,
     risks: &mut Risks<'_>,
 ) {
@@ -211,8 +205,8 @@ fn configs(
 /// What a change of a definition gives up.
 fn definition(step: &Step, risks: &mut Risks<'_>) {
     let Action::SetTag { stream, before: Some(before), after } = &step.action else { return };
-    let about = inert(&stream.tag(&after.name).to_string(), 300);
-    let digest = |tag: &crate::api::TagReference| tag.from.as_ref().is_some_and(|from| from.name.contains('@'));
+    let about = Subject::Tags(vec![stream.tag(&after.name)]);
+    let digest = |tag: &crate::openshift::TagReference| tag.from.as_ref().is_some_and(|from| from.name.contains('@'));
     if digest(before) && !digest(after) && !after.import_policy.scheduled {
         let message = "the tag was pinned to a digest, and names a tag that may move now".to_owned();
         risks.add(Code::Unpinned, &about, Some(step.id), message);
@@ -245,11 +239,11 @@ fn removal(input: &Input<'_>, step: &Step, risks: &mut Risks<'_>) {
     let shown: Vec<String> = users.iter().take(5).map(|user| inert(user, 200)).collect();
     let more = if users.len() > 5 { format!(" and {} more", users.len() - 5) } else { String::new() };
     let about = match &step.action {
-        Action::DeleteTag { tag, .. } => stream.tag(tag).to_string(),
-        _ => stream.to_string(),
+        Action::DeleteTag { tag, .. } => Subject::Tags(vec![stream.tag(tag)]),
+        _ => Subject::Stream(stream.clone()),
     };
     let message = format!("it is removed, and {}{more} still follow it", shown.join(", "));
-    risks.add(Code::RemovedInUse, &inert(&about, 300), Some(step.id), message);
+    risks.add(Code::RemovedInUse, &about, Some(step.id), message);
 }
 
 /// What follows a tag by the definitions: workloads, and tags of other streams.
@@ -258,13 +252,7 @@ fn defined_users(desired: &Desired, goes: impl Fn(&TagId) -> bool) -> Vec<String
     let mut users: Vec<String> = follow.map(|workload| workload.id.to_string()).collect();
     for (id, stream) in &desired.streams {
         for tag in stream.tags.values() {
-            let Some(from) = tag.reference.from.as_ref().filter(|from| from.kind == crate::api::IMAGE_STREAM_TAG)
-            else {
-                continue;
-            };
-            let namespace = if from.namespace.is_empty() { &id.namespace } else { &from.namespace };
-            let Some((name, of)) = from.name.split_once(':') else { continue };
-            if goes(&crate::model::StreamId::new(namespace, name).tag(of)) {
+            if alias_target(id, &tag.reference).is_some_and(|target| goes(&target)) {
                 users.push(format!("the tag {}", id.tag(&tag.reference.name)));
             }
         }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, Digest, ImageFacts, ImageReference, Observed, Plan, Question};
+use crate::model::{Action, ImageFacts, Observed, Plan, Question};
+use crate::openshift::{Digest, ImageReference};
 
 /// Images of tags that had none are judged up to this many: of more, a person judges none.
 const NEW: usize = 200;

@@ -1,7 +1,7 @@
 //! What a step has changed, as `history` tells it.
 
-use crate::api::ImageStream;
 use crate::model::{Action, ImportResult, Move};
+use crate::openshift::ImageStream;
 
 use super::moves;
 

@@ -2,14 +2,13 @@
 
 use jiff::Timestamp;
 
-use crate::api::{
-    DOCKER_IMAGE, IMAGE_STREAM_IMAGE, IMAGE_STREAM_TAG, ImageStream, NamedTagEventList, ObjectReference, TagEvent,
-    TagReference,
+use crate::openshift::{
+    DOCKER_IMAGE, ImageReference, ImageStream, NamedTagEventList, ObjectReference, StreamId, StreamSource, TagEvent,
+    TagId, TagReference, alias_target, stream_source,
 };
-use crate::model::{ImageReference, StreamId};
 
 use super::State;
-use super::follow::{AliasTarget, alias_target};
+
 use super::refusal::Cause;
 use super::resolve::source_changed;
 
@@ -101,38 +100,35 @@ pub(super) fn copied(
     let field = format!("spec.tags[{}].from.name", tag.name);
     let form = || Cause::invalid(&field, &from.name, "must be of the form <tag>, <repo>:<tag>, <id>, or <repo>@<id>");
     let generation = stream.metadata.generation;
-    let (other, version) = match from.kind.as_str() {
-        IMAGE_STREAM_TAG => split(&from.name, ':').ok_or_else(form)?,
-        IMAGE_STREAM_IMAGE => split(&from.name, '@').ok_or_else(form)?,
-        _ => return Err(form()),
-    };
-    let namespace = if from.namespace.is_empty() { &state.id.namespace } else { &from.namespace };
-    let source_id = StreamId::new(namespace, other.unwrap_or(&state.id.name));
-    let own = source_id == *state.id;
+    let named = stream_source(state.id, from).ok_or_else(form)?;
+    let source_id = named.stream();
+    let own = source_id == state.id;
     let not_found = || {
         let message = format!("Not found: \"{}\"", from.name);
         Cause { field: field.clone(), reason: "FieldValueNotFound", message }
     };
-    let source: &ImageStream = if own { stream } else { state.others.stream(&source_id).ok_or_else(not_found)? };
+    let source: &ImageStream = if own { stream } else { state.others.stream(source_id).ok_or_else(not_found)? };
 
-    let mut event = if from.kind == IMAGE_STREAM_TAG {
-        match source.head(version) {
+    let mut event = match &named {
+        StreamSource::Tag(target) => match source.head(&target.tag) {
             None => return Ok(None),
             Some(head) => TagEvent { generation, ..head.clone() },
+        },
+        StreamSource::Image { id, .. } => {
+            let head = find_image(source, id).map_err(|problem| {
+                Cause::invalid(&field, &from.name, &format!("error generating tag event: {problem}"))
+            })?;
+            TagEvent { created: Some(now), generation, ..head.clone() }
         }
-    } else {
-        let head = find_image(source, version)
-            .map_err(|problem| Cause::invalid(&field, &from.name, &format!("error generating tag event: {problem}")))?;
-        TagEvent { created: Some(now), generation, ..head.clone() }
     };
     if !tag.reference && !own {
-        move_repository(state, &source_id, &mut event);
+        move_repository(state, source_id, &mut event);
     }
     // The server edits the source's own head in place: it takes the new generation (statement 29, and recorded). Not where
     // the source has an import before it: that head would then look like the image that is still to come.
-    if own && from.kind == IMAGE_STREAM_TAG {
-        let wished = stream.spec_tag(version).and_then(|tag| tag.generation);
-        let list = stream.status.tags.iter_mut().find(|list| list.tag == version);
+    if own && let StreamSource::Tag(TagId { tag: target, .. }) = &named {
+        let wished = stream.spec_tag(target).and_then(|tag| tag.generation);
+        let list = stream.status.tags.iter_mut().find(|list| list.tag == *target);
         if let Some(head) = list.and_then(|list| list.items.first_mut())
             && wished.is_none_or(|wished| wished <= head.generation)
         {
@@ -140,16 +136,6 @@ pub(super) fn copied(
         }
     }
     Ok(Some(event))
-}
-
-/// Splits `name:version` or `version`; none when there is nothing, or more.
-fn split(text: &str, separator: char) -> Option<(Option<&str>, &str)> {
-    let mut parts = text.split(separator);
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(version), None, None) if !version.is_empty() => Some((None, version)),
-        (Some(name), Some(version), None) if !name.is_empty() && !version.is_empty() => Some((Some(name), version)),
-        _ => None,
-    }
 }
 
 /// The event of the image whose digest begins with `id` (with or without the algorithm).
@@ -177,11 +163,16 @@ fn move_repository(state: State<'_>, source: &StreamId, event: &mut TagEvent) {
     }
 }
 
+/// The tag of its own stream that a tag is an alias of.
+fn own_target(id: &StreamId, tag: &TagReference) -> Option<String> {
+    alias_target(id, tag).filter(|target| target.stream == *id).map(|target| target.tag)
+}
+
 /// How many aliases of its own stream a tag goes through; a circle counts as far as it is long.
 fn chain_length(id: &StreamId, stream: &ImageStream, tag: &TagReference) -> usize {
     let mut tag = tag;
     for length in 0..=stream.spec.tags.len() {
-        let Some(AliasTarget::Own(target)) = alias_target(id, tag) else { return length };
+        let Some(target) = own_target(id, tag) else { return length };
         match stream.spec_tag(&target) {
             Some(next) => tag = next,
             None => return length,
@@ -198,10 +189,7 @@ pub(super) fn propagate(id: &StreamId, stream: &mut ImageStream, touched: &[Stri
         .spec
         .tags
         .iter()
-        .filter_map(|tag| match alias_target(id, tag)? {
-            AliasTarget::Own(target) => Some((chain_length(id, stream, tag), tag.name.clone(), target)),
-            AliasTarget::Other(_) => None,
-        })
+        .filter_map(|tag| Some((chain_length(id, stream, tag), tag.name.clone(), own_target(id, tag)?)))
         .collect();
     aliases.sort();
     let mut touched = touched.to_vec();

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use crate::api::{
-    DOCKER_IMAGE, ImageStream, ImageStreamImportSpec, NamedTagEventList, ObjectReference, REPOSITORY_CHECK_ANNOTATION,
-    TagEvent, TagEventCondition, TagReference,
+use crate::model::{ImportFailure, ImportItem, ImportResult};
+use crate::openshift::{
+    DOCKER_IMAGE, Digest, ImageReference, ImageStream, ImageStreamImportSpec, NamedTagEventList, ObjectReference,
+    REPOSITORY_CHECK_ANNOTATION, TagEvent, TagEventCondition, TagReference,
 };
-use crate::model::{Digest, ImageReference, ImportFailure, ImportItem, ImportResult};
 
 use super::refusal::{Cause, Refusal};
 use super::{Effect, State, events, write};
@@ -74,19 +74,33 @@ pub(super) fn import(state: State<'_>, items: &[ImportItem], now: Timestamp) -> 
     write::store(state, state.stream, stream, &touched, now)
 }
 
+/// What pods pull for an import that brings in this image.
+fn pull_spec(item: &ImportItem, digest: &Digest) -> String {
+    // What does not parse was refused before it was looked up; should it come here all the same, it stays as written.
+    item.from.parse().map_or_else(|_| item.from.clone(), |from: ImageReference| from.at(digest))
+}
+
+/// Whether a tag has exactly the image that an import would bring in, and nothing newer is asked for.
+pub(super) fn has_image(stream: &ImageStream, item: &ImportItem, digest: &Digest) -> bool {
+    let spec = stream.spec_tag(&item.tag).and_then(|tag| tag.generation);
+    stream.head(&item.tag).is_some_and(|head| {
+        head.image == digest.as_str()
+            && head.docker_image_reference == pull_spec(item, digest)
+            && spec.is_some_and(|generation| generation <= head.generation)
+    })
+}
+
+/// The sentence that a failed import leaves behind (statement 82).
+pub(super) fn failure_message(failure: &ImportFailure) -> &str {
+    if failure.message.is_empty() { "unknown error prevented import" } else { &failure.message }
+}
+
 /// Says whether the tag got an event.
 fn success(stream: &mut ImageStream, item: &ImportItem, digest: &Digest, generation: i64, now: Timestamp) -> bool {
-    // What does not parse was refused before it was looked up; should it come here all the same, it stays as written.
-    let pull_spec = item.from.parse().map_or_else(|_| item.from.clone(), |from: ImageReference| from.at(digest));
+    let pull_spec = pull_spec(item, digest);
+    let current = has_image(stream, item, digest);
     let event =
         TagEvent { created: Some(now), docker_image_reference: pull_spec, image: digest.to_string(), generation };
-    let head = stream.head(&item.tag);
-    let spec = stream.spec_tag(&item.tag).and_then(|tag| tag.generation);
-    let current = head.is_some_and(|head| {
-        head.docker_image_reference == event.docker_image_reference
-            && head.image == event.image
-            && spec.is_some_and(|generation| generation <= head.generation)
-    });
     if !current {
         let tag = spec_tag(stream, item);
         let (reference, mut policy) = (tag.reference, tag.reference_policy);
@@ -111,10 +125,7 @@ fn fail(stream: &mut ImageStream, item: &ImportItem, failure: &ImportFailure, ge
         let policy = item.reference_policy;
         *spec_tag(stream, item) = TagReference { reference_policy: policy, ..wanted(item) };
     }
-    let message = match failure.message.as_str() {
-        "" => "unknown error prevented import".to_owned(),
-        message => message.to_owned(),
-    };
+    let message = failure_message(failure).to_owned();
     let at = match stream.status.tags.binary_search_by(|list| list.tag.as_str().cmp(&item.tag)) {
         Ok(at) => at,
         Err(at) => {

@@ -3,40 +3,47 @@
 //! [`answer`] is the meaning of a request to the image API: given a stream as it is, what is it afterwards? [`perform`] is
 //! the meaning of a plan's action, said in such requests. The planner uses it to see what its own earlier steps will
 //! have done, the store to do them, the tests' API server to answer; the exchanges recorded from a real server prove it
-//! right (`tests/it/recorded.rs`). Pure; may name `api` and `model`. Rules cite `imagestream-semantics.md` as
+//! right (`tests/it/recorded.rs`). Pure; may name `openshift` and `model`. Rules cite `imagestream-semantics.md` as
 //! "semantics 1.7".
 
 mod changes;
 mod events;
-mod follow;
+mod history;
 mod import;
+mod import_due;
 mod moves;
 mod perform;
+mod precondition;
 mod refusal;
 mod resolve;
 mod satisfied;
 mod sources;
 mod triggers;
 mod validate;
+mod workload;
 mod write;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
-use crate::api::{ImageStream, TagReference};
-use crate::model::{ImportItem, LiveStream, StreamId};
+use crate::model::{ImportItem, LiveStream};
+use crate::openshift::{ImageStream, StreamId, TagReference};
 
 pub use changes::changes;
-pub use follow::{AliasTarget, alias_target};
+pub use history::history;
 pub use import::check_import;
+pub use import_due::{ImportDue, import_due};
 pub use moves::moves;
 pub use perform::perform;
+pub use precondition::{Check, as_is, at_head, check, check_workload};
 pub use refusal::{Cause, Refusal, RefusalReason};
-pub use resolve::{choose_image, is_imported, platform, resolve, source_changed};
+pub use resolve::{choose_image, platform, resolve, source_changed};
 pub use satisfied::{is_same, is_satisfied};
-pub use sources::sources;
+pub use sources::{other_source, sources};
 pub use triggers::{Fires, Follows, fires, follows, image, runs};
+pub use workload::{may_follow, read_workload};
 
 /// What a request is answered from.
 #[derive(Clone, Copy)]
@@ -58,7 +65,7 @@ pub trait Streams {
 }
 
 /// How a server is set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Server {
     /// Host of the integrated registry, where there is one (semantics 1.9).
     pub internal_registry: Option<String>,

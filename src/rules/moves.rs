@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::ImageStream;
 use crate::model::Move;
+use crate::openshift::ImageStream;
 
 /// The tags whose heads differ, sorted by name, with the pull specs of both.
 pub fn moves(before: Option<&ImageStream>, after: Option<&ImageStream>) -> Vec<Move> {

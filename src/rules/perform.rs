@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::api::ImageStream;
 use crate::model::{Action, StreamHeader};
+use crate::openshift::ImageStream;
 
 use super::refusal::Refusal;
 use super::{Effect, Request, State, answer, write};

@@ -1,6 +1,6 @@
 //! What the API server refuses, in its words.
 
-use crate::api::{IMAGE_API_VERSION, Status, StatusCause, StatusDetails};
+use crate::openshift::{IMAGE_API_VERSION, Status, StatusCause, StatusDetails};
 
 /// A refused request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

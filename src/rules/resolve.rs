@@ -1,10 +1,10 @@
 //! From a tag to a pull spec, from a manifest list to one image, and when a tag counts as changed.
 
-use crate::api::{
-    DOCKER_IMAGE, ImageStream, ImportMode, PREFER_ARCH_ANNOTATION, PREFER_OS_ANNOTATION, ReferencePolicyType,
+use crate::model::{PlatformImage, Resolution};
+use crate::openshift::{
+    Digest, ImageReference, ImageStream, ImportMode, PREFER_ARCH_ANNOTATION, PREFER_OS_ANNOTATION, ReferencePolicyType,
     TagReference,
 };
-use crate::model::{Digest, ImageReference, PlatformImage, Resolution};
 
 use super::Server;
 
@@ -19,11 +19,6 @@ pub fn resolve(stream: &ImageStream, tag: &str) -> Option<String> {
     Some(head.docker_image_reference.clone())
 }
 
-/// Whether a tag is filled by imports (semantics 4.1).
-pub fn is_imported(tag: &TagReference) -> bool {
-    !tag.reference && tag.from.as_ref().is_some_and(|from| from.kind == DOCKER_IMAGE)
-}
-
 /// Whether another source is named, so that the tag needs another image (semantics 1.7, without generation 0).
 ///
 /// `from.kind` is compared too: the server does not, which statement 8 calls a defect to tolerate.
@@ -32,7 +27,7 @@ pub fn source_changed(before: &TagReference, after: &TagReference, namespace: &s
         return false;
     };
     let Some(was) = &before.from else { return true };
-    fn namespace_of<'a>(from: &'a crate::api::ObjectReference, own: &'a str) -> &'a str {
+    fn namespace_of<'a>(from: &'a crate::openshift::ObjectReference, own: &'a str) -> &'a str {
         if from.namespace.is_empty() { own } else { &from.namespace }
     }
     namespace_of(was, namespace) != namespace_of(from, namespace)

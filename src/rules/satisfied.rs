@@ -1,10 +1,11 @@
 //! Whether a stream is already what an action would make it: how a plan that was interrupted is told from one that is stale.
 
-use crate::api::{ImageStream, TagReference};
 use crate::model::{Action, ImportResult, StreamHeader};
+use crate::openshift::{ImageStream, TagReference};
 
 use super::State;
 use super::events;
+use super::import::{failure_message, has_image};
 
 /// Whether an action has nothing left to do.
 pub fn is_satisfied(state: State<'_>, action: &Action) -> bool {
@@ -30,19 +31,17 @@ pub fn is_satisfied(state: State<'_>, action: &Action) -> bool {
             stream.spec_tag(&after.name).is_some_and(|is| is_same(is, after))
         }
         (Action::Follow { tag, source, .. }, Some(stream)) => {
-            let head = state.others.stream(&source.stream).and_then(|other| other.head(&source.tag));
+            let other = if source.stream == *state.id { Some(stream) } else { state.others.stream(&source.stream) };
+            let head = other.and_then(|other| other.head(&source.tag));
             head.is_some_and(|head| stream.head(tag).is_some_and(|mine| events::same_image(mine, head)))
         }
         (Action::Import { images, .. }, Some(stream)) => images.iter().all(|item| match &item.result {
             ImportResult::Image { digest } => {
-                let spec = stream.spec_tag(&item.tag).and_then(|tag| tag.generation);
-                let current = stream.head(&item.tag).is_some_and(|head| {
-                    head.image == digest.as_str() && spec.is_some_and(|generation| generation <= head.generation)
-                });
-                current && stream.status_tag(&item.tag).is_some_and(|list| list.conditions.is_empty())
+                has_image(stream, item, digest)
+                    && stream.status_tag(&item.tag).is_some_and(|list| list.conditions.is_empty())
             }
             ImportResult::Failure(failure) => stream.status_tag(&item.tag).is_some_and(|list| {
-                list.conditions.iter().any(|is| is.reason == failure.reason && is.message == failure.message)
+                list.conditions.iter().any(|is| is.reason == failure.reason && is.message == failure_message(failure))
             }),
         }),
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::{DOCKER_IMAGE, ImageStream, TagReference};
-use crate::model::{Action, StreamId};
+use crate::model::Action;
+use crate::openshift::{ImageStream, StreamId, TagReference, stream_source};
 
 /// The other streams that the tags of an action copy from; `stream` is the one it writes, as it is.
 pub fn sources(action: &Action, stream: Option<&ImageStream>) -> BTreeSet<StreamId> {
@@ -17,11 +17,11 @@ pub fn sources(action: &Action, stream: Option<&ImageStream>) -> BTreeSet<Stream
         | Action::DeleteTag { .. }
         | Action::DeleteStream { .. } => Vec::new(),
     };
-    let froms = tags.into_iter().filter_map(|tag| tag.from.as_ref()).filter(|from| from.kind != DOCKER_IMAGE);
-    let source = |from: &crate::api::ObjectReference| {
-        let (name, _) = from.name.split_once([':', '@'])?;
-        let namespace = if from.namespace.is_empty() { &id.namespace } else { &from.namespace };
-        Some(StreamId::new(namespace, name))
-    };
-    froms.filter_map(source).filter(|source| source != id).collect()
+    tags.into_iter().filter_map(|tag| other_source(id, tag)).collect()
+}
+
+/// The other stream that a tag copies from: a tag of it, or an image.
+pub fn other_source(id: &StreamId, tag: &TagReference) -> Option<StreamId> {
+    let source = stream_source(id, tag.from.as_ref()?)?;
+    (source.stream() != id).then(|| source.stream().clone())
 }

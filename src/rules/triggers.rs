@@ -1,9 +1,8 @@
 //! What a change of a tag does to the workloads that follow it: OpenShift's trigger controller (semantics 5).
 
-use crate::api::{AnnotationTrigger, IMAGE_STREAM_TAG, pod_path};
-use crate::model::{
-    ConfigTrigger, ContainerImage, FieldPath, ImageReference, LiveWorkload, Manner, Quotes, RollImage, StreamId, TagId,
-    Triggers,
+use crate::model::{ConfigTrigger, ContainerImage, LiveWorkload, Manner, RollImage, Triggers};
+use crate::openshift::{
+    AnnotationTrigger, FieldPath, IMAGE_STREAM_TAG, ImageReference, Quotes, StreamId, TagId, pod_path,
 };
 
 use super::{Streams, resolve};
@@ -122,7 +121,7 @@ fn annotation(
             passed_over = Some("its trigger names no ImageStreamTag, or has an `apiVersion`".to_owned());
             continue;
         }
-        let Some(tag) = TagId::followed(from, &workload.id.namespace) else {
+        let Some(tag) = from.tag(&workload.id.namespace) else {
             passed_over = Some(format!("its trigger names `{}` instead of `stream:tag`", from.name));
             continue;
         };

@@ -1,7 +1,9 @@
 //! What the server refuses in a stream (semantics 1.10).
 
-use crate::api::{DOCKER_IMAGE, IMAGE_STREAM_IMAGE, IMAGE_STREAM_TAG, ImageStream, TagReference};
-use crate::model::{ImageReference, StreamId};
+use crate::openshift::{
+    DOCKER_IMAGE, IMAGE_STREAM_IMAGE, IMAGE_STREAM_TAG, ImageReference, ImageStream, StreamId, TagReference,
+    is_stream_name,
+};
 
 use super::refusal::Cause;
 
@@ -12,7 +14,7 @@ pub(super) fn stream(id: &StreamId, stream: &ImageStream) -> Vec<Cause> {
         let detail = "must match \"[a-z0-9]+(?:[._-][a-z0-9]+)*\"";
         causes.push(Cause::invalid("metadata.name", &id.name, detail));
     }
-    if id.to_string().len() > 255 {
+    if !id.fits() {
         causes.push(Cause::invalid("metadata.name", &id.name, "'namespace/name' cannot be longer than 255 characters"));
     }
     let repository = &stream.spec.docker_image_repository;
@@ -60,11 +62,4 @@ fn tag(tag: &TagReference) -> Vec<Cause> {
         }
     }
     causes
-}
-
-/// `[a-z0-9]+(?:[._-][a-z0-9]+)*`
-fn is_stream_name(name: &str) -> bool {
-    let alphanumeric =
-        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    name.split(['.', '_', '-']).all(alphanumeric)
 }

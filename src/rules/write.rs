@@ -2,8 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::{IMAGE_API_VERSION, ImageStream, ImageStreamStatus, NamedTagEventList, TagReference};
-use crate::model::StreamId;
+use crate::openshift::{IMAGE_API_VERSION, ImageStream, ImageStreamStatus, NamedTagEventList, StreamId, TagReference};
 
 use super::refusal::{Cause, Refusal};
 use super::resolve::source_changed;

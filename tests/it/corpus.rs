@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use streamkeeper::api::{INSECURE_REPOSITORY_ANNOTATION, ImportMode, ReferencePolicyType};
 use streamkeeper::definitions::{self, FileDefinitions, ReadOptions};
-use streamkeeper::model::ImageReference;
-use streamkeeper::text::{Code, Severity, SourceText};
+use streamkeeper::findings::{Code, Severity};
+use streamkeeper::openshift::{INSECURE_REPOSITORY_ANNOTATION, ImageReference, ImportMode, ReferencePolicyType};
+use streamkeeper::source::SourceText;
 
 use crate::real_registry::RealRegistry;
-use crate::sim::openshift::{OpenShift, World};
-use crate::sim::registry::{Content, Registry};
+use crate::sim::{
+    openshift::{OpenShift, World},
+    registry::{Content, Registry},
+};
 use crate::support::run;
 
 /// A line of the corpus' index.

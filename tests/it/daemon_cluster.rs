@@ -194,8 +194,8 @@ fn openshift() -> Site {
     site
 }
 
-fn id(name: &str) -> streamkeeper::model::StreamId {
-    streamkeeper::model::StreamId::new("default", name)
+fn id(name: &str) -> streamkeeper::openshift::StreamId {
+    streamkeeper::openshift::StreamId::new("default", name)
 }
 
 #[test]

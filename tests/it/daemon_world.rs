@@ -4,24 +4,26 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use streamkeeper::adapters::store::{Cache, Reader, Writer};
-use streamkeeper::api::{DOCKER_IMAGE, ObjectReference, TagReference};
-use streamkeeper::daemon::{Command, Ended, Event, Look, Machine, Pace, Poke};
-use streamkeeper::executor;
+use streamkeeper::controller::{Command, Ended, Event, Look, Machine, Pace, Poke};
 use streamkeeper::model::{
-    Cause, Desired, DesiredStream, DesiredTag, Digest, Ignorance, Observed, Origin, Plan, Policy, Question,
-    RemovalLimit, Resolution, StreamId, Tally,
+    Cause, Desired, DesiredStream, DesiredTag, Ignorance, Observed, Origin, PassState, Plan, Policy, Question,
+    RemovalLimit, Resolution, Tally,
 };
+use streamkeeper::observe::Sources;
+use streamkeeper::openshift::{DOCKER_IMAGE, Digest, ObjectReference, StreamId, TagReference};
 use streamkeeper::ports::{
-    Command as Step, LiveState, Looking, NoProgress, Observation, Performed, PortError, Registry, Target, Which,
-    Workloads,
+    Command as Step, LiveState, Looking, NoProgress, Observation, Performed, PortError, Registry, Target, TargetKind,
+    Which, Workloads,
 };
-use streamkeeper::reconcile::Pass;
-use streamkeeper::rules::Server;
+use streamkeeper::reconcile::{PlanRequest, observe_and_plan};
+use tokio_util::sync::CancellationToken;
+
+use crate::support;
 
 const HOUR: i64 = 3_600_000;
 
@@ -205,6 +207,10 @@ fn lost() -> PortError {
 }
 
 impl LiveState for Blind {
+    fn kind(&self) -> TargetKind {
+        self.reader.kind()
+    }
+
     fn identity(&self) -> String {
         self.reader.identity()
     }
@@ -231,13 +237,13 @@ struct Faulty<'a> {
     fault: Option<Fault>,
     /// After so many steps the run is to stop.
     left: AtomicUsize,
-    stop: &'a AtomicBool,
+    stop: &'a CancellationToken,
 }
 
 impl Target for Faulty<'_> {
     async fn perform(&self, step: Step<'_>) -> Result<Performed, PortError> {
         if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) == Ok(1) {
-            self.stop.store(true, Ordering::Relaxed);
+            self.stop.cancel();
         }
         match self.fault {
             Some(Fault::TargetDown | Fault::DiskFull) => Err(lost()),
@@ -400,20 +406,16 @@ impl World {
         let live = Blind { reader: Reader::open(self.folder.path()).unwrap(), fault: self.fault };
         let registry = Registries { images: &self.images, fault: self.fault, asked: AtomicUsize::new(0) };
         let removals = if self.calm { RemovalLimit::Count(usize::MAX) } else { RemovalLimit::Fifth };
-        let policy = Policy { spread: true, patient: true, removals, ..Policy::default() };
-        let server = Server::default();
-        let pass = Pass {
-            live: &live,
-            registry: &registry,
-            memory: &self.cache,
-            progress: &NoProgress,
-            policy: &policy,
-            server: &server,
+        let sources = Sources { live: &live, registry: &registry, memory: &self.cache, progress: &NoProgress };
+        let request = PlanRequest {
+            policy: Policy { removals, ..Policy::default() },
+            state: PassState { spread: true, patient: true, ..PassState::default() },
             tool: "test",
             look_at_all: full,
+            ..PlanRequest::default()
         };
         let now = Timestamp::from_second(self.at().as_second()).unwrap();
-        let Ok(planned) = block_on(pass.plan(&desired, now)) else { return again };
+        let Ok(planned) = block_on(observe_and_plan(sources, &desired, &request, now)) else { return again };
         self.asked += registry.asked.load(Ordering::Relaxed);
         let plan = &planned.plan;
         if matches!(self.fault, Some(Fault::SourceEmpty | Fault::SourcePart)) {
@@ -421,7 +423,7 @@ impl World {
             assert_eq!(removed, 0, "nothing is removed because of what could not be read: {plan:#?}");
         }
         let due = [planned.due, streamkeeper::planner::retry(&desired, &planned.live, now)].into_iter().flatten().min();
-        let stop = AtomicBool::new(false);
+        let stop = CancellationToken::new();
         let report = if plan.is_empty() {
             None
         } else {
@@ -434,8 +436,7 @@ impl World {
                 stop: &stop,
             };
             let clock = Cell::new(now);
-            let run = executor::execute(plan, &target, |_| "because".to_owned(), || clock.get(), 1, &stop, &NoProgress);
-            match block_on(run) {
+            match block_on(support::execute(plan, &target, || clock.get(), &stop)) {
                 Ok(report) => Some(report),
                 Err(_) => return again,
             }

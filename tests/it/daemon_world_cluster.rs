@@ -3,21 +3,26 @@
 //! who hears of what, are made up.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use streamkeeper::adapters::cluster::{Access, Api, Cluster, Connection};
-use streamkeeper::adapters::store::Cache;
-use streamkeeper::daemon::{Command, Ended, Event, Look, Machine, Pace, Poke};
-use streamkeeper::executor;
-use streamkeeper::model::{Desired, Policy, RemovalLimit, Schedule, StreamId};
+use streamkeeper::adapters::{
+    cluster::{Access, Api, Cluster, Connection},
+    store::Cache,
+};
+use streamkeeper::controller::{Command, Ended, Event, Look, Machine, Pace, Poke};
+use streamkeeper::model::{Desired, PassState, Policy, RemovalLimit, Schedule};
+use streamkeeper::observe::Sources;
+use streamkeeper::openshift::StreamId;
 use streamkeeper::ports::NoProgress;
-use streamkeeper::reconcile::Pass;
-use streamkeeper::rules::Server;
+use streamkeeper::reconcile::{PlanRequest, observe_and_plan};
+use tokio_util::sync::CancellationToken;
 
 use crate::daemon_world::{Commit, Random, Registries, digest, edit, streams};
 use crate::sim::openshift::{Fault, OpenShift};
+
+use crate::support;
 
 const HOUR: i64 = 3_600_000;
 
@@ -116,36 +121,22 @@ impl World {
         desired.streams = streams(&self.commit);
         let registry = Registries { images: &self.images, fault: None, asked: AtomicUsize::new(0) };
         let removals = if self.calm { RemovalLimit::Count(usize::MAX) } else { RemovalLimit::Fifth };
-        let policy = Policy {
-            spread: true,
-            patient: true,
-            removals,
-            schedule: Schedule::TakenOver,
-            images_per_import: 3,
-            ..Policy::default()
-        };
-        let server = Server::default();
-        let pass = Pass {
-            live: &self.cluster,
-            registry: &registry,
-            memory: &self.cache,
-            progress: &NoProgress,
-            policy: &policy,
-            server: &server,
-            tool: "test",
-            look_at_all: full,
-        };
+        let policy = Policy { removals, schedule: Schedule::TakenOver, images_per_import: 3, ..Policy::default() };
+        let sources = Sources { live: &self.cluster, registry: &registry, memory: &self.cache, progress: &NoProgress };
+        let state = PassState { spread: true, patient: true, ..PassState::default() };
+        let request = PlanRequest { policy, state, tool: "test", look_at_all: full, ..PlanRequest::default() };
         let now = Timestamp::from_second(self.at().as_second()).unwrap();
-        let Ok(planned) = self.runtime.block_on(pass.plan(&desired, now)) else { return again };
+        let Ok(planned) = self.runtime.block_on(observe_and_plan(sources, &desired, &request, now)) else {
+            return again;
+        };
         let plan = &planned.plan;
         let due = [planned.due, streamkeeper::planner::retry(&desired, &planned.live, now)].into_iter().flatten().min();
-        let stop = AtomicBool::new(false);
+        let stop = CancellationToken::new();
         let report = if plan.is_empty() {
             None
         } else {
             let clock = Cell::new(now);
-            let because = |_: &streamkeeper::model::Step| "because".to_owned();
-            let run = executor::execute(plan, &self.cluster, because, || clock.get(), 1, &stop, &NoProgress);
+            let run = support::execute(plan, &self.cluster, || clock.get(), &stop);
             match self.runtime.block_on(run) {
                 Ok(report) => Some(report),
                 Err(_) => return again,

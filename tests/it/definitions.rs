@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use streamkeeper::definitions::{self, ReadOptions};
-use streamkeeper::text::{Code, Severity, SourceText};
+use streamkeeper::findings::{Code, Severity};
+use streamkeeper::source::SourceText;
 
 use crate::support::{check_file, manifest_folder, run};
 
@@ -57,7 +58,7 @@ fn fixes_put_it_right() {
             let mut fixed = text.clone();
             fixed.replace_range(fix.span.range(), &fix.replacement);
             let again = definitions::read(&SourceText::new(fixed), &options);
-            let same = |other: &&streamkeeper::text::Diagnostic| {
+            let same = |other: &&streamkeeper::findings::Diagnostic| {
                 other.code == finding.code && other.place.line == finding.place.line
             };
             let (before, after) =

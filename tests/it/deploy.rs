@@ -48,13 +48,13 @@ fn the_pod_has_no_rights_and_its_probes_are_answered() {
 
 #[test]
 fn alerts_are_on_metrics_that_there_are() {
-    let text = streamkeeper::daemon::Metrics::default();
+    let text = streamkeeper::controller::Metrics::default();
     text.leads("x", true);
     text.looked("x", "failed");
     text.webhook("github", "forged");
     text.waiting("x", None);
-    let pass = streamkeeper::daemon::Pass { full: true, cause: streamkeeper::daemon::Cause::Start };
-    text.ended("x", pass, std::time::Duration::ZERO, &streamkeeper::daemon::PassStatus::default());
+    let pass = streamkeeper::controller::Pass { full: true, cause: streamkeeper::controller::Cause::Start };
+    text.ended("x", pass, std::time::Duration::ZERO, &streamkeeper::controller::PassStatus::default());
     let metrics = text.text();
     let rules = &documents("monitoring.yaml")[1]["spec"]["groups"][0]["rules"];
     for rule in rules.as_array().unwrap() {

@@ -5,8 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use streamkeeper::definitions::{self, ReadOptions};
-use streamkeeper::model::{Digest, ImageReference, Plan};
-use streamkeeper::text::{Limits, SourceText, inert, parse};
+use streamkeeper::model::Plan;
+use streamkeeper::openshift::{Digest, ImageReference};
+use streamkeeper::source::{Limits, SourceText, inert, parse};
 
 use crate::support::manifest_folder;
 
@@ -188,7 +189,7 @@ fn webhooks_and_plans() {
     .map(|text| text.as_bytes().to_vec())
     .into();
     fuzz("webhooks", &samples, 60_000, |bytes| {
-        for name in streamkeeper::daemon::repositories(bytes) {
+        for name in streamkeeper::controller::repositories(bytes) {
             assert!(name.len() <= 255 && name.is_ascii(), "{name}");
         }
         for sender in streamkeeper::model::Sender::ALL {

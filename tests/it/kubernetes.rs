@@ -2,7 +2,7 @@
 //! one in `tests/it/live_kubernetes.rs`.
 
 use serde_json::{Value, json};
-use streamkeeper::model::StreamId;
+use streamkeeper::openshift::StreamId;
 
 use crate::openshift_roles::{Access, access, granted};
 use crate::site::Site;

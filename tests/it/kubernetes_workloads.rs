@@ -2,8 +2,8 @@
 //! here; against a real one in `tests/it/live_kubernetes.rs`.
 
 use serde_json::{Value, json};
-use streamkeeper::model::StreamId;
-use streamkeeper::text::Code;
+use streamkeeper::findings::Code;
+use streamkeeper::openshift::StreamId;
 
 use crate::site::Site;
 use crate::workloads::workload;

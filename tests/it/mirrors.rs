@@ -4,13 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
-use streamkeeper::adapters::registry::{Credentials, Mirror, Mirrors, Pulls, Registries, Rule, Settings};
-use streamkeeper::model::{Cause, Observed, Resolution};
+use streamkeeper::adapters::registry::{Credentials, Mirror, Mirrors, Registries, Rule, Settings};
+use streamkeeper::model::{Cause, MirrorPulls, Observed, Resolution};
 use streamkeeper::ports::Registry as _;
 
 use crate::registry::{Kept, block_on, docker_config, on_loopback, question, settings, stream, unknown};
-use crate::sim::registry::{Content, Registry, error};
-use crate::sim::server::{Reply, Server};
+use crate::sim::{
+    registry::{Content, Registry, error},
+    server::{Reply, Server},
+};
 use crate::support::run;
 
 fn holding(repository: &str, content: &str) -> (Registry, String) {
@@ -22,8 +24,11 @@ fn holding(repository: &str, content: &str) -> (Registry, String) {
 
 fn mirrored(source: &str, mirrors: &[&Server], never_source: bool) -> Settings {
     let mut rules = Mirrors::default();
-    let mirror =
-        |server: &&Server| Mirror { location: format!("{}/copy", server.host), pulls: Pulls::All, insecure: true };
+    let mirror = |server: &&Server| Mirror {
+        location: format!("{}/copy", server.host),
+        pulls: MirrorPulls::All,
+        insecure: true,
+    };
     let rule = Rule { mirrors: mirrors.iter().map(mirror).collect(), never_source, ..Rule::default() };
     rules.add(&format!("{source}/team"), rule).unwrap();
     let hosts: Vec<_> =

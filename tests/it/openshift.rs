@@ -1,7 +1,7 @@
 //! OpenShift as a target, against a simulated API server whose ownership is held to recordings of a real one.
 
 use serde_json::json;
-use streamkeeper::model::StreamId;
+use streamkeeper::openshift::StreamId;
 
 use crate::registry::stream;
 use crate::sim::openshift::{Fault, World};
@@ -299,7 +299,7 @@ fn conflicts_that_do_not_end_are_stale_and_the_next_run_goes_on() {
     assert_eq!(site.run(&["plan", "--out", "plan.json", "-q"]).0, 0);
     site.cluster.world.lock().unwrap().streams.clear();
     let (code, out, err) = site.run(&["apply", "plan.json"]);
-    assert!(code == 4 && out.contains("it is gone"), "{code} {out}{err}");
+    assert!(code == 4 && out.contains("the stream is gone"), "{code} {out}{err}");
     site.apply();
 }
 

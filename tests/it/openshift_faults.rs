@@ -2,7 +2,7 @@
 //! finalizers, namespaces that vanish. (A server that vanishes after any request: `tests/it/openshift.rs`.)
 
 use serde_json::json;
-use streamkeeper::model::StreamId;
+use streamkeeper::openshift::StreamId;
 
 use crate::registry::stream;
 use crate::sim::openshift::{Fault, Stored};

@@ -1,7 +1,7 @@
 //! OpenShift as a target: what must not be touched, or not be believed.
 
 use serde_json::json;
-use streamkeeper::model::StreamId;
+use streamkeeper::openshift::StreamId;
 
 use crate::registry::stream;
 use crate::site::Site;

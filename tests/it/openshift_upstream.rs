@@ -1,7 +1,7 @@
 //! Upstream images on OpenShift: whose schedule they come on, who looks them up; and why what differs is equal.
 
 use serde_json::json;
-use streamkeeper::model::StreamId;
+use streamkeeper::openshift::StreamId;
 
 use crate::registry::stream;
 use crate::site::Site;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use streamkeeper::text::Code;
+use streamkeeper::findings::Code;
 
 use crate::review::{Desk, config};
 use crate::sim::registry::digest;

@@ -5,23 +5,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::select;
+
 use streamkeeper::adapters::store::{Reader, Writer};
-use streamkeeper::api::{
-    DOCKER_IMAGE, IMAGE_STREAM_IMAGE, IMAGE_STREAM_TAG, ImageStream, ObjectReference, TagReference,
-};
-use streamkeeper::executor;
 use streamkeeper::model::{
-    Action, Cause, Desired, DesiredStream, DesiredTag, Digest, Ignorance, Observed, Origin, Outcome, Plan, Policy,
-    Question, RemovalLimit, Report, Resolution, StreamId, Tally, Wait,
+    Action, Cause, Desired, DesiredStream, DesiredTag, Ignorance, Observed, Origin, Outcome, Plan, Policy, Question,
+    RemovalLimit, Report, Resolution, Tally, Wait,
+};
+use streamkeeper::observe::Sources;
+use streamkeeper::openshift::{
+    DOCKER_IMAGE, Digest, IMAGE_STREAM_IMAGE, IMAGE_STREAM_TAG, ImageStream, ObjectReference, StreamId, TagReference,
 };
 use streamkeeper::ports::{Command, NoMemory, NoProgress, Performed, PortError, Registry, Target};
-use streamkeeper::reconcile::Pass;
+use streamkeeper::reconcile::{PlanRequest, observe_and_plan};
 use streamkeeper::rules::{self, Server};
+use tokio_util::sync::CancellationToken;
+
+use crate::support;
 
 /// What one tag of a world wants.
 #[derive(Clone, Debug)]
@@ -106,7 +110,7 @@ fn tag_reference(name: &str, want: &Want) -> TagReference {
             tag.import_policy.scheduled = *scheduled;
             tag.reference = *reference;
             if *preserve {
-                tag.import_policy.import_mode = streamkeeper::api::ImportMode::PreserveOriginal;
+                tag.import_policy.import_mode = streamkeeper::openshift::ImportMode::PreserveOriginal;
             }
         }
         Want::Alias(target) => tag.from = from(IMAGE_STREAM_TAG, String::new(), format!("t{target}")),
@@ -190,40 +194,34 @@ fn generous() -> Policy {
 
 async fn plan(folder: &Path, desired: &Desired, registry: &Registries<'_>, policy: &Policy, seconds: i64) -> Plan {
     let live = Reader::open(folder).unwrap();
-    let (memory, progress, server) = (NoMemory, NoProgress, Server::default());
-    let pass = Pass {
-        live: &live,
-        registry,
-        memory: &memory,
-        progress: &progress,
-        policy,
-        server: &server,
-        tool: "test",
-        look_at_all: false,
-    };
-    pass.plan(desired, at(seconds)).await.unwrap().plan
+    let sources = Sources { live: &live, registry, memory: &NoMemory, progress: &NoProgress };
+    let request = PlanRequest { policy: policy.clone(), tool: "test", ..PlanRequest::default() };
+    observe_and_plan(sources, desired, &request, at(seconds)).await.unwrap().plan
 }
 
 /// Carries a plan out, all of it or until so many steps were begun.
 async fn execute(folder: &Path, plan: &Plan, steps: usize, seconds: i64) -> Report {
     let writer = Writer::open(folder).unwrap();
-    let stop = AtomicBool::new(steps == 0);
+    let stop = CancellationToken::new();
+    if steps == 0 {
+        stop.cancel();
+    }
     let target = Stopping { writer: &writer, left: AtomicUsize::new(steps), stop: &stop };
-    executor::execute(plan, &target, |_| "because".to_owned(), || at(seconds), 1, &stop, &NoProgress).await.unwrap()
+    support::execute(plan, &target, || at(seconds), &stop).await.unwrap()
 }
 
 /// Stops the run after so many steps.
 struct Stopping<'a> {
     writer: &'a Writer,
     left: AtomicUsize,
-    stop: &'a AtomicBool,
+    stop: &'a CancellationToken,
 }
 
 impl Target for Stopping<'_> {
     async fn perform(&self, command: Command<'_>) -> Result<Performed, PortError> {
         let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.unwrap_or(0) <= 1 {
-            self.stop.store(true, Ordering::Relaxed);
+            self.stop.cancel();
         }
         if left.is_err() {
             return Err(PortError::failed("go on", std::io::Error::other("stopped by the test")));
@@ -302,7 +300,7 @@ fn reviewed_by_nobody(plan: &Plan, desired: &Desired) -> streamkeeper::model::Re
         most_workloads: 1,
         platform: ("linux", "amd64"),
     };
-    streamkeeper::review::review(&input).0
+    streamkeeper::review::review(&input)
 }
 
 proptest! {

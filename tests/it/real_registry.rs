@@ -21,7 +21,7 @@ pub struct RealRegistry {
 
 fn digest(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-    streamkeeper::model::Digest::sha256(digest.as_ref()).to_string()
+    streamkeeper::openshift::Digest::sha256(digest.as_ref()).to_string()
 }
 
 impl RealRegistry {

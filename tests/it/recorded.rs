@@ -10,9 +10,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use streamkeeper::api::{ImageStream, ImageStreamImport, NamedTagEventList, ObjectReference, TagReference};
-use streamkeeper::model::{Digest, ImageReference, ImportFailure, ImportItem, ImportResult, StreamId};
-use streamkeeper::rules::{self, Effect, Refusal, Request, Server, State, is_imported};
+use streamkeeper::model::{ImportFailure, ImportItem, ImportResult};
+use streamkeeper::openshift::{
+    Digest, ImageReference, ImageStream, ImageStreamImport, ObjectReference, StreamId, TagReference,
+};
+use streamkeeper::rules::{self, Effect, Refusal, Request, Server, State};
 
 const NAMESPACE: &str = "conformance";
 
@@ -152,7 +154,7 @@ impl Replay {
             }
             Err(refusal) => {
                 assert!(status >= 400, "{place}: the server took it, we refuse: {refusal}");
-                let answer: streamkeeper::api::Status = serde_json::from_value(response["body"].clone()).unwrap();
+                let answer: streamkeeper::openshift::Status = serde_json::from_value(response["body"].clone()).unwrap();
                 assert_eq!(refusal.status(), answer, "{place}: left is ours, right the server's");
             }
         }
@@ -230,8 +232,7 @@ impl Replay {
         for tag in &recorded.spec.tags {
             let mine = stored.spec_tag(&tag.name);
             let from_repository = mine.is_none() && !stored.spec.docker_image_repository.is_empty();
-            let due =
-                mine.is_some_and(|mine| is_imported(mine) && mine.generation > observed(stored.status_tag(&mine.name)));
+            let due = mine.is_some_and(|mine| stored.is_import_pending(mine));
             if !due && !from_repository {
                 continue;
             }
@@ -257,17 +258,11 @@ impl Replay {
     }
 }
 
-fn observed(list: Option<&NamedTagEventList>) -> Option<i64> {
-    let list = list?;
-    let head = list.items.first().map(|head| head.generation);
-    head.max(list.conditions.first().map(|condition| condition.generation))
-}
-
 fn failure() -> ImportResult {
     ImportResult::Failure(ImportFailure { reason: "Unknown".to_owned(), message: String::new() })
 }
 
-fn result_of(status: &streamkeeper::api::Status, image: Option<&str>) -> ImportResult {
+fn result_of(status: &streamkeeper::openshift::Status, image: Option<&str>) -> ImportResult {
     match image {
         Some(image) if status.status == "Success" => ImportResult::Image { digest: Digest::parse(image).unwrap() },
         _ => ImportResult::Failure(ImportFailure { reason: status.reason.clone(), message: status.message.clone() }),
@@ -317,7 +312,7 @@ fn normal(stream: &ImageStream) -> ImageStream {
     stream.metadata.uid = None;
     stream.metadata.resource_version = None;
     stream.metadata.creation_timestamp = None;
-    if let Some(check) = stream.metadata.annotations.get_mut(streamkeeper::api::REPOSITORY_CHECK_ANNOTATION) {
+    if let Some(check) = stream.metadata.annotations.get_mut(streamkeeper::openshift::REPOSITORY_CHECK_ANNOTATION) {
         check.clear();
     }
     for list in &mut stream.status.tags {

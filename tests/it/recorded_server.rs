@@ -8,10 +8,12 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
-use streamkeeper::model::ImageReference;
+use streamkeeper::openshift::ImageReference;
 
-use crate::sim::managed::{self, Managers};
-use crate::sim::openshift::OpenShift;
+use crate::sim::{
+    managed::{self, Managers},
+    openshift::OpenShift,
+};
 use crate::support::manifest_folder;
 
 /// Answers that were changed in the recorder's hands before they were written down.
@@ -259,7 +261,7 @@ fn replay(name: &str, compared_at_least: usize) {
             let old = exchange["response"]["status"] == 409 || latest != Some(version);
             let world = cluster.world.lock().unwrap();
             let name = path.split('?').next().unwrap().rsplit('/').next().unwrap();
-            let id = streamkeeper::model::StreamId::new("conformance", name);
+            let id = streamkeeper::openshift::StreamId::new("conformance", name);
             let current = world.streams.get(&id).and_then(|stored| stored.stream.metadata.resource_version.clone());
             request["body"]["metadata"]["resourceVersion"] =
                 if old && exchange["response"]["status"] == 409 { "0".into() } else { json!(current) };

@@ -8,13 +8,16 @@ use jiff::Timestamp;
 use streamkeeper::adapters::registry::{
     Content as Kind, Credentials, HostConfig, Registries, RegistryMemory, Settings,
 };
-use streamkeeper::model::{Cause, Digest, ImageReference, Observed, Question, Resolution};
+use streamkeeper::model::{Cause, Observed, Question, Resolution};
+use streamkeeper::openshift::{Digest, ImageReference};
 use streamkeeper::ports::Registry;
 
 use crate::real_registry::RealRegistry;
-use crate::sim;
-use crate::sim::registry::{Content, INDEX, error};
-use crate::sim::server::{Reply, Request, Server};
+use crate::sim::{
+    self,
+    registry::{Content, INDEX, error},
+    server::{Reply, Request, Server},
+};
 use crate::support::{digest, run};
 
 /// Remembers while the test lives.

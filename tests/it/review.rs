@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use streamkeeper::text::Code;
+use streamkeeper::findings::Code;
 
 use crate::registry::{allow, stream};
 use crate::sim::registry::{Content, Registry};

@@ -7,9 +7,11 @@ use std::process::Command;
 
 use comrak::nodes::NodeValue;
 use serde_json::Value;
+use streamkeeper::findings::{Code, Severity};
 use streamkeeper::model::{
-    Difference, Digest, ImageChange, ImageSummary, Layer, Origin, PackageChanges, Plan, Review, Risk, StepId, StreamId,
+    Difference, ImageChange, ImageSummary, Layer, Origin, PackageChanges, Plan, Review, Risk, StepId, Subject,
 };
+use streamkeeper::openshift::{Digest, StreamId};
 use streamkeeper::render::{self, Paint};
 
 use crate::support::{manifest_folder, run};
@@ -160,17 +162,17 @@ fn review(evil: &str) -> Review {
         commits: Some(text()),
         unseen: Vec::new(),
     };
-    let risk = |severity: &str| Risk {
-        rule: "SK701".to_owned(),
-        severity: severity.to_owned(),
-        about: text(),
+    let risk = |severity| Risk {
+        rule: Code::BecameRoot,
+        severity,
+        about: Subject::Rule(text()),
         message: text(),
         origin: Some(Origin { path: evil.into(), line: 1, column: 1 }),
         step: None,
     };
     Review {
         images: vec![change],
-        risks: vec![risk("error"), risk("warning"), risk("info"), risk(evil)],
+        risks: [Severity::Error, Severity::Warning, Severity::Info].map(risk).to_vec(),
         ..Review::default()
     }
 }
@@ -214,7 +216,7 @@ fn what_strangers_write_is_text_in_every_output() {
         assert_code_alone(evil, &markdown);
         let reported = render::reported(&plan);
         let commands = render::reported_github(&reported);
-        assert_eq!(commands.lines().count(), 4, "{evil:?}: {commands}");
+        assert_eq!(commands.lines().count(), 3, "{evil:?}: {commands}");
         for line in commands.lines() {
             let (head, _) = line.trim_start_matches("::").split_once("::").unwrap();
             assert!(["error ", "warning ", "notice "].iter().any(|kind| head.starts_with(kind)), "{evil:?}: {line}");
@@ -289,6 +291,20 @@ fn package(name: &str) -> PathBuf {
     let packages = metadata["packages"].as_array().unwrap();
     let package = packages.iter().find(|package| package["name"] == name).unwrap();
     PathBuf::from(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
+}
+
+#[test]
+fn a_risk_of_no_severity_is_no_plan() {
+    let mut plan = plan("x");
+    plan.review = Some(Box::new(review("x")));
+    let json = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
+    // Read back from text, a word like these would count less than any severity.
+    for evil in ["Error", "fatal", ""] {
+        let forged = json.replace("\"severity\":\"error\"", &format!("\"severity\":\"{evil}\""));
+        assert_ne!(forged, json);
+        assert!(serde_json::from_str::<Plan>(&forged).is_err(), "{evil}");
+    }
 }
 
 #[test]

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use streamkeeper::model::StreamId;
+use streamkeeper::openshift::StreamId;
 
 use crate::registry::{allow, stream};
-use crate::sim::openshift::OpenShift;
-use crate::sim::registry::{Content, Registry};
+use crate::sim::{
+    openshift::OpenShift,
+    registry::{Content, Registry},
+};
 use crate::support::{outcome, program};
 
 /// A cluster, a registry that both look at, and a source.

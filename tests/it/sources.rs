@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use streamkeeper::text::Code;
+use streamkeeper::findings::Code;
 
 use crate::support::{git, run};
 

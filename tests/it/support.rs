@@ -3,6 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use jiff::Timestamp;
+use streamkeeper::executor::Execution;
+use streamkeeper::model::{Plan, Report, Step};
+use streamkeeper::ports::{NoProgress, PortError, Target};
+use tokio_util::sync::CancellationToken;
+
 /// The root of the package.
 pub fn manifest_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -16,7 +22,7 @@ pub fn overwrite() -> bool {
 /// `sha256:…` of bytes.
 pub fn digest(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-    streamkeeper::model::Digest::sha256(digest.as_ref()).to_string()
+    streamkeeper::openshift::Digest::sha256(digest.as_ref()).to_string()
 }
 
 /// Compares text with a kept file, or writes the file.
@@ -69,6 +75,18 @@ pub fn copy_folder(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// Carries a plan out, one workload at a time, with a clock of the test's own.
+pub async fn execute(
+    plan: &Plan,
+    target: &impl Target,
+    clock: impl Fn() -> Timestamp,
+    stop: &CancellationToken,
+) -> Result<Report, PortError> {
+    let reason = |_: &Step| "because".to_owned();
+    let execution = Execution { reason: &reason, clock: &clock, updates_at_once: 1, stop, progress: &NoProgress };
+    execution.execute(plan, target).await
 }
 
 /// Runs `git` in a folder, with an identity and a date of the tests' own.

@@ -17,7 +17,7 @@ pub const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 /// `sha256:…` of bytes.
 pub fn digest(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-    streamkeeper::model::Digest::sha256(digest.as_ref()).to_string()
+    streamkeeper::openshift::Digest::sha256(digest.as_ref()).to_string()
 }
 
 /// What a registry holds.

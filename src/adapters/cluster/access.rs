@@ -12,8 +12,9 @@ use kube::{Client, Config};
 use tokio::sync::Semaphore;
 
 use crate::adapters::lock;
+use crate::model::Backoff;
 use crate::ports::PortError;
-use crate::text::inert;
+use crate::source::inert;
 
 use super::reply::{self, Refused};
 use super::request::{self, Api};
@@ -149,12 +150,12 @@ impl Connection {
     pub(super) async fn stream(&self, request: Request<Vec<u8>>) -> Result<Body, Trouble> {
         let lost = |detail: String| Trouble::Lost(inert(&detail, 300));
         let response =
-            self.client.send(request.map(Body::from)).await.map_err(|error| lost(crate::text::chain(&error)))?;
+            self.client.send(request.map(Body::from)).await.map_err(|error| lost(crate::source::chain(&error)))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response.into_body());
         }
-        let bytes = response.into_body().collect_bytes().await.map_err(|error| lost(crate::text::chain(&error)))?;
+        let bytes = response.into_body().collect_bytes().await.map_err(|error| lost(crate::source::chain(&error)))?;
         Err(Trouble::Refused(reply::refused(status, &bytes)))
     }
 
@@ -173,7 +174,7 @@ impl Connection {
             let wait = match &answer {
                 Ok(response) => wait(response, reads, tries),
                 // A read that broke off can be made again.
-                Err(_) if reads => Some(back_off(tries)),
+                Err(_) if reads => Some(BACKOFF.after(tries)),
                 Err(_) => None,
             };
             if let Some(wait) =
@@ -183,7 +184,7 @@ impl Connection {
                 tries += 1;
                 continue;
             }
-            let response = answer.map_err(|error| lost(crate::text::chain(&error)))?;
+            let response = answer.map_err(|error| lost(crate::source::chain(&error)))?;
             let status = response.status();
             let said = response
                 .headers()
@@ -194,7 +195,8 @@ impl Connection {
             if path.contains("/imagestream") {
                 lock(&self.warnings).extend(said);
             }
-            let bytes = response.into_body().collect_bytes().await.map_err(|error| lost(crate::text::chain(&error)))?;
+            let bytes =
+                response.into_body().collect_bytes().await.map_err(|error| lost(crate::source::chain(&error)))?;
             return if status.is_success() {
                 Ok((status, bytes.to_vec()))
             } else {
@@ -222,16 +224,17 @@ fn wait(response: &Response<Body>, reads: bool, tries: u32) -> Option<Duration> 
     let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let asked = asked.map(Duration::from_secs);
     match response.status() {
-        StatusCode::TOO_MANY_REQUESTS => Some(asked.unwrap_or_else(|| back_off(tries))),
-        StatusCode::SERVICE_UNAVAILABLE if asked.is_some() || reads => Some(asked.unwrap_or_else(|| back_off(tries))),
-        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT if reads => Some(back_off(tries)),
+        StatusCode::TOO_MANY_REQUESTS => Some(asked.unwrap_or_else(|| BACKOFF.after(tries))),
+        StatusCode::SERVICE_UNAVAILABLE if asked.is_some() || reads => {
+            Some(asked.unwrap_or_else(|| BACKOFF.after(tries)))
+        }
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT if reads => Some(BACKOFF.after(tries)),
         _ => None,
     }
 }
 
-fn back_off(tries: u32) -> Duration {
-    Duration::from_millis(200 << tries.min(6))
-}
+/// Between two tries of one request.
+const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(200), Duration::from_millis(12_800));
 
 impl Trouble {
     /// As the failure of something that was tried.

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::api::{ImageStream, TagReference};
-use crate::model::{Action, Precondition, StreamId};
+use crate::model::{Action, Precondition};
+use crate::openshift::{ImageStream, StreamId};
 use crate::ports::{Command, Performed, PortError};
 use crate::rules::{self, Server, State};
 
@@ -199,13 +199,8 @@ fn status(after: &ImageStream, object: &Object, now: Timestamp) -> Value {
         .iter()
         .filter_map(|list| Some(format!("{}: {}", list.tag, list.conditions.first()?.message)))
         .collect();
-    let pending = |tag: &&TagReference| {
-        let list = after.status_tag(&tag.name);
-        let seen = list.and_then(|list| list.items.first()).map(|head| head.generation);
-        let tried = list.and_then(|list| list.conditions.first()).map(|condition| condition.generation);
-        rules::is_imported(tag) && seen.max(tried) < tag.generation
-    };
-    let pending: Vec<&str> = after.spec.tags.iter().filter(pending).map(|tag| tag.name.as_str()).collect();
+    let pending: Vec<&str> =
+        after.spec.tags.iter().filter(|tag| after.is_import_pending(tag)).map(|tag| tag.name.as_str()).collect();
     let (ready, reason, message) = match (failed.is_empty(), pending.is_empty()) {
         (false, _) => (false, "ImportFailed", failed.join("; ")),
         (true, false) => (false, "Importing", format!("tags without their image: {}", pending.join(", "))),

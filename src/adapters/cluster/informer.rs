@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use crate::adapters::lock;
-use crate::model::{Cause, Ignorance, LiveStream, LiveWorkload, Observed, StreamId};
+use crate::model::{Cause, Ignorance, LiveStream, LiveWorkload, Observed};
+use crate::openshift::StreamId;
 use crate::ports::{Observation, Workloads};
-use crate::text::inert;
+use crate::source::inert;
 
 /// What was heard so far. Shared by the one that watches and the ones that look.
 #[derive(Debug, Default)]

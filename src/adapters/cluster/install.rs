@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::api::custom_resource_definition;
+use crate::openshift::custom_resource_definition;
 use crate::ports::PortError;
 
 use super::access::Connection;

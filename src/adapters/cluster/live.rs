@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Cause, Ignorance, LiveStream, Observed, StreamId};
-use crate::ports::{LiveState, Looking, Observation, PortError, Which, Workloads};
-use crate::text::inert;
+use crate::model::{Cause, Ignorance, LiveStream, Observed};
+use crate::openshift::StreamId;
+use crate::ports::{LiveState, Looking, Observation, PortError, TargetKind, Which, Workloads};
+use crate::source::inert;
 
 use super::access::Trouble;
 use super::owned::Object;
@@ -17,6 +18,17 @@ const FEW: usize = 3;
 const ANEW: usize = 3;
 
 impl LiveState for Cluster {
+    fn kind(&self) -> TargetKind {
+        match self.api {
+            Api::OpenShift => TargetKind::OpenShift,
+            Api::Kubernetes => TargetKind::Kubernetes,
+        }
+    }
+
+    fn manager(&self) -> Option<&str> {
+        Some(&self.manager)
+    }
+
     fn identity(&self) -> String {
         {
             let kind = match self.api {

@@ -35,8 +35,8 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use crate::api::ANNOTATED_KINDS;
-use crate::model::{Cause, Change, Ignorance, Revision, StreamId};
+use crate::model::{Cause, Change, Ignorance, Revision};
+use crate::openshift::{ANNOTATED_KINDS, StreamId};
 use crate::ports::PortError;
 
 pub use access::{Access, Connection};
@@ -127,11 +127,6 @@ impl Cluster {
     #[must_use]
     pub fn with_informer(self, informer: Arc<Informer>) -> Self {
         Self { informer, ..self }
-    }
-
-    /// The field manager that it is written as.
-    pub fn manager(&self) -> &str {
-        &self.manager
     }
 
     /// Which API its streams are in.

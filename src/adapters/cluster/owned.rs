@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::api::{ImageStream, TagReference};
-use crate::model::{Owned, StreamId};
-use crate::rules::{AliasTarget, alias_target};
-use crate::text::inert;
+use crate::model::{Owned, Precondition};
+use crate::openshift::{ImageStream, StreamId, TagReference, alias_target};
+use crate::source::inert;
 
 /// Annotations of ours, in no definition and no plan; each manager has its own, named by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +79,7 @@ impl Object {
         let empty = Value::Object(Map::new());
         let mut applied = extract(&self.raw, self.fields(manager).unwrap_or(&empty));
         if let Value::Object(map) = &mut applied {
-            for (key, value) in [("apiVersion", crate::api::IMAGE_API_VERSION), ("kind", "ImageStream")] {
+            for (key, value) in [("apiVersion", crate::openshift::IMAGE_API_VERSION), ("kind", "ImageStream")] {
                 map.insert(key.to_owned(), value.into());
             }
         }
@@ -185,9 +184,9 @@ impl Object {
     pub(super) fn lagging(&self, id: &StreamId, manager: &str) -> Vec<String> {
         let Ok(stream) = self.stream() else { return Vec::new() };
         let head = |tag: &str| stream.head(tag).map(|head| (&head.image, &head.docker_image_reference));
-        let lags = |tag: &&TagReference| match alias_target(id, tag) {
-            Some(AliasTarget::Own(target)) => head(&target).is_some_and(|theirs| head(&tag.name) != Some(theirs)),
-            Some(AliasTarget::Other(_)) | None => false,
+        let lags = |tag: &&TagReference| {
+            let target = alias_target(id, tag).filter(|target| target.stream == *id);
+            target.is_some_and(|it| head(&it.tag).is_some_and(|theirs| head(&tag.name) != Some(theirs)))
         };
         let lagging = stream.spec.tags.iter().filter(lags).map(|tag| tag.name.clone());
         let others = self.others(manager);
@@ -209,7 +208,7 @@ impl Object {
     pub(super) fn is_same_wish(&self, other: &Self) -> bool {
         let wish = |object: &Self| {
             let mut stream = object.stream().unwrap_or_default();
-            stream.metadata.annotations.remove(crate::api::REPOSITORY_CHECK_ANNOTATION);
+            stream.metadata.annotations.remove(crate::openshift::REPOSITORY_CHECK_ANNOTATION);
             for tag in &mut stream.spec.tags {
                 tag.generation = None;
             }
@@ -230,7 +229,7 @@ impl Object {
 
     /// A stream of the custom resource that has no status yet: whoever made it was killed before it could write one.
     pub(super) fn is_unobserved(&self) -> bool {
-        let is_custom = self.raw["apiVersion"] == crate::api::CUSTOM_API_VERSION;
+        let is_custom = self.raw["apiVersion"] == crate::openshift::CUSTOM_API_VERSION;
         is_custom && self.raw["status"]["observedGeneration"].is_null()
     }
 
@@ -246,6 +245,12 @@ impl Object {
 
     pub(super) fn version(&self) -> &str {
         self.raw.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// As it is, as a precondition of the next step on it.
+    pub(super) fn as_is(&self, stream: &StreamId) -> Precondition {
+        let (version, uid) = (self.version().to_owned(), self.uid().to_owned());
+        Precondition::ResourceVersion { stream: stream.clone(), version, uid }
     }
 
     pub(super) fn uid(&self) -> &str {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{ImageStreamImport, TagReference};
-use crate::model::{Digest, ImportFailure, ImportItem, ImportResult, Observed, Question, StreamId, WorkloadId};
+use crate::model::{ImportFailure, ImportItem, ImportResult, Observed, Question, WorkloadId};
+use crate::openshift::{Digest, ImageStreamImport, StreamId, TagReference};
 
 use super::owned::Object;
 use super::request::Api;

@@ -3,9 +3,9 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::api::{ImageManifest, ImageStreamImport, Status};
-use crate::model::{Cause, Digest, Ignorance, Observed, PlatformImage, Resolution};
-use crate::text::inert;
+use crate::model::{Cause, Ignorance, Observed, PlatformImage, Resolution};
+use crate::openshift::{Digest, ImageManifest, ImageStreamImport, Status};
+use crate::source::inert;
 
 use super::owned::Object;
 
@@ -137,7 +137,7 @@ pub(super) fn imported(body: &[u8]) -> Result<Imported, String> {
     let mut value: Value = serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
     let stream = value.pointer_mut("/status/import").map(Value::take).filter(Value::is_object);
     let answer: ImageStreamImport = serde_json::from_value(value).map_err(|error| error.to_string())?;
-    let result = |image: crate::api::ImageImportStatus| match (image.status.status.as_str(), image.image) {
+    let result = |image: crate::openshift::ImageImportStatus| match (image.status.status.as_str(), image.image) {
         ("Success", Some(found)) => Ok(found.metadata.name),
         _ => Err(inert(&image.status.message, 300)),
     };

@@ -3,10 +3,11 @@
 use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::api::{CUSTOM_API_VERSION, CUSTOM_GROUP, IMAGE_API_VERSION};
-use crate::model::{ImportItem, Question, StreamId, WorkloadId};
+use crate::model::{ImportItem, Question, WorkloadId};
+use crate::openshift::{CUSTOM_API_VERSION, CUSTOM_GROUP, IMAGE_API_VERSION, StreamId};
 
 /// Objects of one page: what kubectl asks for.
 const PAGE: usize = 500;
@@ -292,7 +293,8 @@ pub(super) fn pull_secrets(api: Api, namespace: &str) -> Request<Vec<u8>> {
         &match api {
             Api::OpenShift => format!("{BASE}/namespaces/{namespace}/imagestreams/streamkeeper/secrets"),
             Api::Kubernetes => {
-                format!("/api/v1/namespaces/{namespace}/secrets?fieldSelector=type%3Dkubernetes.io%2Fdockerconfigjson")
+                let selector = segment("type=kubernetes.io/dockerconfigjson");
+                format!("/api/v1/namespaces/{namespace}/secrets?fieldSelector={selector}")
             }
         },
     )
@@ -348,9 +350,9 @@ fn with(method: &str, path: &str, content_type: &str, body: &Value) -> Request<V
 /// A name as a part of a path or query (RFC 3986: everything but unreserved characters, and `:` and `@`, which image API
 /// names have, is escaped).
 fn segment(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'@');
-    let escape = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    text.bytes().map(escape).collect()
+    const SEGMENT: AsciiSet =
+        NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'@');
+    utf8_percent_encode(text, &SEGMENT).to_string()
 }
 
 #[cfg(test)]

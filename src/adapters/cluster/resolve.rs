@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::model::{Cause, Digest, Ignorance, ImageReference, Observed, Question, Resolution, Tally};
+use crate::model::{Cause, Ignorance, Observed, Question, Resolution, Tally};
+use crate::openshift::{Digest, ImageReference};
 use crate::ports::Registry;
 
 use super::access::{Connection, Trouble};

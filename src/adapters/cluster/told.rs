@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::adapters::lock;
-use crate::api::{CUSTOM_API_VERSION, ImageStream};
-use crate::model::{Action, Change, Move, Revision, StreamId, Update, WorkloadId};
+use crate::model::{Action, Change, Move, Revision, Update, WorkloadId};
+use crate::openshift::{CUSTOM_API_VERSION, ImageStream, StreamId, short_image};
 use crate::ports::Command;
 use crate::rules;
-use crate::text::inert;
+use crate::source::inert;
 
 use super::Cluster;
 use super::access::Trouble;
@@ -95,7 +95,7 @@ impl Cluster {
         }
         let failed = changes.iter().any(|change| change.action == "import failed");
         let one = |change: &Change| {
-            let name = |image: &Option<String>| image.as_deref().map_or("none".to_owned(), short_image);
+            let name = |image: &Option<String>| image.as_deref().map_or("none".to_owned(), shown_image);
             let tag = if change.tag.is_empty() { "stream" } else { &change.tag };
             match (&change.before, &change.after) {
                 (None, None) => format!("{tag}: {}", change.action),
@@ -116,7 +116,7 @@ impl Cluster {
         let WorkloadId { kind, namespace, name } = &update.workload;
         let Some(version) = KINDS.iter().find(|is| is.name == kind).map(|kind| kind.version()) else { return };
         let one = |image: &crate::model::RollImage| {
-            format!("{} follows {}: {}", image.container, image.tag, short_image(&image.after))
+            format!("{} follows {}: {}", image.container, image.tag, shown_image(&image.after))
         };
         let shown: Vec<String> = update.images.iter().map(one).collect();
         let revision = lock(&self.under_way).revision.clone();
@@ -157,7 +157,7 @@ fn reason(action: &Action) -> &'static str {
 }
 
 fn because(reason: &str, revision: &Revision) -> String {
-    let commit = revision.commit.as_deref().map(|commit| commit.get(..12).unwrap_or(commit));
+    let commit = revision.short_commit();
     let dirty = if revision.dirty { " (dirty)" } else { "" };
     match (reason, commit) {
         ("", None) => String::new(),
@@ -167,9 +167,6 @@ fn because(reason: &str, revision: &Revision) -> String {
     }
 }
 
-fn short_image(spec: &str) -> String {
-    match spec.split_once("@sha256:") {
-        Some((_, digest)) => format!("sha256:{}", digest.get(..12).unwrap_or(digest)),
-        None => inert(spec, 120),
-    }
+fn shown_image(spec: &str) -> String {
+    inert(short_image(spec), 120)
 }

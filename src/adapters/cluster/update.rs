@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::api::pod_path;
-use crate::model::{LiveWorkload, Manner, Precondition, Update};
+use crate::model::{Manner, Precondition, Update};
+use crate::openshift::pod_path;
 use crate::ports::{Performed, PortError};
+use crate::rules;
 
 use super::access::Trouble;
 use super::owned::Object;
@@ -61,20 +62,8 @@ impl Cluster {
 
 /// What is no longer as the plan saw it, if anything.
 fn differs(object: &Object, kind: Kind, update: &Update) -> Option<String> {
-    if object.uid() != update.uid {
-        return Some("it is another one of that name".to_owned());
-    }
-    let seen = LiveWorkload::read(kind.name, &object.raw, Manner::Ours);
-    let Some(seen) = seen else { return Some("it follows nothing any more".to_owned()) };
-    update.images.iter().find_map(|image| {
-        let is = seen.images.iter().find(|is| is.name == image.container);
-        match is {
-            None => Some(format!("it has no container `{}`", image.container)),
-            Some(is) => {
-                (image.before.as_deref() != Some(&is.image)).then(|| format!("`{}` is at {}", is.name, is.image))
-            }
-        }
-    })
+    let seen = rules::read_workload(kind.name, &object.raw, Manner::Ours);
+    rules::check_workload(update, object.uid(), seen.as_ref())
 }
 
 fn stale(update: &Update, actual: String) -> Performed {

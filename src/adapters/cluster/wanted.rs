@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::api::{IMAGE_STREAM_IMAGE, TagReference};
-use crate::model::{Action, StreamHeader, StreamId, fingerprint};
+use crate::model::{Action, StreamHeader, fingerprint};
+use crate::openshift::{IMAGE_STREAM_IMAGE, StreamId, TagReference, other_spelling};
 
 use super::owned::{Kept, Object};
 
@@ -18,7 +18,7 @@ impl Wanted {
     /// What we have applied, at the version it was seen with, so that no write in between is lost.
     pub(super) fn new(stream: &StreamId, current: Option<&Object>, manager: &str) -> Self {
         let mut object = current.map_or_else(
-            || json!({"apiVersion": crate::api::IMAGE_API_VERSION, "kind": "ImageStream"}),
+            || json!({"apiVersion": crate::openshift::IMAGE_API_VERSION, "kind": "ImageStream"}),
             |object| object.applied(manager),
         );
         let metadata = at(&mut object, &["metadata"]);
@@ -156,10 +156,7 @@ impl Wanted {
     pub(super) fn spell_again(&mut self, stream: &StreamId, tag: &str) {
         let Some(from) = self.source(tag) else { return };
         let name = from.get("name").and_then(Value::as_str).unwrap_or_default();
-        let other = match name.split_once(':') {
-            Some((_, target)) => target.to_owned(),
-            None => format!("{}:{name}", stream.name),
-        };
+        let other = other_spelling(stream, name);
         from.insert("name".to_owned(), other.into());
     }
 

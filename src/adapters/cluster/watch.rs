@@ -7,7 +7,8 @@ use http::Request;
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-use crate::model::{LiveWorkload, Manner};
+use crate::model::{Backoff, LiveWorkload, Manner};
+use crate::rules;
 
 use crate::ports::LiveState;
 
@@ -20,6 +21,7 @@ use super::{Cluster, request};
 /// After a watch has broken off; doubled each time that nothing came of it.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MOST: Duration = Duration::from_secs(60);
+const BACKOFF: Backoff = Backoff::doubling(PAUSE, PAUSE_MOST);
 /// The server ends a watch before that: a connection that is silent for longer is broken.
 const SILENCE: Duration = Duration::from_secs(300);
 /// A watch that has lasted for so long has ended as it should.
@@ -78,7 +80,7 @@ impl Cluster {
             Watched::Workloads(kind) => Some(kind.name),
         };
         let mut version: Option<String> = None;
-        let mut pause = PAUSE;
+        let mut failures = 0_u32;
         let mut was_lost = lost;
         loop {
             let begun = Instant::now();
@@ -109,7 +111,7 @@ impl Cluster {
                     // A server that ends watches at once is not asked again at once.
                     if is_first || begun.elapsed() > LASTED || has_moved {
                         if !is_first {
-                            pause = PAUSE;
+                            failures = 0;
                         }
                         tokio::time::sleep(PAUSE / 10).await;
                         continue;
@@ -117,14 +119,14 @@ impl Cluster {
                 }
                 Ok(Ended::TooOld) => version = None,
                 // A role may be on its way, or the resource itself.
-                Ok(Ended::Forbidden) => (version, pause) = (None, PAUSE_MOST),
+                Ok(Ended::Forbidden) => (version, failures) = (None, u32::MAX),
                 // This login is not good any more: another one may be.
                 Err(Trouble::Refused(refused)) if refused.code == 401 => return,
-                Err(Trouble::Refused(refused)) if matches!(refused.code, 403 | 404) => pause = PAUSE_MOST,
+                Err(Trouble::Refused(refused)) if matches!(refused.code, 403 | 404) => failures = u32::MAX,
                 Err(Trouble::Refused(_) | Trouble::Lost(_)) => {}
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MOST);
+            tokio::time::sleep(BACKOFF.after(failures)).await;
+            failures = failures.saturating_add(1);
         }
     }
 
@@ -147,7 +149,7 @@ impl Cluster {
             Watched::Workloads(kind) => {
                 let list = |after: Option<&str>| request::workloads(kind, scope.as_deref(), after);
                 let read = |object: Value| {
-                    LiveWorkload::read(kind.name, &object, Manner::Ours)
+                    rules::read_workload(kind.name, &object, Manner::Ours)
                         .map(|workload| (workload.uid.clone(), workload))
                 };
                 let Listed { items, version } = self.pages(list, read).await?;
@@ -174,7 +176,7 @@ impl Cluster {
             }
             Watched::Workloads(kind) => {
                 let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-                let now = (!is_gone).then(|| LiveWorkload::read(kind.name, &object, Manner::Ours)).flatten();
+                let now = (!is_gone).then(|| rules::read_workload(kind.name, &object, Manner::Ours)).flatten();
                 let before = self.informer.workload(kind.name, scope, uid, now.clone());
                 // Its status changes all the time, and how far a roll-out has come matters only where it ends.
                 let telling =

@@ -6,6 +6,7 @@ use futures::StreamExt;
 
 use crate::model::{Cause, Ignorance, LiveWorkload, Manner, OTHER_NAMESPACES, WorkloadId};
 use crate::ports::{LiveState, Which, Workloads};
+use crate::rules;
 
 use super::access::Trouble;
 use super::request::{Api, KINDS, Kind};
@@ -110,7 +111,7 @@ impl Cluster {
     async fn workload(&self, kind: Kind, id: &WorkloadId) -> Result<Vec<LiveWorkload>, Trouble> {
         let body = self.connection.send(request::workload(kind, id)).await?;
         let object = serde_json::from_slice(&body).map_err(|error| Trouble::Lost(error.to_string()))?;
-        Ok(LiveWorkload::read(kind.name, &object, self.manner()).into_iter().collect())
+        Ok(rules::read_workload(kind.name, &object, self.manner()).into_iter().collect())
     }
 
     async fn list_workloads(&self, kind: Kind, namespace: Option<&str>) -> Result<Vec<LiveWorkload>, Trouble> {
@@ -118,7 +119,7 @@ impl Cluster {
             return self.list_rare(kind, namespace).await;
         }
         // Of most objects nothing is kept.
-        let read = |object| LiveWorkload::read(kind.name, &object, self.manner());
+        let read = |object| rules::read_workload(kind.name, &object, self.manner());
         Ok(self.pages(|after| request::workloads(kind, namespace, after), read).await?.items)
     }
 
@@ -128,7 +129,7 @@ impl Cluster {
         let read = |object: serde_json::Value| {
             let text = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
             let id = WorkloadId { kind: kind.name.to_owned(), namespace: text("namespace"), name: text("name") };
-            LiveWorkload::may_follow(&object).then_some(id)
+            rules::may_follow(&object).then_some(id)
         };
         let ids = self.pages(|after| request::workloads(kind, namespace, after), read).await?.items;
         let looks =

@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 
 use crate::adapters::lock;
-use crate::model::{Action, ImportItem, ImportResult, Plan, Precondition, Report, StreamId, TagId, Update};
+use crate::model::{Action, ImportItem, ImportResult, Observed, Plan, Precondition, Report, Update};
+use crate::openshift::{ImageStream, StreamId, TagId};
 use crate::ports::{Command, LiveState, Performed, PortError, Target};
+use crate::rules::{self, Check};
 
 use super::access::Trouble;
 use super::owned::{Kept, Object};
@@ -132,30 +134,17 @@ impl Cluster {
         current: Option<&Object>,
     ) -> Result<Option<Performed>, Trouble> {
         for precondition in requires {
-            let actual = match precondition {
-                Precondition::StreamAbsent { .. } => current.map(|_| "it is there".to_owned()),
-                Precondition::ResourceVersion { version, uid, .. } => match current {
-                    None => Some("it is gone".to_owned()),
-                    Some(object) if object.uid() != uid => Some("it is another stream of that name".to_owned()),
-                    Some(object) if object.version() != version => {
-                        Some(format!("it is at version {}", object.version()))
-                    }
-                    Some(_) => None,
-                },
-                // Updates look at their workload themselves.
-                Precondition::WorkloadAt { .. } => None,
-                Precondition::TagAt { tag, reference } => {
-                    let other = if tag.stream == *stream { current.cloned() } else { self.look(&tag.stream).await? };
-                    // What cannot be read is not without an image.
-                    let unreadable = |_| Trouble::Lost(format!("`{}` cannot be read", tag.stream));
-                    let stream =
-                        other.map(|object| object.stream().map_err(unreadable)).transpose()?.unwrap_or_default();
-                    let head = stream.head(&tag.tag).map(|head| head.docker_image_reference.clone());
-                    (head != *reference)
-                        .then(|| head.map_or_else(|| "it has no image".to_owned(), |head| format!("it is at {head}")))
-                }
+            let other = match precondition.stream() {
+                Some(other) if other != stream => self.look(other).await?,
+                Some(_) | None => None,
             };
-            if let Some(actual) = actual {
+            let seen = if precondition.stream() == Some(stream) { current } else { other.as_ref() };
+            // What cannot be read is not without an image.
+            let about = precondition.stream().unwrap_or(stream);
+            let unreadable = |_| Trouble::Lost(format!("`{about}` cannot be read"));
+            let seen = seen.map(Object::stream).transpose().map_err(unreadable)?;
+            let seen = seen.as_ref().map_or(Observed::Absent, Observed::Known);
+            if let Check::Stale { actual } = rules::check(precondition, seen) {
                 self.forget(stream);
                 return Ok(Some(Performed::Stale { precondition: precondition.clone(), actual }));
             }
@@ -288,11 +277,7 @@ impl Cluster {
     }
 
     pub(super) fn applied(&self, stream: &StreamId, object: Object) -> Performed {
-        let now = Precondition::ResourceVersion {
-            stream: stream.clone(),
-            version: object.version().to_owned(),
-            uid: object.uid().to_owned(),
-        };
+        let now = object.as_is(stream);
         self.remember(stream, object);
         Performed::Applied { now: Some(now) }
     }
@@ -359,9 +344,10 @@ impl Cluster {
         let Some(fresh) = self.look(stream).await? else { return Ok(Performed::AlreadySo { now: None }) };
         let moved = match seen {
             Some(seen) => !seen.is_same_wish(&fresh),
-            None => requires.iter().any(|precondition| {
-                matches!(precondition, Precondition::ResourceVersion { version, .. } if version != fresh.version())
-            }),
+            None => {
+                let own = requires.iter().filter(|it| matches!(it, Precondition::ResourceVersion { .. }));
+                own.into_iter().any(|it| fresh.as_is(stream) != *it)
+            }
         };
         if moved || !fresh.owned(&self.manager).tags.contains_key(tag) {
             self.forget(stream);
@@ -427,8 +413,7 @@ pub(super) fn conflict(managers: &[(String, String)]) -> String {
 }
 
 fn stale(stream: &StreamId, seen: Option<&Object>, actual: String) -> Performed {
-    let of = |part: fn(&Object) -> &str| seen.map_or_else(String::new, |object| part(object).to_owned());
-    let precondition =
-        Precondition::ResourceVersion { stream: stream.clone(), version: of(Object::version), uid: of(Object::uid) };
+    let nothing = || rules::as_is(stream, Some(&ImageStream::default()));
+    let precondition = seen.map_or_else(nothing, |object| object.as_is(stream));
     Performed::Stale { precondition, actual }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
-use crate::text::{Limits, Node, ScalarKind, SourceText, Span, Value, inert, parse};
+use crate::source::{Limits, Node, ScalarKind, SourceText, Span, Value, inert, parse};
 
 /// A value in a file that is to be another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn says_the_same(before: &str, after: &str, wanted: &BTreeMap<Span, &str>) -> bo
     let mut met = BTreeSet::new();
     let count = before.documents.len();
     count == after.documents.len()
-        && before.findings.len() == after.findings.len()
+        && before.problems.len() == after.problems.len()
         && before.documents.iter().zip(&after.documents).all(|(one, other)| is_same(one, other, wanted, &mut met))
         && met.len() == wanted.len()
 }

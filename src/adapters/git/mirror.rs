@@ -9,7 +9,7 @@ use gix::ObjectId;
 use gix::remote::{Direction, fetch};
 
 use crate::ports::SourceError;
-use crate::text::{chain, inert, short_hash};
+use crate::source::{chain, inert, short_hash};
 
 use super::objects::{self, Objects};
 

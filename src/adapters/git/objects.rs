@@ -56,7 +56,7 @@ pub(super) fn open(path: &Path, revision: Option<&str>) -> Result<Objects, Sourc
     let shown = path.display().to_string();
     let unknown = |source: Box<dyn std::error::Error + Send + Sync>| SourceError::NoRevision {
         repository: shown.clone(),
-        revision: crate::text::inert(name, 120),
+        revision: crate::source::inert(name, 120),
         source,
     };
     let commit = {
@@ -158,7 +158,7 @@ const DEPTH: usize = 256;
 impl Walk<'_> {
     fn tree(&mut self, id: ObjectId, prefix: &str, depth: usize) -> Result<(), SourceError> {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-            SourceError::failed(format!("read the folder `{}`", crate::text::inert(prefix, 200)), error)
+            SourceError::failed(format!("read the folder `{}`", crate::source::inert(prefix, 200)), error)
         };
         if depth > DEPTH {
             self.refuse(prefix.trim_end_matches('/').to_owned(), Refused::UnsafePath);

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::model::{Attached, Digest, ImageReference, Observed, Question};
+use crate::model::{Attached, Observed, Question};
+use crate::openshift::{Digest, ImageReference};
 
 use super::failure::Failure;
 use super::host::Host;

@@ -100,7 +100,7 @@ impl Clients {
             pem.extend(read(certificate)?);
             builder = builder.identity(Identity::from_pem(&pem).map_err(|_| unusable(certificate))?);
         }
-        builder.build().map_err(|error| format!("no client can be made: {}", crate::text::chain(&error)))
+        builder.build().map_err(|error| format!("no client can be made: {}", crate::source::chain(&error)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::error::Error;
 use jiff::Timestamp;
 
 use crate::model::{Cause, Ignorance, Observed};
-use crate::text::inert;
+use crate::source::inert;
 
 use super::address::RefusedAddress;
 

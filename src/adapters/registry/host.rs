@@ -9,7 +9,9 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Notify;
 
 use crate::adapters::lock;
-use crate::model::{Cause, Digest, HostTally};
+use crate::adapters::random;
+use crate::model::{Cause, HostTally};
+use crate::openshift::Digest;
 
 use super::failure::Failure;
 use super::pace::{Admission, Ending, FIRST_BREAK, Pace, growing};
@@ -215,7 +217,7 @@ impl Host {
             Some((_, times, _)) => times + 1,
             None => 0,
         };
-        *down = Some((now + growing(FIRST_BREAK, times, jitter()), times, failure.clone()));
+        *down = Some((now + growing(FIRST_BREAK).spread(times, jitter()), times, failure.clone()));
     }
 
     /// The place of a scope's token.
@@ -311,11 +313,9 @@ impl Drop for Turn {
 
 /// Between 0 and 1.
 fn jitter() -> f64 {
-    use ring::rand::SecureRandom;
-    let mut byte = [128];
     // Without randomness there is no jitter, which is no harm.
-    let _ = ring::rand::SystemRandom::new().fill(&mut byte);
-    f64::from(byte[0]) / 255.0
+    let [byte] = random().unwrap_or([128]);
+    f64::from(byte) / 255.0
 }
 
 fn hash(login: &SecretString) -> Digest {

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
 use crate::model::Cause;
-use crate::text::inert;
+use crate::source::inert;
 
 use super::address;
 use super::client::Clients;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::adapters::lock;
-use crate::model::{Cause, Digest, ImageConfig, ImageFacts, ImageReference, Observed, PlatformImage, Question};
+use crate::model::{Cause, ImageConfig, ImageFacts, Observed, PlatformImage, Question};
+use crate::openshift::{Digest, ImageReference};
 
 use super::failure::Failure;
 use super::mirrors::Place;

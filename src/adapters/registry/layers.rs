@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::adapters::lock;
-use crate::model::{Cause, Digest, Packages, Question};
+use crate::model::{Cause, Packages, Question};
+use crate::openshift::Digest;
 
 use super::failure::Failure;
 use super::images::forgotten;

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use oci_client::manifest::OciImageIndex;
 
-use crate::model::{Digest, ImageReference, is_tag_name};
-use crate::text::inert;
+use crate::openshift::{Digest, ImageReference, is_tag_name};
+use crate::source::inert;
 
 use super::wire::{self, Manifest};
 

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::model::{Cause, ImageReference, Observed};
-use crate::text::inert;
+use crate::model::{Cause, Observed};
+use crate::openshift::ImageReference;
+use crate::source::inert;
 
 use super::failure::Failure;
 use super::host::Host;

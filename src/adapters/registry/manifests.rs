@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use reqwest::StatusCode;
 
-use crate::model::{Cause, Digest, ImageReference};
+use crate::model::Cause;
+use crate::openshift::{Digest, ImageReference};
 
 use super::failure::Failure;
 use super::host::Host;

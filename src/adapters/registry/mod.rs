@@ -49,13 +49,12 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::adapters::lock;
-use crate::model::{
-    Attached, Cause, Digest, ImageFacts, ImageReference, Observed, Packages, Question, Resolution, Tally,
-};
+use crate::model::{Attached, Cause, ImageFacts, Observed, Packages, Question, Resolution, Tally};
+use crate::openshift::{Digest, ImageReference};
 use crate::ports::Registry;
 
 pub use auth::Credentials;
-pub use mirrors::{Mirror, Mirrors, Pulls, Rule, read as read_mirrors};
+pub use mirrors::{Mirror, Mirrors, Rule, read as read_mirrors};
 pub use settings::{AllowedRegistry, HostConfig, Settings};
 
 use failure::Failure;

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::HostTally;
+use crate::model::{Backoff, HostTally};
 
 use super::wire::Quota;
 
@@ -136,7 +136,7 @@ impl Pace {
             self.left = Some(self.left.map_or(remaining, |left| left.min(remaining)));
             self.reset = quota.reset.map(|reset| now + reset).or(self.reset);
         }
-        let growing = |first: Duration, times: u32| growing(first, times, jitter);
+        let growing = |first: Duration, times: u32| growing(first).spread(times, jitter);
         // Nothing is learned from what was sent before the last failure was known.
         let is_news = self.failed.is_none_or(|failed| failed < started);
         match ending {
@@ -177,9 +177,9 @@ impl Pace {
     }
 }
 
-/// A time that doubles, spread so that many clients do not come back at once.
-pub(super) fn growing(first: Duration, times: u32, jitter: f64) -> Duration {
-    first.saturating_mul(1 << times.min(10)).min(LONGEST_BREAK).mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0)
+/// From `first` up to the longest break.
+pub(super) const fn growing(first: Duration) -> Backoff {
+    Backoff::doubling(first, LONGEST_BREAK)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::model::Cause;
-use crate::text::inert;
+use crate::source::inert;
 
 use super::auth::{self, Login};
 use super::failure::Failure;

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::adapters::registry::{Content, RegistryMemory};
-use crate::model::{Digest, Observed, Question, Resolution, StreamId, Upstream};
+use crate::model::{Observed, Question, Resolution, Upstream};
+use crate::openshift::{Digest, StreamId};
 use crate::ports::{Memory, Settled};
 
 /// Another layout is another file: old ones are simply no longer read.
@@ -39,10 +40,19 @@ const SCHEMA: &str = "
 /// What is remembered of a reference that is not there.
 const ABSENT: &str = "absent";
 
-/// The cache of a store. Made with the first thing to remember; a folder that is not there is not made for it.
+/// The cache of a store. Made with the first thing to remember. A folder that is not there is not made for it: what there is to
+/// remember then stays in memory, and is written when the store has been made meanwhile.
 pub struct Cache {
     folder: PathBuf,
-    connection: Mutex<Option<Connection>>,
+    connection: Mutex<Option<Database>>,
+}
+
+/// Where it is remembered.
+enum Database {
+    /// In the folder.
+    File(Connection),
+    /// In memory, until there is a folder.
+    Memory(Connection),
 }
 
 impl Cache {
@@ -53,17 +63,24 @@ impl Cache {
 
     /// Uses the database, if it can be had.
     fn with<T>(&self, using: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Option<T> {
-        let mut slot: MutexGuard<'_, Option<Connection>> =
-            self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot: MutexGuard<'_, Option<Database>> = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
             *slot = self.open();
         }
-        using(slot.as_mut()?).ok()
+        match slot.as_mut()? {
+            Database::File(connection) | Database::Memory(connection) => using(connection).ok(),
+        }
     }
 
-    fn open(&self) -> Option<Connection> {
-        if !self.folder.is_dir() {
+    fn open(&self) -> Option<Database> {
+        // There is no store that it could be the cache of.
+        if self.folder.as_os_str().is_empty() {
             return None;
+        }
+        if !self.folder.is_dir() {
+            let connection = Connection::open_in_memory().ok()?;
+            connection.execute_batch(SCHEMA).ok()?;
+            return Some(Database::Memory(connection));
         }
         let path = self.folder.join(FILE);
         if path.metadata().is_ok_and(|metadata| metadata.len() > MOST) {
@@ -82,7 +99,7 @@ impl Cache {
             connection.execute_batch(SCHEMA)?;
             Ok(connection)
         };
-        connect().ok()
+        connect().ok().map(Database::File)
     }
 
     fn write(&self, writing: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>) {
@@ -91,6 +108,19 @@ impl Cache {
             writing(&transaction)?;
             transaction.commit()
         });
+    }
+}
+
+impl Drop for Cache {
+    /// Writes what was remembered before there was a store. Failing to is no harm: it is asked again.
+    fn drop(&mut self) {
+        let slot = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Database::Memory(connection)) = slot
+            && self.folder.is_dir()
+            && let Some(path) = self.folder.join(FILE).to_str()
+        {
+            let _ = connection.execute("VACUUM INTO ?1", [path]);
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row};
 
-use crate::api::ImageStream;
-use crate::model::{Change, LiveStream, Observed, Owned, StreamId};
-use crate::ports::{LiveState, Looking, Observation, PortError, Which, Workloads};
+use crate::model::{Change, LiveStream, Observed, Owned};
+use crate::openshift::{ImageStream, StreamId};
+use crate::ports::{LiveState, Looking, Observation, PortError, TargetKind, Which, Workloads};
 
 use super::{NEW_STORE, failed, schema};
 
@@ -144,6 +144,10 @@ struct Raw {
 }
 
 impl LiveState for Reader {
+    fn kind(&self) -> TargetKind {
+        TargetKind::Store
+    }
+
     fn identity(&self) -> String {
         self.id.clone()
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::adapters::random;
 use crate::ports::PortError;
 
 use super::{database, failed};
@@ -104,7 +105,9 @@ pub(super) fn open_to_write(folder: &Path) -> Result<Connection, PortError> {
     }
     if is_empty {
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(error)?;
-        let id = random_hex(8)?;
+        let random = random::<8>();
+        let none = || PortError::failed("get random bytes", std::io::Error::other("the system has none"));
+        let id = hex::encode(random.ok_or_else(none)?);
         transaction.execute("INSERT INTO meta VALUES ('id', ?1), ('version', '0')", [id]).map_err(error)?;
     }
     let version = i64::try_from(VERSION).unwrap_or(i64::MAX);
@@ -176,7 +179,7 @@ fn damaged(folder: &Path, verdict: &str) -> PortError {
         what: format!("the store `{}`", folder.display()),
         why: format!(
             "it is damaged ({}); nothing was changed. Restore it from a backup, or move it away",
-            crate::text::inert(verdict, 200)
+            crate::source::inert(verdict, 200)
         ),
     }
 }
@@ -195,13 +198,4 @@ fn refuse_network(folder: &Path) -> Result<(), PortError> {
         return Err(PortError::Unusable { what: format!("the store `{}`", folder.display()), why });
     }
     Ok(())
-}
-
-/// Random hex digits, two a byte.
-pub(super) fn random_hex(bytes: usize) -> Result<String, PortError> {
-    let mut random = vec![0; bytes];
-    let generator = ring::rand::SystemRandom::new();
-    ring::rand::SecureRandom::fill(&generator, &mut random)
-        .map_err(|_| PortError::failed("get random bytes", std::io::Error::other("the system has none")))?;
-    Ok(crate::text::hex(&random))
 }

@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Savepoint, Transaction, TransactionBehavior, params};
 use tokio::sync::oneshot;
 
-use crate::api::ImageStream;
-use crate::model::{Action, LiveStream, Move, Owned, Plan, Precondition, Report, StreamId};
+use crate::adapters::random;
+use crate::model::{Action, LiveStream, Move, Observed, Owned, Plan, Precondition, Report};
+use crate::openshift::{ImageStream, StreamId};
 use crate::ports::{Command, Performed, PortError, Target};
-use crate::rules::{self, Server, State};
+use crate::rules::{self, Check, Server, State};
 
 use super::lock::Lock;
 use super::{failed, read, schema};
@@ -114,7 +115,7 @@ impl Target for Writer {
 
     async fn begin(&self, plan: &Plan, now: Timestamp) -> Result<i64, PortError> {
         let plan = serde_json::to_string(plan).map_err(|error| PortError::failed("write the plan as JSON", error))?;
-        let hash = crate::text::short_hash(&plan, 64);
+        let hash = crate::source::short_hash(&plan, 64);
         self.ask(|answer| Job::Begin { plan, hash, now, answer }).await
     }
 
@@ -323,47 +324,24 @@ fn broken(
     stored: Option<&LiveStream>,
 ) -> Result<Option<(Precondition, String)>, PortError> {
     for precondition in requires {
-        let actual = match precondition {
-            Precondition::StreamAbsent { stream } if stream == id => {
-                stored.map(|stored| format!("the stream is at version {}", version_of(&stored.stream)))
-            }
-            Precondition::ResourceVersion { stream, version, uid } if stream == id => match stored {
-                None => Some("the stream is gone".to_owned()),
-                Some(stored) if stored.stream.metadata.uid.as_deref() != Some(uid) => {
-                    Some("it is another stream of that name".to_owned())
-                }
-                Some(stored) => Some(version_of(&stored.stream))
-                    .filter(|is| is != version)
-                    .map(|is| format!("it is at version {is}")),
-            },
-            Precondition::WorkloadAt { workload, .. } => Some(format!("{workload} is not in a store")),
-            Precondition::TagAt { tag, reference } => {
-                let source = load(connection, folder, &tag.stream)?;
-                let head = source.as_ref().and_then(|source| source.stream.head(&tag.tag));
-                let head = head.map(|head| &head.docker_image_reference);
-                (head != reference.as_ref())
-                    .then(|| head.map_or_else(|| "it has no image".to_owned(), |head| format!("it is at {head}")))
-            }
-            Precondition::StreamAbsent { stream } | Precondition::ResourceVersion { stream, .. } => {
-                Some(format!("it is about `{stream}`, another stream than the step's"))
-            }
+        let other = match precondition.stream() {
+            Some(stream) if stream != id => load(connection, folder, stream)?,
+            Some(_) | None => None,
         };
-        if let Some(actual) = actual {
-            return Ok(Some((precondition.clone(), actual)));
+        let seen = if precondition.stream() == Some(id) { stored } else { other.as_ref() };
+        let seen = seen.map_or(Observed::Absent, |seen| Observed::Known(&seen.stream));
+        match rules::check(precondition, seen) {
+            Check::Holds => {}
+            Check::Stale { actual } => return Ok(Some((precondition.clone(), actual))),
+            Check::Unknown(ignorance) => return Ok(Some((precondition.clone(), ignorance.to_string()))),
         }
     }
     Ok(None)
 }
 
-fn version_of(stream: &ImageStream) -> String {
-    stream.metadata.resource_version.clone().unwrap_or_default()
-}
-
 /// What a next step on the same stream relies on.
 fn now_at(id: &StreamId, stream: Option<&ImageStream>) -> Option<Precondition> {
-    let stream = stream?;
-    let uid = stream.metadata.uid.clone().unwrap_or_default();
-    Some(Precondition::ResourceVersion { stream: id.clone(), version: version_of(stream), uid })
+    stream.map(|stream| rules::as_is(id, Some(stream)))
 }
 
 /// What of the stream is ours after the step.
@@ -440,9 +418,8 @@ fn write(
 
 /// A random identity in the form of a UUID of version 4 (RFC 9562).
 fn uid() -> rusqlite::Result<String> {
-    let hex = schema::random_hex(16).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    let variant = ["8", "9", "a", "b"][usize::from(hex.as_bytes()[16] % 4)];
-    Ok(format!("{}-{}-4{}-{variant}{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..]))
+    let none = || rusqlite::Error::ToSqlConversionFailure("the system has no random bytes".into());
+    Ok(uuid::Builder::from_random_bytes(random().ok_or_else(none)?).into_uuid().to_string())
 }
 
 /// Writes down what the step changed, for `history`.

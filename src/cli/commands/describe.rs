@@ -2,29 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use crate::adapters::registry::{Content, RegistryMemory};
-use crate::adapters::store::Cache;
+use crate::adapters::{
+    registry::{Content, RegistryMemory},
+    store::Cache,
+};
 use crate::cli::args::{Args, Describe};
 use crate::cli::console::Console;
-use crate::cli::context::{Context, now};
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::target::Shown;
-use crate::model::Digest;
+use crate::cli::live_streams::{LiveStreams, commit_of};
+use crate::cli::process::now;
+use crate::cli::settings;
+use crate::openshift::Digest;
+use crate::reconcile::PlanOptions;
 use crate::render;
 
-use super::get::commit_of;
-
 pub(in crate::cli) fn run(args: &Args, command: &Describe, console: &Console) -> Result<Exit, Failure> {
-    let context = Context::load(args)?;
-    let names: Vec<_> = command.names.iter().map(|name| context.name(name)).collect::<Result<_, _>>()?;
+    let settings = settings::load(args, &PlanOptions::default())?;
+    let names: Vec<_> = command.names.iter().map(|name| settings.name(name)).collect::<Result<_, _>>()?;
     let namespaces = names.iter().map(|(id, _)| id.namespace.clone()).collect();
-    let shown = Shown::open(&context, args, namespaces)?;
-    let cache = Cache::new(&shown.live.memory(&context.store));
+    let shown = LiveStreams::open(&settings, args, namespaces)?;
+    let cache = Cache::new(&shown.live.memory(&settings.store));
     for (at, (id, tag)) in names.into_iter().enumerate() {
         let Some(live) = shown.streams.get(&id) else {
-            return Err(
-                Failure::new(Exit::Failed, format!("there is no stream `{id}`")).hint("`streamkeeper get` lists them")
-            );
+            return Err(Failure::failed(format!("there is no stream `{id}`")).hint("`streamkeeper get` lists them"));
         };
         if at > 0 {
             console.out("\n\n");
@@ -32,7 +32,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Describe, console: &Console) ->
         if let Some(tag) = tag {
             let Some(head) = live.stream.head(&tag) else {
                 let message = format!("the tag `{id}:{tag}` has no image");
-                return Err(Failure::new(Exit::Failed, message).hint("`streamkeeper explain` says why"));
+                return Err(Failure::failed(message).hint("`streamkeeper explain` says why"));
             };
             let content = |digest: &str| {
                 let digest = Digest::parse(digest)?;

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use crate::cli::args::{self, Completion, Man};
-use crate::cli::console::Console;
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::{
+    args::{self, Completion, Man},
+    console::Console,
+    failure::{Exit, Failure},
+};
 
 pub(in crate::cli) fn completion(command: &Completion, console: &Console) -> Result<Exit, Failure> {
     let mut script = Vec::new();
@@ -30,13 +32,13 @@ pub(in crate::cli) fn man(command: &Man, console: &Console) -> Result<Exit, Fail
 
 fn page(grammar: clap::Command) -> Result<String, Failure> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(grammar).render(&mut page).map_err(|error| Failure::new(Exit::Failed, error))?;
+    clap_mangen::Man::new(grammar).render(&mut page).map_err(Failure::failed)?;
     Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
 fn write(folder: &Path, name: &str, page: &str) -> Result<(), Failure> {
     let path = folder.join(format!("{name}.1"));
-    let failed = |error| Failure::new(Exit::Failed, format!("failed to write `{}`: {error}", path.display()));
+    let failed = |error| Failure::failed(format!("failed to write `{}`: {error}", path.display()));
     std::fs::create_dir_all(folder).map_err(failed)?;
     std::fs::write(&path, page).map_err(failed)
 }

@@ -2,24 +2,22 @@
 
 use crate::cli::args::{Args, History, ReportFormat};
 use crate::cli::console::Console;
-use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::target::Shown;
+use crate::cli::live_streams::{LiveStreams, commit_of};
+use crate::cli::output::pretty;
+use crate::cli::settings;
 use crate::model::Change;
+use crate::reconcile::PlanOptions;
 use crate::render::{self, HistoryRow};
 
-use super::get::commit_of;
-use super::pretty;
-
 pub(in crate::cli) fn run(args: &Args, command: &History, console: &Console) -> Result<Exit, Failure> {
-    let context = Context::load(args)?;
-    let (id, tag) = context.name(&command.name)?;
-    let shown = Shown::open(&context, args, [id.namespace.clone()].into())?;
+    let settings = settings::load(args, &PlanOptions::default())?;
+    let (id, tag) = settings.name(&command.name)?;
+    let shown = LiveStreams::open(&settings, args, [id.namespace.clone()].into())?;
     let changes = shown.changes(&id, tag.as_deref(), command.limit)?;
     if changes.is_empty() {
         let shown = tag.map_or(id.to_string(), |tag| format!("{id}:{tag}"));
-        return Err(Failure::new(Exit::Failed, format!("nothing is known of `{shown}`"))
-            .hint("`streamkeeper get` lists streams"));
+        return Err(Failure::failed(format!("nothing is known of `{shown}`")).hint("`streamkeeper get` lists streams"));
     }
     match command.format {
         ReportFormat::Json => console.out(&pretty(&changes)?),

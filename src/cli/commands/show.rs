@@ -1,15 +1,12 @@
-//! `show`: a saved plan, in any format. Asks nobody.
+//! `show`: a saved plan, in any format, offline.
 
 use crate::cli::args::Show;
 use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
-
-use super::apply::load;
-use super::plan::show;
-use super::review::fail_on;
+use crate::cli::{output, plan_file};
 
 pub(in crate::cli) fn run(command: &Show, console: &Console) -> Result<Exit, Failure> {
-    let plan = load(&command.plan)?;
-    console.out(&show(&plan, command.format, console)?);
-    Ok(command.fail_on.map_or(Exit::Done, |least| fail_on(&plan, least)))
+    let plan = plan_file::load(&command.plan)?;
+    console.out(&output::plan(&plan, command.format, console)?);
+    Ok(output::fail_on(&plan, command.fail_on))
 }

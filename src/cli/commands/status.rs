@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::adapters;
 use crate::cli::args::{ReportFormat, Status as Command};
 use crate::cli::console::Console;
-use crate::cli::context::now;
 use crate::cli::failure::{Exit, Failure};
-use crate::daemon::{LaneStatus, Status};
-use crate::render::{Table, ago};
-use crate::text::{chain, inert};
-
-use super::{pretty, runtime};
+use crate::cli::output::pretty;
+use crate::cli::process::{now, runtime};
+use crate::cli::status_text;
+use crate::controller::Status;
+use crate::source::{chain, inert};
 
 /// Bytes of an answer.
 const MOST: usize = 16 * 1024 * 1024;
@@ -22,7 +19,7 @@ pub(in crate::cli) fn run(command: &Command, console: &Console) -> Result<Exit, 
     let status = runtime()?.block_on(ask(command))?;
     match command.format {
         ReportFormat::Json => console.out(&pretty(&status)?),
-        ReportFormat::Text => console.out(&text(&status, now())),
+        ReportFormat::Text => console.out(&status_text::text(&status, now())),
     }
     let is_good = status.lanes.values().all(|lane| lane.failing_since.is_none() && lane.source_error.is_none());
     Ok(if is_good { Exit::Done } else { Exit::Partial })
@@ -32,7 +29,7 @@ async fn ask(command: &Command) -> Result<Status, Failure> {
     adapters::use_ring();
     let url = format!("{}/api/v1/status", command.url.trim_end_matches('/'));
     let failed = |why: String| {
-        Failure::new(Exit::Failed, format!("failed to ask `{}`: {}", inert(&command.url, 200), inert(&why, 300)))
+        Failure::failed(format!("failed to ask `{}`: {}", inert(&command.url, 200), inert(&why, 300)))
             .hint("`streamkeeper run --listen ADDRESS` answers; `--url` says where it is")
     };
     // It tells what is going on inside: to whoever is asked, and to nobody whom that one names.
@@ -60,58 +57,4 @@ async fn ask(command: &Command) -> Result<Status, Failure> {
         }
     }
     serde_json::from_slice(&body).map_err(|error| failed(format!("that is no status: {error}")))
-}
-
-fn text(status: &Status, now: Timestamp) -> String {
-    let mut table = Table::new(&["LANE", "STATE", "STREAMS", "COMMIT", "LAST GOOD", "LAST PASS", "SOURCE", "TARGET"]);
-    for (name, lane) in &status.lanes {
-        let commit = lane.revision.as_deref().map_or(String::new(), |commit| inert(commit, 12));
-        let pass = lane.last_pass.as_ref().map_or(String::new(), |pass| {
-            format!("{}, {}, {} ms", ago(pass.began, now), inert(&pass.cause, 20), pass.milliseconds)
-        });
-        table.row(vec![
-            inert(name, 130),
-            state(lane).to_owned(),
-            lane.streams.to_string(),
-            commit,
-            lane.last_success.map_or("never".to_owned(), |at| ago(at, now)),
-            pass,
-            inert(&lane.source, 200),
-            inert(&lane.target, 200),
-        ]);
-    }
-    let mut out = table.render();
-    for (name, lane) in &status.lanes {
-        let mut lines: Vec<String> = lane.source_error.iter().map(|error| format!("the source: {error}")).collect();
-        if let Some(pass) = lane.last_pass.as_ref().filter(|_| lane.failing_since.is_some()) {
-            lines.extend(pass.error.clone());
-            lines.extend(
-                pass.config_error.iter().map(|error| format!("the config is broken, and the last one counts: {error}")),
-            );
-            lines.extend(pass.failures.iter().cloned());
-            lines.extend(pass.waits.iter().cloned());
-            let failed =
-                pass.failed_imports.iter().map(|(reason, number)| format!("imports refused: {number} {reason}"));
-            lines.extend(failed);
-            if pass.errors > 0 {
-                lines.push(format!("the definitions have errors: {}; `streamkeeper validate` shows them", pass.errors));
-            }
-        }
-        if !lines.is_empty() {
-            let since = lane.failing_since.map_or(String::new(), |since| format!(", since {}", ago(since, now)));
-            out.push_str(&format!("\n{}{since}\n", inert(name, 130)));
-            lines.iter().for_each(|line| out.push_str(&format!("  {}\n", inert(line, 600))));
-        }
-    }
-    out
-}
-
-fn state(lane: &LaneStatus) -> &'static str {
-    match (lane.leads, lane.busy, lane.failing_since) {
-        (false, ..) => "stands by",
-        (true, true, _) => "working",
-        (true, false, Some(_)) => "not as it should be",
-        (true, false, None) if lane.passes == 0 => "beginning",
-        (true, false, None) => "as it should be",
-    }
 }

@@ -2,7 +2,7 @@
 //! changed spec raises the generation, the status is a subresource. Nobody imports.
 
 use serde_json::{Value, json};
-use streamkeeper::model::StreamId;
+use streamkeeper::openshift::StreamId;
 
 use super::machinery::merge_patch;
 use super::{Query, Reply, Request, World, found, managed, not_found, stale, status, success};

@@ -1,8 +1,10 @@
 //! ImageStreamImport, and the import controller.
 
 use serde_json::{Value, json};
-use streamkeeper::api::{ImageStreamImport, ImportMode, TagImportPolicy, TagReference};
-use streamkeeper::model::{Digest, ImageReference, ImportFailure, ImportItem, ImportResult, StreamId};
+use streamkeeper::model::{ImportFailure, ImportItem, ImportResult};
+use streamkeeper::openshift::{
+    Digest, ImageReference, ImageStreamImport, ImportMode, StreamId, TagImportPolicy, TagReference, is_imported,
+};
 use streamkeeper::rules;
 
 use super::{Reply, Request, Stored, World, found, refused, stale};
@@ -136,13 +138,7 @@ impl World {
     /// everything is due.
     pub fn import_controller(&mut self, id: &StreamId, all: bool) {
         let Some(stored) = self.streams.get(id) else { return };
-        let due = |tag: &&TagReference| {
-            let list = stored.stream.status_tag(&tag.name);
-            let head = list.and_then(|list| list.items.first()).map_or(-1, |head| head.generation);
-            let failed = list.and_then(|list| list.conditions.first()).map_or(-1, |condition| condition.generation);
-            let seen = head.max(failed);
-            rules::is_imported(tag) && (all || tag.generation.is_some_and(|generation| generation > seen))
-        };
+        let due = |tag: &&TagReference| is_imported(tag) && (all || stored.stream.is_import_pending(tag));
         let item = |tag: &TagReference| {
             let from = tag.from.as_ref().unwrap().name.clone();
             let result = self.look_up(&from, tag.import_policy);
@@ -164,7 +160,7 @@ impl World {
                     tag: tag.clone(),
                     from,
                     import_policy,
-                    reference_policy: streamkeeper::api::TagReferencePolicy::default(),
+                    reference_policy: streamkeeper::openshift::TagReferencePolicy::default(),
                     result,
                 });
             }

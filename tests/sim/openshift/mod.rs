@@ -17,8 +17,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use streamkeeper::api::ImageStream;
-use streamkeeper::model::StreamId;
+use streamkeeper::openshift::{ImageStream, StreamId};
 use streamkeeper::rules::{self, Refusal, Server as Rules, State, Streams};
 
 use super::managed::{self, Managers};

@@ -1,8 +1,7 @@
 //! Streams: reading, creating, the four ways to change, deleting.
 
 use serde_json::{Value, json};
-use streamkeeper::api::{ImageStream, TagReference};
-use streamkeeper::model::StreamId;
+use streamkeeper::openshift::{ImageStream, StreamId, TagReference, alias_target};
 use streamkeeper::rules;
 
 use super::machinery::{json_patch, merge_patch, strategic_patch, unknown_field};
@@ -169,11 +168,11 @@ impl World {
         let names: Vec<String> = stream.spec.tags.iter().map(|tag| tag.name.clone()).collect();
         for name in names {
             let (was, is) = (before.spec_tag(&name), stream.spec_tag(&name));
-            let own = is.and_then(|tag| rules::alias_target(id, tag));
+            let own = is.and_then(|tag| alias_target(id, tag)).filter(|target| target.stream == *id);
             let from = |tag: Option<&TagReference>| {
                 tag.map(|tag| (tag.from.clone(), tag.reference, tag.import_policy.import_mode))
             };
-            if matches!(own, Some(rules::AliasTarget::Own(_))) && from(was) == from(is) {
+            if own.is_some() && from(was) == from(is) {
                 stream.status.tags.retain(|list| list.tag != name);
                 stream.status.tags.extend(before.status_tag(&name).cloned());
             }

@@ -1,8 +1,7 @@
 //! Tags and images of a stream, as resources of their own (semantics 6).
 
 use serde_json::{Value, json};
-use streamkeeper::api::{ImageStream, TagReference};
-use streamkeeper::model::StreamId;
+use streamkeeper::openshift::{ImageStream, StreamId, TagReference};
 use streamkeeper::rules;
 
 use super::machinery::merge_patch;

@@ -1,7 +1,7 @@
 //! Workloads, and the trigger controller that acts on them by `rules`.
 
 use serde_json::{Value, json};
-use streamkeeper::model::{LiveWorkload, Manner, RollImage};
+use streamkeeper::model::{Manner, RollImage};
 use streamkeeper::rules::{self, Fires};
 
 use super::machinery::strategic_patch;
@@ -142,7 +142,7 @@ impl World {
         let streams = Held(&self.streams);
         for ((resource, ..), object) in &mut self.workloads {
             let Some((kind, ..)) = KINDS.iter().find(|(_, _, plural)| plural == resource) else { continue };
-            let Some(workload) = LiveWorkload::read(kind, object, Manner::OpenShift) else { continue };
+            let Some(workload) = rules::read_workload(kind, object, Manner::OpenShift) else { continue };
             match rules::fires(&workload, &streams, Manner::OpenShift) {
                 Fires::Never { .. } => {}
                 Fires::Writes(writes) if writes.is_empty() => {}

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::api::ObjectMeta;
-use crate::text::inert;
+use crate::openshift::ObjectMeta;
+use crate::source::inert;
 
 use super::{Login, canonical};
 

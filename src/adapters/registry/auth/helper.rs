@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-use crate::text::inert;
+use crate::source::inert;
 
 use super::Login;
 

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::model::MirrorPulls;
 use crate::ports::PortError;
-use crate::text::inert;
+use crate::source::inert;
 
-use super::{Mirror, Mirrors, Pulls, Rule};
+use super::{Mirror, Mirrors, Rule};
 
 /// Reads a file of either kind; what it says besides of mirrors is passed over.
 ///
@@ -74,10 +75,10 @@ fn registries_conf(text: &str) -> Result<Mirrors, String> {
         rule.location = Some(location).filter(|location| !location.is_empty() && *location != source);
         for RegistryMirror { location, insecure, pull_from_mirror } in mirror {
             let pulls = match pull_from_mirror.as_str() {
-                "digest-only" => Pulls::Digests,
-                "tag-only" => Pulls::Tags,
-                "" if mirror_by_digest_only => Pulls::Digests,
-                "" | "all" => Pulls::All,
+                "digest-only" => MirrorPulls::Digests,
+                "tag-only" => MirrorPulls::Tags,
+                "" if mirror_by_digest_only => MirrorPulls::Digests,
+                "" | "all" => MirrorPulls::All,
                 other => return Err(format!("`pull-from-mirror` is `{}`", inert(other, 60))),
             };
             rule.mirrors.push(Mirror { location, pulls, insecure });
@@ -137,7 +138,7 @@ fn add(mirrors: &mut Mirrors, object: Object) -> Result<(), String> {
         "ImageContentSourcePolicy" => spec.repository_digest_mirrors,
         _ => return Ok(()),
     };
-    let pulls = if kind == "ImageTagMirrorSet" { Pulls::Tags } else { Pulls::Digests };
+    let pulls = if kind == "ImageTagMirrorSet" { MirrorPulls::Tags } else { MirrorPulls::Digests };
     for MirrorSet { source, mirrors: locations, mirror_source_policy } in sets {
         let mirror = |location| Mirror { location, pulls, insecure: false };
         let never_source = mirror_source_policy == "NeverContactSource";
@@ -152,7 +153,7 @@ fn add(mirrors: &mut Mirrors, object: Object) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ImageReference;
+    use crate::openshift::ImageReference;
 
     fn places(mirrors: &Mirrors, reference: &str) -> Vec<String> {
         let reference: ImageReference = reference.parse().expect("the table is right");

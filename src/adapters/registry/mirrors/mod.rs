@@ -8,7 +8,8 @@ mod file;
 
 use std::collections::BTreeMap;
 
-use crate::model::ImageReference;
+use crate::model::MirrorPulls;
+use crate::openshift::ImageReference;
 
 use super::auth::canonical;
 
@@ -41,21 +42,9 @@ pub struct Mirror {
     /// `host` or `host/path`: stands for the source's prefix.
     pub location: String,
     /// What it is asked for.
-    pub pulls: Pulls,
+    pub pulls: MirrorPulls,
     /// TLS need not be verified.
     pub insecure: bool,
-}
-
-/// What a mirror is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pulls {
-    /// Everything.
-    #[default]
-    All,
-    /// References with a digest.
-    Digests,
-    /// References with a tag.
-    Tags,
 }
 
 /// A place to ask for a reference.
@@ -77,12 +66,12 @@ impl Mirrors {
         let places = rule.mirrors.iter().map(|mirror| &mirror.location).chain(&rule.location);
         for place in places {
             if image_at(place, "/x").is_none() {
-                return Err(format!("`{}` is no place for images", crate::text::inert(place, 200)));
+                return Err(format!("`{}` is no place for images", crate::source::inert(place, 200)));
             }
         }
         let example = source.replacen("*.", "x.", usize::from(source.starts_with("*.")));
         if image_at(&example, "/x").is_none() {
-            return Err(format!("`{}` is no source of images", crate::text::inert(source, 200)));
+            return Err(format!("`{}` is no source of images", crate::source::inert(source, 200)));
         }
         let Rule { mirrors, location, never_source, blocked, insecure } = rule;
         let (host, rest) =
@@ -145,10 +134,10 @@ impl Mirrors {
         };
         let rest = &full[prefix..];
         let pulled = |mirror: &&Mirror| match mirror.pulls {
-            Pulls::All => true,
-            Pulls::Digests => reference.digest.is_some(),
+            MirrorPulls::All => true,
+            MirrorPulls::Digests => reference.digest.is_some(),
             // A tag that was resolved has both: the mirror that knew the tag has its image.
-            Pulls::Tags => reference.digest.is_none() || !reference.tag.is_empty(),
+            MirrorPulls::Tags => reference.digest.is_none() || !reference.tag.is_empty(),
         };
         let mut places: Vec<Place> = Vec::new();
         for mirror in rule.mirrors.iter().filter(pulled) {
@@ -180,8 +169,8 @@ fn image_at(location: &str, rest: &str) -> Option<ImageReference> {
 mod tests {
     use super::*;
 
-    fn rule(mirrors: &[(&str, Pulls)], never_source: bool) -> Rule {
-        let mirror = |(location, pulls): &(&str, Pulls)| Mirror {
+    fn rule(mirrors: &[(&str, MirrorPulls)], never_source: bool) -> Rule {
+        let mirror = |(location, pulls): &(&str, MirrorPulls)| Mirror {
             location: (*location).to_owned(),
             pulls: *pulls,
             insecure: false,
@@ -200,13 +189,13 @@ mod tests {
         let digest = format!("sha256:{}", "a".repeat(64));
         let mut mirrors = Mirrors::default();
         let mut add = |source: &str, rule| mirrors.add(source, rule).expect("the table is right");
-        add("quay.io", rule(&[("m.example.com/quay", Pulls::All)], false));
+        add("quay.io", rule(&[("m.example.com/quay", MirrorPulls::All)], false));
         add(
             "quay.io/team",
-            rule(&[("t.example.com:5000/team", Pulls::Digests), ("u.example.com/u", Pulls::Tags)], false),
+            rule(&[("t.example.com:5000/team", MirrorPulls::Digests), ("u.example.com/u", MirrorPulls::Tags)], false),
         );
-        add("index.docker.io", rule(&[("hub.example.com", Pulls::All)], true));
-        add("*.corp", rule(&[("all.example.com/corp", Pulls::All)], true));
+        add("index.docker.io", rule(&[("hub.example.com", MirrorPulls::All)], true));
+        add("*.corp", rule(&[("all.example.com/corp", MirrorPulls::All)], true));
         let table = [
             ("quay.io/other/app:1".to_owned(), "m.example.com/quay/other/app:1 quay.io/other/app:1".to_owned()),
             ("quay.io/team/app:1".to_owned(), "u.example.com/u/app:1 quay.io/team/app:1".to_owned()),
@@ -228,12 +217,12 @@ mod tests {
     #[test]
     fn rules_of_one_source_are_merged() {
         let mut mirrors = Mirrors::default();
-        mirrors.add("quay.io", rule(&[("a.example.com", Pulls::All)], false)).expect("good");
+        mirrors.add("quay.io", rule(&[("a.example.com", MirrorPulls::All)], false)).expect("good");
         mirrors
-            .add("quay.io/", rule(&[("a.example.com", Pulls::All), ("b.example.com", Pulls::All)], true))
+            .add("quay.io/", rule(&[("a.example.com", MirrorPulls::All), ("b.example.com", MirrorPulls::All)], true))
             .expect("good");
         assert_eq!(places(&mirrors, "quay.io/a/b:1"), "a.example.com/a/b:1 b.example.com/a/b:1");
-        assert!(mirrors.add("quay.io", rule(&[("not a place", Pulls::All)], false)).is_err());
+        assert!(mirrors.add("quay.io", rule(&[("not a place", MirrorPulls::All)], false)).is_err());
         assert!(mirrors.add("", rule(&[], false)).is_err());
     }
 }

@@ -1,7 +1,6 @@
 //! rpm's database as Berkeley DB writes it, up to rpm 4.15: a hash whose values are headers (`db_page.h`).
 
-use super::number;
-use super::rpm::{HEADER, Take};
+use super::header::{HEADER, Take, number};
 
 /// At 12 of the first page, in the order of bytes of the machine that made it.
 const MAGIC: u32 = 0x0006_1561;

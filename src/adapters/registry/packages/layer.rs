@@ -7,7 +7,6 @@ use std::sync::Arc;
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
 
-use super::is_below;
 use super::zstd::Frames;
 
 /// dpkg's list.
@@ -94,7 +93,7 @@ fn leads_to_database(path: &str) -> bool {
 /// In words, when it is no archive, or larger than anybody's.
 pub(in super::super) fn read(mut bytes: impl Read) -> Result<Layer, String> {
     let failed =
-        |error: io::Error| format!("the layer cannot be read: {}", crate::text::inert(&error.to_string(), 160));
+        |error: io::Error| format!("the layer cannot be read: {}", crate::source::inert(&error.to_string(), 160));
     let mut first = Vec::new();
     bytes.by_ref().take(4).read_to_end(&mut first).map_err(failed)?;
     let whole = io::Cursor::new(first.clone()).chain(bytes);
@@ -255,4 +254,9 @@ fn resolved(folder: &str, target: &str) -> Option<String> {
         }
     }
     Some(parts.join("/"))
+}
+
+/// Whether a path is inside of a folder.
+pub(super) fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }

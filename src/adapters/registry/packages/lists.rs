@@ -1,6 +1,6 @@
 //! Package databases that are text: dpkg's and apk's.
 
-use super::Add;
+use super::header::Add;
 
 /// dpkg's list: paragraphs of `Field: value` (deb-control(5), dpkg(1)). A package whose files are not there is none. A file that
 /// stands for one package alone need not have a status.

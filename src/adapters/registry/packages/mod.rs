@@ -6,6 +6,7 @@
 //! cannot be read is said, never left out.
 
 mod berkeley;
+mod header;
 mod layer;
 mod lists;
 mod ndb;
@@ -16,9 +17,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::Packages;
-use crate::text::inert;
+use crate::source::inert;
 
 pub(super) use layer::{Layer, read};
+
+use layer::is_below;
 
 /// Packages of one image; the largest images have some thousands.
 const PACKAGES: usize = 50_000;
@@ -81,10 +84,6 @@ impl Files {
     }
 }
 
-fn is_below(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
-}
-
 /// Adds a package; one of several versions has them all.
 fn add(packages: &mut Packages, number: &mut usize, name: &str, version: &str) -> Result<(), String> {
     *number += 1;
@@ -93,15 +92,6 @@ fn add(packages: &mut Packages, number: &mut usize, name: &str, version: &str) -
     }
     packages.installed.entry(inert(name, 200)).or_default().insert(inert(version, 200));
     Ok(())
-}
-
-/// Takes the name and version of an installed package.
-type Add<'a> = dyn FnMut(&str, &str) -> Result<(), String> + 'a;
-
-/// A number of four bytes at a place.
-fn number(bytes: &[u8], at: usize, big: bool) -> Option<u32> {
-    let four: [u8; 4] = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
-    Some(if big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) })
 }
 
 /// Reads bytes as everything that a layer may be or hold; panics where what was read breaks a promise. For fuzzing.

@@ -1,7 +1,6 @@
 //! rpm's database as SUSE has it: slots that say where headers are (rpm's `lib/backend/ndb/rpmpkg.c`). Numbers are little-endian.
 
-use super::number;
-use super::rpm::Take;
+use super::header::{Take, number};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"RpmP");
 const SLOT: u32 = u32::from_le_bytes(*b"Slot");

@@ -4,10 +4,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Add, berkeley, ndb, number};
+use super::header::{Add, HEADER, Take, number};
+use super::{berkeley, ndb};
 
-/// Bytes of one header; rpm itself takes no larger ones.
-pub(super) const HEADER: usize = 256 * 1024 * 1024;
 /// Bytes of all headers that a file claims to have: the same bytes may be pointed at again and again.
 const HEADERS: usize = 1024 * 1024 * 1024;
 /// Steps of SQLite's machine between two looks at how many there were, and how often that may be. Some hundred thousand steps read
@@ -22,9 +21,6 @@ const RELEASE: u32 = 1002;
 const EPOCH: u32 = 1003;
 const INT32: u32 = 4;
 const STRING: u32 = 6;
-
-/// Takes one header's bytes.
-pub(super) type Take<'a> = dyn FnMut(&[u8]) -> Result<(), String> + 'a;
 
 /// Reads a database by the name of its file. `log` is what SQLite has not put in its place yet.
 pub(super) fn read(name: &str, bytes: &[u8], log: Option<&[u8]>, add: &mut Add<'_>) -> Result<(), String> {
@@ -69,7 +65,7 @@ fn package(header: &[u8]) -> Option<(String, String)> {
 /// The form since rpm 4.16: a table `Packages` with a header a row. The file is a stranger's: it may hold no code that runs, and
 /// reading it comes to an end (SQLite, "Defense Against The Dark Arts").
 fn sqlite(bytes: &[u8], log: Option<&[u8]>, take: &mut Take<'_>) -> Result<(), String> {
-    let unreadable = |error: rusqlite::Error| crate::text::inert(&error.to_string(), 160);
+    let unreadable = |error: rusqlite::Error| crate::source::inert(&error.to_string(), 160);
     let unwritable = |error: std::io::Error| format!("there is nowhere to put it: {error}");
     let folder = tempfile::tempdir().map_err(unwritable)?;
     let path = folder.path().join("rpmdb.sqlite");

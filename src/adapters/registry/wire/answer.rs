@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::model::is_tag_name;
+use crate::openshift::is_tag_name;
 
 /// However long a registry says: in a day it is asked again.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(86_400);

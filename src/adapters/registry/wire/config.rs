@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::model::{Digest, ImageConfig, LayerFacts};
+use crate::model::{ImageConfig, LayerFacts};
+use crate::openshift::Digest;
 
 use super::manifest::digest_of;
 

@@ -6,8 +6,9 @@ use oci_client::manifest::{
 };
 use serde::Deserialize;
 
-use crate::model::{Digest, PlatformImage, Resolution};
-use crate::text::{hex, inert};
+use crate::model::{PlatformImage, Resolution};
+use crate::openshift::Digest;
+use crate::source::inert;
 
 /// Registries limit manifests to 4 MiB (distribution spec).
 pub(in super::super) const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
@@ -81,7 +82,7 @@ impl Hash {
 
     /// Whether all pieces together have the digest.
     pub(in super::super) fn is(self, digest: &Digest) -> bool {
-        hex(self.0.finish().as_ref()) == digest.hex()
+        hex::encode(self.0.finish()) == digest.hex()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::text::inert;
+use crate::source::inert;
 
 /// Signatures: cosign's, Notary's.
 const SIGNATURES: [&str; 2] =

@@ -1,0 +1,70 @@
+//! A target with its streams, for commands that show them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::runtime::Runtime;
+
+use crate::model::{Change, LiveStream};
+use crate::openshift::StreamId;
+use crate::reconcile::Settings;
+use crate::rules;
+use crate::source::inert;
+
+use super::args::Args;
+use super::failure::Failure;
+use super::process::runtime;
+use super::target::Live;
+
+/// A target with its streams.
+pub(super) struct LiveStreams {
+    pub(super) live: Live,
+    pub(super) streams: BTreeMap<StreamId, LiveStream>,
+    pub(super) runtime: Runtime,
+}
+
+impl LiveStreams {
+    /// Opens the target and looks at the streams of these namespaces.
+    pub(super) fn open(settings: &Settings, args: &Args, namespaces: BTreeSet<String>) -> Result<Self, Failure> {
+        let runtime = runtime()?;
+        let live = runtime.block_on(Live::open(args, settings))?;
+        let mut streams = BTreeMap::new();
+        for namespace in namespaces {
+            streams.extend(runtime.block_on(live.streams(&namespace))?);
+        }
+        Ok(Self { live, streams, runtime })
+    }
+
+    /// Changes of a stream, or of one tag of it, newest first.
+    pub(super) fn changes(&self, id: &StreamId, tag: Option<&str>, limit: usize) -> Result<Vec<Change>, Failure> {
+        match &self.live {
+            Live::Store(reader) => Ok(reader.changes(id, tag, limit)?),
+            Live::Cluster(cluster) => {
+                let recorded = self.runtime.block_on(cluster.changes(id))?;
+                let stream = self.streams.get(id).map(|live| &live.stream);
+                Ok(rules::history(id, tag, recorded, stream, limit))
+            }
+        }
+    }
+
+    /// Changes of a stream that were written down, newest first.
+    pub(super) fn recorded(&self, id: &StreamId) -> Result<Vec<Change>, Failure> {
+        match &self.live {
+            Live::Store(reader) => Ok(reader.changes(id, None, usize::MAX)?),
+            Live::Cluster(cluster) => Ok(self.runtime.block_on(cluster.changes(id))?),
+        }
+    }
+
+    /// When the store first saw an image.
+    pub(super) fn first_seen(&self, digest: &str) -> Result<Option<jiff::Timestamp>, Failure> {
+        match &self.live {
+            Live::Store(reader) => Ok(reader.first_seen(digest)?),
+            Live::Cluster(_) => Ok(None),
+        }
+    }
+}
+
+/// The commit behind a change, cut, with a mark where the files differed from it.
+pub(super) fn commit_of(change: &Change) -> String {
+    let commit = change.revision.as_deref().map_or("no commit".to_owned(), |commit| inert(commit, 12));
+    if change.dirty { format!("{commit} (dirty)") } else { commit }
+}

@@ -1,0 +1,186 @@
+//! What a session is opened with: flags, and the adapters that they name.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::adapters::cluster::{Cluster, Informer};
+use crate::adapters::git::{self, Location};
+use crate::adapters::store::{Cache, Writer};
+use crate::config::LeaseConfig;
+use crate::model::{Desired, Plan, Report, Step, Update};
+use crate::ports::{Command, Performed, PortError, Progress, Source, Target};
+use crate::reconcile::{Opener, PlanOptions, Session, Settings};
+use crate::render;
+
+use super::args::{Args, Planning, Resolve};
+use super::console::Console;
+use super::failure::Failure;
+use super::process::{TOOL, now};
+use super::registries::{Upstreams, upstreams};
+use super::settings::{self, location};
+use super::snapshot::WithWorkloads;
+use super::target::Live;
+
+/// One source and one target, as flags name them.
+#[derive(Clone)]
+pub(super) struct Flags {
+    /// The flags of every command.
+    pub(super) args: Args,
+    /// Those of planning.
+    pub(super) options: PlanOptions,
+    /// Who is asked what upstream tags are.
+    pub(super) resolve: Resolve,
+    /// A file with workloads, in the place of the target's.
+    pub(super) workloads: Option<PathBuf>,
+    /// Files and folders to read in the place of the source.
+    pub(super) paths: Vec<PathBuf>,
+    /// Where problems are shown that do not end a session.
+    pub(super) console: Console,
+    /// What `run` holds between passes; none for a single command.
+    pub(super) held: Option<Held>,
+}
+
+/// What `run` holds for one reconciler.
+#[derive(Clone)]
+pub(super) struct Held {
+    /// What was heard of the cluster.
+    pub(super) informer: Arc<Informer>,
+    /// The store, while this process may write it.
+    pub(super) writer: Arc<Mutex<Option<Writer>>>,
+    /// What the config says of Leases.
+    pub(super) lease: LeaseConfig,
+}
+
+impl Flags {
+    /// For a command that plans nothing.
+    pub(super) fn new(args: &Args, console: &Console) -> Self {
+        Self {
+            args: args.clone(),
+            options: PlanOptions::default(),
+            resolve: Resolve::default(),
+            workloads: None,
+            paths: Vec::new(),
+            console: console.clone(),
+            held: None,
+        }
+    }
+
+    /// For a command that plans.
+    pub(super) fn planning(args: &Args, planning: &Planning, console: &Console) -> Self {
+        Self { options: planning.options(), resolve: planning.resolve, ..Self::new(args, console) }
+    }
+
+    /// A session that works by these flags.
+    pub(super) fn session<'s, P: Progress>(&'s self, progress: &'s P) -> Session<'s, Self, P> {
+        let reason = |step: &Step| render::reason(&step.reason);
+        Session { opener: self, progress, tool: TOOL, clock: now, reason }
+    }
+}
+
+impl Opener for Flags {
+    type Live = WithWorkloads;
+    type Memory = Cache;
+    type Registry<'a> = Upstreams<'a>;
+    type Writer<'a> = AnyWriter<'a>;
+
+    fn open(&self, commit: Option<&str>) -> Result<(Settings, Box<dyn Source>), Failure> {
+        if !self.paths.is_empty() {
+            return Ok((settings::load(&self.args, &self.options)?, git::named(self.paths.clone())));
+        }
+        let source = git::open(&Location { commit: commit.map(str::to_owned), ..location(&self.args) })?;
+        Ok((settings::of_source(&self.args, &self.options, &*source)?, source))
+    }
+
+    fn source(&self, revision: Option<&str>) -> Result<Box<dyn Source>, Failure> {
+        let own = location(&self.args);
+        let revision = revision.map(str::to_owned).or(own.revision.clone());
+        Ok(git::open(&Location { revision, ..own })?)
+    }
+
+    fn merge_base(&self, revision: &str) -> Option<String> {
+        git::merge_base(&location(&self.args), revision, self.args.revision.as_deref())
+    }
+
+    async fn target(&self, settings: &Settings) -> Result<WithWorkloads, Failure> {
+        let mut live = Live::open(&self.args, settings).await?;
+        if let Some(held) = &self.held {
+            live = live.with_informer(Arc::clone(&held.informer));
+        }
+        WithWorkloads::open(live, self.workloads.as_deref(), &self.console)
+    }
+
+    fn memory(&self, settings: &Settings, live: &WithWorkloads) -> Arc<Cache> {
+        Arc::new(Cache::new(&live.live.memory(&settings.store)))
+    }
+
+    async fn registries<'a>(
+        &'a self,
+        settings: &'a Settings,
+        live: &'a WithWorkloads,
+        memory: &'a Arc<Cache>,
+        desired: &Desired,
+    ) -> Result<Upstreams<'a>, Failure> {
+        upstreams(self.resolve, &settings.config, &live.live, memory, desired, &self.console).await
+    }
+
+    async fn writer<'a>(&'a self, settings: &'a Settings, live: &'a WithWorkloads) -> Result<AnyWriter<'a>, Failure> {
+        match (&live.live, &self.held) {
+            (Live::Cluster(cluster), _) => Ok(AnyWriter::Cluster(cluster)),
+            (Live::Store(_), None) => Ok(AnyWriter::Store(Writer::open(&settings.store)?)),
+            (Live::Store(_), Some(held)) => {
+                let writer = Arc::clone(&held.writer).lock_owned().await;
+                OwnedMutexGuard::try_map(writer, Option::as_mut).map(AnyWriter::Held).map_err(|_| {
+                    let why = "another process writes to it".to_owned();
+                    PortError::Unusable { what: "the store".to_owned(), why }.into()
+                })
+            }
+        }
+    }
+}
+
+/// A target, to change.
+pub(super) enum AnyWriter<'a> {
+    /// The store, opened for one command.
+    Store(Writer),
+    /// The store, whose lock `run` holds.
+    Held(tokio::sync::OwnedMappedMutexGuard<Option<Writer>, Writer>),
+    /// A cluster.
+    Cluster(&'a Cluster),
+}
+
+impl Target for AnyWriter<'_> {
+    async fn perform(&self, command: Command<'_>) -> Result<Performed, PortError> {
+        match self {
+            Self::Store(writer) => writer.perform(command).await,
+            Self::Held(writer) => writer.perform(command).await,
+            Self::Cluster(cluster) => cluster.perform(command).await,
+        }
+    }
+
+    async fn update(&self, update: &Update) -> Result<Performed, PortError> {
+        match self {
+            Self::Store(writer) => writer.update(update).await,
+            Self::Held(writer) => writer.update(update).await,
+            Self::Cluster(cluster) => cluster.update(update).await,
+        }
+    }
+
+    async fn begin(&self, plan: &Plan, now: Timestamp) -> Result<i64, PortError> {
+        match self {
+            Self::Store(writer) => writer.begin(plan, now).await,
+            Self::Held(writer) => writer.begin(plan, now).await,
+            Self::Cluster(cluster) => cluster.begin(plan, now).await,
+        }
+    }
+
+    async fn finish(&self, run: i64, report: &Report) -> Result<(), PortError> {
+        match self {
+            Self::Store(writer) => writer.finish(run, report).await,
+            Self::Held(writer) => writer.finish(run, report).await,
+            Self::Cluster(cluster) => cluster.finish(run, report).await,
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! YAML and JSON into spanned trees, one a document, everything wrong on the way reported.
+
+use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, StrInput};
+
+use super::node::{Entry, Node, Scalar, Value};
+use super::place::Place;
+use super::problem::{ProblemKind, SyntaxProblem};
+use super::source_map::{SourceText, Span, inert};
+
+/// Bounds that keep a hostile file from exhausting the reader.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Levels of lists and maps. Real files have at most 16.
+    pub depth: usize,
+    /// Nodes of a file after aliases are expanded.
+    pub nodes: usize,
+    /// Documents of a file.
+    pub documents: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { depth: 128, nodes: 1_000_000, documents: 10_000 }
+    }
+}
+
+/// What a file holds.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// The documents that could be read, empty ones left out.
+    pub documents: Vec<Node>,
+    /// What is wrong with the others, and in them.
+    pub problems: Vec<SyntaxProblem>,
+    /// Whether every document was read: without it, what the file does not say is unknown.
+    pub complete: bool,
+}
+
+/// Reads a file. Never fails: what cannot be read is a finding, and the next document is tried.
+pub fn parse(source: &SourceText, limits: Limits) -> Parsed {
+    let text = source.text();
+    let mut options = Options::default();
+    options.emit_comments = false;
+    options.simple_key_max_lookahead = 64 * 1024;
+    options.flow_nesting_limit = limits.depth;
+    options.block_nesting_limit = limits.depth;
+    let mut builder = Builder {
+        source,
+        limits,
+        parser: Parser::new_from_str_with_options(text, options),
+        anchors: Vec::new(),
+        nodes: 0,
+        problems: Vec::new(),
+    };
+    let mut documents = Vec::new();
+    let mut complete = true;
+    loop {
+        match builder.document() {
+            Ok(Some(document)) => documents.extend((!document.is_null()).then_some(document)),
+            Ok(None) => break,
+            Err(stop) => {
+                complete = false;
+                // The rest of a template is as little YAML as its beginning: once is enough.
+                let is_template = stop.0.kind == ProblemKind::Markup;
+                builder.problems.push(*stop.0);
+                if is_template {
+                    break;
+                }
+                // A file over its limits gets no second chance: the budget is the file's.
+                let budget_left = builder.nodes < limits.nodes;
+                if !budget_left || !builder.parser.proceed_next_document().unwrap_or(false) {
+                    break;
+                }
+            }
+        }
+        if documents.len() > limits.documents {
+            complete = false;
+            let place = Place::of(source, Span::new(0, 0));
+            let message = format!("the file has more than {} documents", limits.documents);
+            builder.problems.push(SyntaxProblem::new(ProblemKind::TooComplex, place, message));
+            break;
+        }
+    }
+    Parsed { documents, problems: builder.problems, complete }
+}
+
+/// Ends a document; boxed because it is rare and large.
+struct Stop(Box<SyntaxProblem>);
+
+struct Builder<'a> {
+    source: &'a SourceText,
+    limits: Limits,
+    parser: Parser<'a, StrInput<'a>>,
+    /// Anchored nodes by the parser's number, with the nodes each stands for.
+    anchors: Vec<(usize, Node, usize)>,
+    nodes: usize,
+    problems: Vec<SyntaxProblem>,
+}
+
+impl Builder<'_> {
+    fn next(&mut self) -> Result<Option<(Event<'_>, Span)>, Stop> {
+        match self.parser.next_event() {
+            None => Ok(None),
+            Some(Ok((event, span))) => {
+                let span = span.byte_range().map_or_else(Span::default, |range| Span::new(range.start, range.end));
+                Ok(Some((event, span)))
+            }
+            Some(Err(error)) => Err(Stop(Box::new(syntax(self.source, &error)))),
+        }
+    }
+
+    /// The next document, or nothing at the end of the file.
+    fn document(&mut self) -> Result<Option<Node>, Stop> {
+        self.anchors.clear();
+        loop {
+            match self.next()? {
+                None | Some((Event::StreamEnd, _)) => return Ok(None),
+                Some((Event::DocumentStart(..), _)) => {
+                    let node = self.node(0)?;
+                    return Ok(Some(node));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn node(&mut self, depth: usize) -> Result<Node, Stop> {
+        loop {
+            if let Some(node) = self.try_node(depth)? {
+                return Ok(node);
+            }
+        }
+    }
+
+    /// A node, or nothing where the event was none (comments, anchors).
+    fn try_node(&mut self, depth: usize) -> Result<Option<Node>, Stop> {
+        self.count(1, depth)?;
+        let Some((event, span)) = self.next()? else {
+            return Ok(Some(null(Span::default())));
+        };
+        let (value, anchor, end) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == ScalarStyle::Plain && !tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
+                (Value::Scalar(Scalar { text: text.into_owned(), plain }), anchor, span)
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                let mut items = Vec::new();
+                let end = loop {
+                    match self.item(depth + 1)? {
+                        Item::Node(node) => items.push(node),
+                        Item::End(end) => break end,
+                    }
+                };
+                (Value::Sequence(items), anchor, end)
+            }
+            Event::MappingStart(_, anchor, _) => {
+                let mut entries = Vec::new();
+                let end = loop {
+                    match self.item(depth + 1)? {
+                        Item::Node(key) => {
+                            let value = self.node(depth + 1)?;
+                            entries.push(Entry { key, value });
+                        }
+                        Item::End(end) => break end,
+                    }
+                };
+                let entries = self.merge(entries)?;
+                self.duplicates(&entries);
+                (Value::Mapping(entries), anchor, end)
+            }
+            Event::Alias(id) => return self.alias(id, span, depth).map(Some),
+            Event::DocumentEnd | Event::StreamEnd => return Ok(Some(null(span))),
+            _ => return Ok(None),
+        };
+        let node = Node { value, span: Span { start: span.start, end: end.end.max(span.end) } };
+        if anchor > 0 {
+            let size = size(&node);
+            self.count(size, depth)?;
+            self.anchors.push((anchor, node.clone(), size));
+        }
+        Ok(Some(node))
+    }
+
+    /// The next item of a list or map, or its end.
+    fn item(&mut self, depth: usize) -> Result<Item, Stop> {
+        loop {
+            let end = match self.parser.peek() {
+                Some(Ok((Event::SequenceEnd | Event::MappingEnd, span))) => Some(*span),
+                _ => None,
+            };
+            if let Some(span) = end {
+                self.parser.next_event();
+                let end = span.byte_range().map_or(0, |range| range.end);
+                return Ok(Item::End(Span::new(end, end)));
+            }
+            if let Some(node) = self.try_node(depth)? {
+                return Ok(Item::Node(node));
+            }
+        }
+    }
+
+    fn alias(&mut self, id: usize, span: Span, depth: usize) -> Result<Node, Stop> {
+        let Some((node, size)) =
+            self.anchors.iter().find(|(anchor, ..)| *anchor == id).map(|(_, node, size)| (node, *size))
+        else {
+            let place = Place::of(self.source, span);
+            let problem = SyntaxProblem::new(ProblemKind::Syntax, place, "an alias inside the value it stands for");
+            return Err(Stop(Box::new(problem)));
+        };
+        // Counted before it is copied, so that a bomb costs nothing.
+        if self.nodes + size > self.limits.nodes {
+            return Err(self.too_complex(span));
+        }
+        let node = Node { value: node.value.clone(), span };
+        self.count(size, depth)?;
+        Ok(node)
+    }
+
+    fn count(&mut self, nodes: usize, depth: usize) -> Result<(), Stop> {
+        self.nodes += nodes;
+        if self.nodes > self.limits.nodes || depth > self.limits.depth {
+            return Err(self.too_complex(Span::default()));
+        }
+        Ok(())
+    }
+
+    fn too_complex(&self, span: Span) -> Stop {
+        let Limits { depth, nodes, .. } = self.limits;
+        let message =
+            format!("the file is nested deeper than {depth} levels or has more than {nodes} nodes with its aliases");
+        Stop(Box::new(
+            SyntaxProblem::new(ProblemKind::TooComplex, Place::of(self.source, span), message)
+                .help("write the values out"),
+        ))
+    }
+
+    /// Applies `<<`: what the map says itself wins.
+    fn merge(&mut self, entries: Vec<Entry>) -> Result<Vec<Entry>, Stop> {
+        let is_merge =
+            |entry: &Entry| matches!(&entry.key.value, Value::Scalar(scalar) if scalar.plain && scalar.text == "<<");
+        if !entries.iter().any(is_merge) {
+            return Ok(entries);
+        }
+        let (merges, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_merge);
+        for merge in merges {
+            let place = Place::of(self.source, merge.key.span);
+            self.problems.push(
+                SyntaxProblem::new(ProblemKind::MergeKey, place, "a merge key is applied").help("write the fields out"),
+            );
+            let bases = match merge.value.value {
+                Value::Sequence(items) => items,
+                Value::Mapping(_) | Value::Scalar(_) => vec![merge.value],
+            };
+            for entry in bases.into_iter().flat_map(|base| base.entries().to_vec()) {
+                self.count(1, 0)?;
+                if !own.iter().any(|mine| mine.key.text() == entry.key.text()) {
+                    own.push(entry);
+                }
+            }
+        }
+        Ok(own)
+    }
+
+    fn duplicates(&mut self, entries: &[Entry]) {
+        // Few keys: comparing each with those before it beats a set.
+        const FEW: usize = 32;
+        let mut seen = std::collections::BTreeMap::new();
+        for (at, entry) in entries.iter().enumerate() {
+            let Some(key) = entry.key.text() else { continue };
+            let first = if entries.len() <= FEW {
+                entries[..at].iter().find(|other| other.key.text() == Some(key)).map(|other| other.key.span)
+            } else {
+                seen.insert(key, entry.key.span)
+            };
+            if let Some(first) = first {
+                let message = format!("the key `{}` appears twice in one map", inert(key, 80));
+                let place = Place::of(self.source, entry.key.span);
+                let problem = SyntaxProblem::new(ProblemKind::DuplicateKey, place, message)
+                    .help("remove one: readers disagree about which one counts");
+                self.problems.push(SyntaxProblem { first: Some(Place::of(self.source, first)), ..problem });
+            }
+        }
+    }
+}
+
+enum Item {
+    Node(Node),
+    End(Span),
+}
+
+fn null(span: Span) -> Node {
+    Node { value: Value::Scalar(Scalar { text: String::new(), plain: true }), span }
+}
+
+/// Nodes in a tree. Depth is bounded by the parser, so recursion is.
+fn size(node: &Node) -> usize {
+    1 + match &node.value {
+        Value::Scalar(_) => 0,
+        Value::Sequence(items) => items.iter().map(size).sum(),
+        Value::Mapping(entries) => entries.iter().map(|entry| size(&entry.key) + size(&entry.value)).sum(),
+    }
+}
+
+fn syntax(source: &SourceText, error: &ScanError) -> SyntaxProblem {
+    let at = error.marker().byte_offset().unwrap_or_else(|| byte_of_char(source.text(), error.marker().index()));
+    let info = error.info();
+    let place = Place::of(source, Span::new(at, at));
+    if info.contains("nesting") || info.contains("recursion") || info.contains("depth") {
+        return SyntaxProblem::new(ProblemKind::TooComplex, place, format!("nested too deeply: {}", inert(&info, 200)));
+    }
+    let message = format!("not valid YAML or JSON: {}", inert(&info, 200));
+    match template_markup(source.text()) {
+        Some(markup) => SyntaxProblem::new(ProblemKind::Markup, place, message).help(markup),
+        None => SyntaxProblem::new(ProblemKind::Syntax, place, message),
+    }
+}
+
+fn byte_of_char(text: &str, index: usize) -> usize {
+    text.char_indices().nth(index).map_or(text.len(), |(at, _)| at)
+}
+
+/// Says whose template language a file is written in, if it looks like one.
+fn template_markup(text: &str) -> Option<&'static str> {
+    // Parameters of OpenShift's templates have braces as well, and are plain text to YAML.
+    let text = text.replace("${{", "");
+    let has = |needle: &str| text.contains(needle);
+    if has("{{") && (has(".Values") || has(".Release") || has(".Chart") || has("{{- ") || has("include \"")) {
+        Some(
+            "this looks like a Helm chart's template: render it (`helm template`) and commit the result, or exclude it",
+        )
+    } else if has("{%") || has("{{") {
+        Some("this looks like a Jinja or Go template: render it and commit the result, or exclude it")
+    } else if has("$patch:") || has("kustomize") {
+        Some("this looks like a kustomize patch: build it (`kustomize build`) and commit the result, or exclude it")
+    } else if has("<<<<<<<") {
+        Some("there are merge conflict markers in the file")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Parsed {
+        parse(&SourceText::new(text.to_owned()), Limits::default())
+    }
+
+    fn kinds(parsed: &Parsed) -> Vec<ProblemKind> {
+        parsed.problems.iter().map(|problem| problem.kind).collect()
+    }
+
+    #[test]
+    fn yaml_and_json_become_the_same_tree() {
+        let yaml = read("a: 1\nb: [x, 'y']\n");
+        let json = read("{\n\t\"a\": 1,\n\t\"b\": [\"x\", \"y\"]\n}\n");
+        for parsed in [&yaml, &json] {
+            assert_eq!(kinds(parsed), [], "{parsed:?}");
+            assert_eq!(parsed.documents[0].get("b").map(|list| list.items().len()), Some(2));
+        }
+        assert_eq!(yaml.documents[0].get("a").and_then(Node::text), Some("1"));
+    }
+
+    #[test]
+    fn spans_cover_what_is_written() {
+        let text = "spec:\n  tags:\n    - name: 3.10\n";
+        let parsed = read(text);
+        let name = parsed.documents[0].at(&["spec", "tags"]).and_then(|tags| tags.items()[0].get("name")).cloned();
+        assert_eq!(name.map(|name| &text[name.span.range()]), Some("3.10"));
+    }
+
+    #[test]
+    fn json_escapes_are_resolved() {
+        let parsed = read(r#"{"a": "\ud83d\ude00\/\u0041\n"}"#);
+        assert_eq!(parsed.documents[0].get("a").and_then(Node::text), Some("😀/A\n"), "{:?}", parsed.problems);
+    }
+
+    #[test]
+    fn a_broken_document_does_not_stop_the_next() {
+        let parsed = read("a: 1\n---\na: [\n---\nb: 2\n");
+        assert_eq!(kinds(&parsed), [ProblemKind::Syntax]);
+        assert_eq!(parsed.documents.len(), 2);
+        assert!(!parsed.complete);
+    }
+
+    #[test]
+    fn duplicate_keys_are_found_in_small_and_large_maps() {
+        assert_eq!(kinds(&read("a: 1\nb: 2\na: 3\n")), [ProblemKind::DuplicateKey]);
+        let large: String = (0..100).map(|n| format!("k{n}: 1\n")).chain(["k7: 2\n".to_owned()]).collect();
+        assert_eq!(kinds(&read(&large)), [ProblemKind::DuplicateKey]);
+    }
+
+    #[test]
+    fn bombs_and_depth_are_bounded() {
+        let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for n in 1..12 {
+            let refs = vec![format!("*a{}", n - 1); 10].join(",");
+            bomb += &format!("a{n}: &a{n} [{refs}]\n");
+        }
+        assert_eq!(kinds(&read(&bomb)), [ProblemKind::TooComplex]);
+        for text in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(100_000), "a:\n".repeat(3)] {
+            let parsed = read(&text);
+            assert!(text.len() < 100 || kinds(&parsed) == [ProblemKind::TooComplex], "{:?}", parsed.problems);
+        }
+    }
+
+    #[test]
+    fn aliases_and_merge_keys_are_applied() {
+        let parsed = read("base: &b {x: 1, y: 2}\nuse:\n  <<: *b\n  y: 3\n");
+        let used = parsed.documents[0].get("use").expect("the key is there");
+        assert_eq!((used.get("x").and_then(Node::text), used.get("y").and_then(Node::text)), (Some("1"), Some("3")));
+        assert_eq!(kinds(&parsed), [ProblemKind::MergeKey]);
+    }
+
+    #[test]
+    fn helm_markup_is_recognised() {
+        let parsed = read("a: {{ .Values.x }}\nb: {{- if x }}\nkind: [\n");
+        assert!(parsed.problems[0].help.is_some_and(|help| help.contains("helm template")));
+    }
+}

@@ -1,0 +1,56 @@
+//! What is not text, shown as text.
+
+use std::error::Error;
+
+use ring::digest::{Context, SHA256};
+use serde::Serialize;
+
+/// A SHA-256 over parts, each preceded by its length: no two lists of parts are the same bytes.
+pub struct Hasher(Context);
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self(Context::new(&SHA256))
+    }
+}
+
+impl Hasher {
+    /// Adds a part.
+    pub fn part(&mut self, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref();
+        self.0.update(&(bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    /// The hash of all parts.
+    pub fn finish(self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(self.0.finish().as_ref());
+        hash
+    }
+}
+
+/// A name for bytes, that other bytes do not have: the first hex digits of their SHA-256, 64 at most.
+pub fn short_hash(bytes: impl AsRef<[u8]>, digits: usize) -> String {
+    let mut name = hex::encode(ring::digest::digest(&SHA256, bytes.as_ref()));
+    name.truncate(digits);
+    name
+}
+
+/// A name for a value: the hash of its JSON, with a version that is raised when the meaning of the JSON changes. None where it
+/// has no JSON.
+pub fn hash_of(version: u32, value: &impl Serialize, digits: usize) -> Option<String> {
+    Some(short_hash(format!("{version} {}", serde_json::to_string(value).ok()?), digits))
+}
+
+/// An error and its causes on one line. Not made inert: whoever shows it does that, within the length there is.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
