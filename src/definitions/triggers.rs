@@ -4,7 +4,10 @@ use serde_json::Value as Json;
 
 use crate::findings::Code;
 use crate::model::WorkloadTrigger;
-use crate::openshift::{Container, FieldPath, IMAGE_STREAM_TAG, Quotes, TagId, container_at, trigger_tag};
+use crate::openshift::{
+    AnnotationFault, AnnotationTrigger, Container, FieldPath, Paused, Quotes, TagFault, TagId, TriggerEntry,
+    container_at, is_repeat, parse_triggers, trigger_tag,
+};
 use crate::source::{Node, inert};
 
 use super::reader::Reader;
@@ -63,30 +66,26 @@ pub(super) fn annotation(
     pods: &Pods<'_>,
     namespace: &str,
 ) -> Vec<WorkloadTrigger> {
-    let text = node.text().unwrap_or_default();
-    let list = match serde_json::from_str::<Json>(text) {
-        Ok(Json::Array(list)) => list,
-        Ok(_) => {
-            reader.report(reader.finding(Code::TriggerSyntax, node, "the annotation is not a JSON array"));
-            return Vec::new();
-        }
-        Err(error) => {
-            let message = format!("the annotation is not JSON: {}", inert(&error.to_string(), 120));
+    let entries = match parse_triggers(node.text().unwrap_or_default()) {
+        Ok(entries) => entries,
+        Err(fault) => {
+            let message = match fault {
+                AnnotationFault::NotAnArray => "the annotation is not a JSON array".to_owned(),
+                AnnotationFault::NotJson(error) => format!("the annotation is not JSON: {}", inert(&error, 120)),
+            };
             reader.report(reader.finding(Code::TriggerSyntax, node, message));
             return Vec::new();
         }
     };
     let mut triggers = Vec::new();
-    let mut paths: Vec<&str> = Vec::new();
-    for entry in &list {
-        let field = entry.get("fieldPath").and_then(Json::as_str).unwrap_or_default();
-        if paths.contains(&field) && !field.is_empty() {
+    for (at, entry) in entries.iter().enumerate() {
+        let field = &entry.trigger.field_path;
+        if !field.is_empty() && is_repeat(&entries, at) {
             let message = format!("two triggers write `{}`", inert(field, 120));
             reader.report(reader.finding(Code::TriggerPath, node, message));
             continue;
         }
-        paths.push(field);
-        triggers.extend(trigger(reader, node, entry, field, pods, namespace));
+        triggers.extend(trigger(reader, node, entry, pods, namespace));
     }
     triggers
 }
@@ -94,46 +93,47 @@ pub(super) fn annotation(
 fn trigger(
     reader: &mut Reader<'_>,
     node: &Node,
-    entry: &Json,
-    field: &str,
+    entry: &TriggerEntry,
     pods: &Pods<'_>,
     namespace: &str,
 ) -> Option<WorkloadTrigger> {
-    for key in entry.as_object().into_iter().flat_map(|object| object.keys()) {
-        if !matches!(key.as_str(), "from" | "fieldPath" | "paused") {
-            let finding =
-                reader.finding(Code::TriggerField, node, format!("triggers have no field `{}`", inert(key, 60)));
-            reader.report(if key == "pause" { finding.help("did you mean `paused`?") } else { finding });
-        }
+    for key in &entry.unknown_fields {
+        let finding = reader.finding(Code::TriggerField, node, format!("triggers have no field `{}`", inert(key, 60)));
+        reader.report(if key == "pause" { finding.help("did you mean `paused`?") } else { finding });
     }
-    let paused = match entry.get("paused") {
-        None | Some(Json::Null) => false,
-        Some(Json::Bool(paused)) => *paused,
-        Some(other) => {
-            let finding = reader.finding(
-                Code::TriggerPaused,
-                node,
-                format!("`paused` is not a boolean: {}", inert(&other.to_string(), 40)),
-            );
+    let paused = match &entry.paused {
+        Paused::No => false,
+        Paused::Yes => true,
+        Paused::Text(_) | Paused::Other(_) => {
+            let shown = match &entry.paused {
+                Paused::Text(text) => Json::from(text.as_str()).to_string(),
+                Paused::Other(value) => value.clone(),
+                Paused::No | Paused::Yes => String::new(),
+            };
+            let message = format!("`paused` is not a boolean: {}", inert(&shown, 40));
+            let finding = reader.finding(Code::TriggerPaused, node, message);
             reader.report(finding.help("write `true` or `false` without quotes"));
-            other.as_str() == Some("true")
+            entry.paused == Paused::Text("true".to_owned())
         }
     };
-    let from = entry.get("from");
-    let text = |key: &str| from.and_then(|from| from.get(key)).and_then(Json::as_str).unwrap_or_default();
-    if text("kind") != IMAGE_STREAM_TAG {
-        let message = format!("a trigger follows an ImageStreamTag, not `{}`", inert(text("kind"), 60));
-        reader.report(reader.finding(Code::TriggerKind, node, message));
-        return None;
+    let from = &entry.trigger.from;
+    match entry.trigger.tag(namespace) {
+        Err(TagFault::Kind(kind)) => {
+            let message = format!("a trigger follows an ImageStreamTag, not `{}`", inert(&kind, 60));
+            reader.report(reader.finding(Code::TriggerKind, node, message));
+            return None;
+        }
+        Err(TagFault::ApiVersion) => {
+            let message = "`from.apiVersion` takes the trigger out of the controller's sight";
+            reader.report(reader.finding(Code::TriggerKind, node, message).help("leave it out"));
+            return None;
+        }
+        // Said with its placeholders, where it has any.
+        Ok(_) | Err(TagFault::NotStreamTag(_)) => {}
     }
-    if !text("apiVersion").is_empty() {
-        let message = "`from.apiVersion` takes the trigger out of the controller's sight";
-        reader.report(reader.finding(Code::TriggerKind, node, message).help("leave it out"));
-        return None;
-    }
-    let namespace = if text("namespace").is_empty() { namespace } else { text("namespace") };
-    let tag = tag(reader, node, text("name"), namespace)?;
-    let path = path(reader, node, field, pods)?;
+    let namespace = if from.namespace.is_empty() { namespace } else { &from.namespace };
+    let tag = tag(reader, node, &from.name, namespace)?;
+    let path = path(reader, node, &entry.trigger, pods)?;
     Some(WorkloadTrigger { tag, paths: vec![path], paused })
 }
 
@@ -156,8 +156,9 @@ pub(super) fn tag(reader: &mut Reader<'_>, node: &Node, name: &str, namespace: &
     tag
 }
 
-fn path(reader: &mut Reader<'_>, node: &Node, field: &str, pods: &Pods<'_>) -> Option<FieldPath> {
-    let Some((parsed, quotes)) = FieldPath::parse(field, &pods.base) else {
+fn path(reader: &mut Reader<'_>, node: &Node, trigger: &AnnotationTrigger, pods: &Pods<'_>) -> Option<FieldPath> {
+    let field = &trigger.field_path;
+    let Ok((parsed, quotes)) = trigger.path(&pods.base) else {
         let message = format!("`{}` is not the image of a container", inert(field, 160));
         let help = format!(
             "write `{base}.containers[?(@.name==\"web\")].image` or `{base}.containers[0].image`",

@@ -3,8 +3,8 @@
 use crate::findings::Code;
 use crate::model::{DefinedWorkload, Manner, Workload, WorkloadId, WorkloadTrigger};
 use crate::openshift::{
-    ANNOTATED_KINDS, Container, FieldPath, IGNORED_KINDS, IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION, TagId, pod_path,
-    trigger_tag,
+    ANNOTATED_KINDS, Container, FieldPath, IGNORED_KINDS, IMAGE_STREAM_TAG, TRIGGERS_ANNOTATION, TagId,
+    is_image_change, is_tag_kind, pod_path, trigger_tag,
 };
 use crate::rules;
 use crate::source::{Node, inert};
@@ -149,9 +149,7 @@ fn build_triggers(
 /// The entries of `spec.triggers` that are image changes, in either spelling.
 fn image_changes(node: &Node) -> impl Iterator<Item = &Node> {
     let triggers = node.at(&["spec", "triggers"]).map_or(&[][..], Node::items);
-    triggers.iter().filter(|trigger| {
-        trigger.get("type").and_then(Node::text).is_some_and(|kind| matches!(kind, "ImageChange" | "imageChange"))
-    })
+    triggers.iter().filter(|trigger| trigger.get("type").and_then(Node::text).is_some_and(is_image_change))
 }
 
 /// Reports the type of a trigger that is not spelled as the server has it.
@@ -183,7 +181,7 @@ fn source(
     }
     let kind = from.get("kind");
     // A DeploymentConfig's `from.kind` has a default (semantics 5.4).
-    if let Some(other) = kind.and_then(Node::text).filter(|kind| *kind != IMAGE_STREAM_TAG && !kind.is_empty())
+    if let Some(other) = kind.and_then(Node::text).filter(|kind| !is_tag_kind(kind))
         && !has_placeholder(other)
     {
         let message = format!("triggers follow ImageStreamTags, not a `{}`", inert(other, 60));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::openshift::{AnnotationTrigger, FieldPath, TagId, container_at};
+use crate::openshift::{AnnotationTrigger, FieldPath, TagId, container_at, trigger_tag};
 
 use crate::source::inert;
 
@@ -116,7 +116,8 @@ impl LiveWorkload {
     pub fn tags(&self) -> Vec<TagId> {
         match &self.triggers {
             Triggers::Annotation(list) => {
-                list.iter().filter_map(|trigger| trigger.from.tag(&self.id.namespace)).collect()
+                let named = |it: &AnnotationTrigger| trigger_tag(&it.from.name, &it.from.namespace, &self.id.namespace);
+                list.iter().filter_map(named).collect()
             }
             Triggers::DeploymentConfig(list) | Triggers::BuildConfig(list) => {
                 list.iter().map(|trigger| trigger.tag.clone()).collect()

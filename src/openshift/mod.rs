@@ -36,8 +36,9 @@ pub use meta::{ObjectMeta, ObjectReference, Status, StatusCause, StatusDetails};
 pub use names::{is_namespace, is_stream_name, is_tag_name, parse_name, split_image, split_tag};
 pub use tag_order::import_order;
 pub use trigger::{
-    ANNOTATED_KINDS, AnnotationTrigger, IGNORED_KINDS, RESOLVE_NAMES_ANNOTATION, TRIGGERS_ANNOTATION, TriggerSource,
-    pod_metadata_path, pod_path, trigger_tag,
+    ANNOTATED_KINDS, AnnotationFault, AnnotationTrigger, IGNORED_KINDS, PathFault, Paused, RESOLVE_NAMES_ANNOTATION,
+    TRIGGERS_ANNOTATION, TagFault, TriggerEntry, TriggerSource, is_image_change, is_repeat, is_tag_kind,
+    parse_triggers, pod_metadata_path, pod_path, trigger_tag,
 };
 
 /// The group and version every definition is lowered to.

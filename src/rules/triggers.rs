@@ -1,9 +1,7 @@
 //! What a change of a tag does to the workloads that follow it: OpenShift's trigger controller (semantics 5).
 
 use crate::model::{ConfigTrigger, ContainerImage, LiveWorkload, Manner, RollImage, Triggers};
-use crate::openshift::{
-    AnnotationTrigger, FieldPath, IMAGE_STREAM_TAG, ImageReference, Quotes, StreamId, TagId, pod_path,
-};
+use crate::openshift::{AnnotationTrigger, ImageReference, PathFault, Quotes, StreamId, TagFault, TagId, pod_path};
 
 use super::{Streams, resolve};
 
@@ -109,28 +107,31 @@ fn annotation(
     let mut by: Vec<Option<TagId>> = vec![None; images.len()];
     let mut passed_over = None;
     for trigger in triggers {
-        let AnnotationTrigger { from, field_path, paused } = trigger;
+        let AnnotationTrigger { field_path, paused, .. } = trigger;
         if paused == &Some(true) {
             continue;
         }
-        if !field_path.strip_prefix(&base).is_some_and(|rest| rest.starts_with('.')) {
+        let path = trigger.path(&base);
+        if path == Err(PathFault::OtherBase) {
             passed_over = Some(format!("its field path `{field_path}` does not begin with `{base}.`"));
             continue;
         }
-        if from.kind != IMAGE_STREAM_TAG || !from.api_version.is_empty() {
-            passed_over = Some("its trigger names no ImageStreamTag, or has an `apiVersion`".to_owned());
-            continue;
-        }
-        let Some(tag) = from.tag(&workload.id.namespace) else {
-            passed_over = Some(format!("its trigger names `{}` instead of `stream:tag`", from.name));
-            continue;
+        let tag = match trigger.tag(&workload.id.namespace) {
+            Ok(tag) => tag,
+            Err(TagFault::Kind(_) | TagFault::ApiVersion) => {
+                passed_over = Some("its trigger names no ImageStreamTag, or has an `apiVersion`".to_owned());
+                continue;
+            }
+            Err(TagFault::NotStreamTag(name)) => {
+                passed_over = Some(format!("its trigger names `{name}` instead of `stream:tag`"));
+                continue;
+            }
         };
         let Some(image) = image(&tag, streams) else {
             passed_over = Some(no_image(&tag));
             continue;
         };
-        let path = FieldPath::parse(field_path, &base);
-        let path = path.filter(|(_, quotes)| *quotes == Quotes::Strict || manner == Manner::Ours);
+        let path = path.ok().filter(|(_, quotes)| *quotes == Quotes::Strict || manner == Manner::Ours);
         let place = path.and_then(|(path, _)| workload.container(&path));
         let Some(place) = place else {
             let why = format!(

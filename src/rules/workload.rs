@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::model::{ConfigTrigger, ContainerImage, LiveWorkload, Manner, Rollout, Triggers, WorkloadId};
 use crate::openshift::{
-    ANNOTATED_KINDS, AnnotationTrigger, IMAGE_STREAM_TAG, RESOLVE_NAMES_ANNOTATION, TRIGGERS_ANNOTATION, TagId,
+    ANNOTATED_KINDS, AnnotationFault, AnnotationTrigger, IMAGE_STREAM_TAG, Paused, RESOLVE_NAMES_ANNOTATION,
+    TRIGGERS_ANNOTATION, TagId, TriggerEntry, is_image_change, is_repeat, is_tag_kind, parse_triggers,
     pod_metadata_path, pod_path, trigger_tag,
 };
 
@@ -101,17 +102,7 @@ fn images(pod: &Value, managed: &Value, kind: &str) -> Vec<ContainerImage> {
 /// The annotation, as the controller reads it: all of it or nothing. None without one.
 fn annotation(kind: &str, metadata: &Value, namespace: &str, manner: Manner) -> Option<Triggers> {
     let text = metadata["annotations"][TRIGGERS_ANNOTATION].as_str()?;
-    let mut read = serde_json::from_str::<Vec<AnnotationTrigger>>(text);
-    if read.is_err() && manner == Manner::Ours {
-        read = serde_json::from_str(text).and_then(|mut list: Vec<Value>| {
-            for paused in list.iter_mut().filter_map(|trigger| trigger.get_mut("paused")) {
-                if let Some(text) = paused.as_str() {
-                    *paused = (text == "true").into();
-                }
-            }
-            serde_json::from_value(list.into())
-        });
-    }
+    let read = parse_triggers(text);
     if !ANNOTATED_KINDS.contains(&kind) && is_controlled(metadata) {
         return None;
     }
@@ -124,41 +115,67 @@ fn annotation(kind: &str, metadata: &Value, namespace: &str, manner: Manner) -> 
         }
         Manner::OpenShift | Manner::Ours => None,
     };
-    if let Some(why) = why {
-        let tags = read.iter().flatten().filter_map(|trigger| trigger.from.tag(namespace)).collect();
-        return Some(Triggers::Void { why, tags });
-    }
-    Some(match read {
-        Err(error) => {
+    let entries = match (read, why) {
+        (Ok(entries), None) => entries,
+        (read, Some(why)) => return Some(Triggers::Void { why, tags: tags(&read.unwrap_or_default(), namespace) }),
+        (Err(fault), None) => {
+            let error = match fault {
+                AnnotationFault::NotJson(error) => error,
+                AnnotationFault::NotAnArray => "it is no array".to_owned(),
+            };
             let why = format!("its annotation cannot be read, so none of it counts: {error}");
-            Triggers::Void { why, tags: Vec::new() }
+            return Some(Triggers::Void { why, tags: Vec::new() });
         }
-        Ok(list) => {
-            let twice = list
-                .iter()
-                .enumerate()
-                .find(|(at, one)| list.iter().take(*at).any(|other| other.field_path == one.field_path));
-            match twice {
-                Some((_, one)) => {
-                    let tags = list.iter().filter_map(|trigger| trigger.from.tag(namespace)).collect();
-                    let why = format!("two of its triggers write `{}`, so none of them counts", one.field_path);
-                    Triggers::Void { why, tags }
-                }
-                None => Triggers::Annotation(list),
-            }
-        }
+    };
+    Some(match void(&entries, manner) {
+        Some(why) => Triggers::Void { why, tags: tags(&entries, namespace) },
+        None => Triggers::Annotation(entries.into_iter().map(|entry| valid(entry, manner)).collect()),
     })
+}
+
+/// The tags that entries name.
+fn tags(entries: &[TriggerEntry], namespace: &str) -> Vec<TagId> {
+    let named = |entry: &TriggerEntry| trigger_tag(&entry.trigger.from.name, &entry.trigger.from.namespace, namespace);
+    entries.iter().filter_map(named).collect()
+}
+
+/// Why none of the entries counts: one cannot be decoded, or two write the same field (semantics 5.2).
+fn void(entries: &[TriggerEntry], manner: Manner) -> Option<String> {
+    let undecodable = |entry: &TriggerEntry| match (&entry.mistyped, &entry.paused) {
+        (Some(why), _) => Some(why.clone()),
+        (None, Paused::Other(value)) => Some(format!("`paused` is `{value}`")),
+        (None, Paused::Text(text)) if manner == Manner::OpenShift => Some(format!("`paused` is the string `{text}`")),
+        (None, _) => None,
+    };
+    if let Some(why) = entries.iter().find_map(undecodable) {
+        return Some(format!("its annotation cannot be read, so none of it counts: {why}"));
+    }
+    let repeat = (0..entries.len()).find(|at| is_repeat(entries, *at))?;
+    Some(format!("two of its triggers write `{}`, so none of them counts", entries[repeat].trigger.field_path))
+}
+
+/// An entry that can be decoded.
+fn valid(entry: TriggerEntry, manner: Manner) -> AnnotationTrigger {
+    let paused = match entry.paused {
+        Paused::Yes => Some(true),
+        Paused::Text(text) if manner == Manner::Ours => Some(text == "true"),
+        Paused::No | Paused::Text(_) | Paused::Other(_) => None,
+    };
+    AnnotationTrigger { paused, ..entry.trigger }
 }
 
 fn image_changes(object: &Value) -> impl Iterator<Item = &Value> {
     let triggers = object["spec"]["triggers"].as_array().into_iter().flatten();
-    triggers.filter(|trigger| trigger["type"] == "ImageChange")
+    triggers.filter(|trigger| trigger["type"].as_str().is_some_and(is_image_change))
 }
 
 fn deployment_config(object: &Value, namespace: &str) -> Vec<ConfigTrigger> {
     let one = |trigger: &Value| {
         let parameters = &trigger["imageChangeParams"];
         let names = parameters["containerNames"].as_array().into_iter().flatten();
+        if !is_tag_kind(kind_of(&parameters["from"])) {
+            return None;
+        }
         Some(ConfigTrigger {
             tag: tag(&parameters["from"], namespace)?,
             containers: names.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
@@ -176,7 +193,7 @@ fn build_config(object: &Value, namespace: &str) -> Vec<ConfigTrigger> {
         let change = &trigger["imageChange"];
         // Without `from` the build follows the image it builds on.
         let from = Some(&change["from"]).filter(|from| from.is_object()).or(strategy)?;
-        if from["kind"] != IMAGE_STREAM_TAG {
+        if !is_tag_kind(kind_of(from)) {
             return None;
         }
         let tag = tag(from, namespace)?;
@@ -187,6 +204,10 @@ fn build_config(object: &Value, namespace: &str) -> Vec<ConfigTrigger> {
         Some(ConfigTrigger { tag, containers: Vec::new(), active: change["paused"] != true, fired })
     };
     image_changes(object).filter_map(one).collect()
+}
+
+fn kind_of(from: &Value) -> &str {
+    from["kind"].as_str().unwrap_or_default()
 }
 
 fn tag(from: &Value, namespace: &str) -> Option<TagId> {

@@ -1,7 +1,7 @@
 //! Streams: reading, creating, the four ways to change, deleting.
 
 use serde_json::{Value, json};
-use streamkeeper::openshift::{ImageStream, StreamId, TagReference, alias_target};
+use streamkeeper::openshift::{ImageStream, StreamId, alias_target};
 use streamkeeper::rules;
 
 use super::machinery::{json_patch, merge_patch, strategic_patch, unknown_field};
@@ -169,10 +169,8 @@ impl World {
         for name in names {
             let (was, is) = (before.spec_tag(&name), stream.spec_tag(&name));
             let own = is.and_then(|tag| alias_target(id, tag)).filter(|target| target.stream == *id);
-            let from = |tag: Option<&TagReference>| {
-                tag.map(|tag| (tag.from.clone(), tag.reference, tag.import_policy.import_mode))
-            };
-            if own.is_some() && from(was) == from(is) {
+            let is_changed = was.zip(is).is_none_or(|(was, is)| rules::source_changed(was, is, &id.namespace));
+            if own.is_some() && !is_changed {
                 stream.status.tags.retain(|list| list.tag != name);
                 stream.status.tags.extend(before.status_tag(&name).cloned());
             }
