@@ -51,7 +51,7 @@
 //! 4. A plan leaves no choice to its execution. It is never edited, only made again.
 //! 5. One step is one request to one system.
 //! 6. Reading and writing are two traits: what plans cannot write.
-//! 7. `plan`, `apply`, the controller and the tests use the same session; a stage is left out by not calling it.
+//! 7. `plan`, `apply` and the controller use the same session; a stage is left out by not calling it.
 //! 8. No work tree is checked out to read definitions.
 //! 9. The same input gives the same bytes.
 //! 10. A rule of the domain is one function, in `openshift` or `rules`. What is hashed is serialised, with a version.

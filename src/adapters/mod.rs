@@ -1,7 +1,7 @@
 //! The outside world behind the ports.
 //!
-//! Each adapter does one thing to one kind of system and decides nothing. May name `model`, `openshift`, `ports`,
-//! `rules` and `source`.
+//! Each adapter does one thing to one kind of system and decides nothing. May name `model`,
+//! `openshift`, `ports`, `rules` and `source`.
 
 pub mod cluster;
 pub mod git;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Interval, TargetConfig};
@@ -243,7 +244,7 @@ pub struct Plan {
     #[arg(long, value_name = "FILE", conflicts_with = "definitions_only")]
     pub workloads: Option<PathBuf>,
     /// Exit with 3 when the plan has a risk that is at least so bad, and nobody answers for it.
-    #[arg(long, value_enum, value_name = "SEVERITY")]
+    #[arg(long, value_name = "SEVERITY", value_parser = severities())]
     pub fail_on: Option<Severity>,
     /// Also show where Git and the target differ without anything to do, with the rule that makes them equal.
     #[arg(long)]
@@ -283,7 +284,7 @@ pub struct Show {
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
     /// Exit with 3 when the plan has a risk that is at least so bad, and nobody answers for it.
-    #[arg(long, value_enum, value_name = "SEVERITY")]
+    #[arg(long, value_name = "SEVERITY", value_parser = severities())]
     pub fail_on: Option<Severity>,
 }
 
@@ -494,4 +495,15 @@ pub struct Man {
 /// The grammar, for completions and manual pages.
 pub fn command() -> clap::Command {
     Args::command()
+}
+
+/// From which severity on a risk refuses.
+fn severities() -> impl TypedValueParser<Value = Severity> {
+    let values = [("error", "Only errors"), ("warning", "Warnings as well"), ("info", "Anything")];
+    let values = values.map(|(word, help)| PossibleValue::new(word).help(help));
+    PossibleValuesParser::new(values).map(|word| match word.as_str() {
+        "error" => Severity::Error,
+        "warning" => Severity::Warning,
+        _ => Severity::Info,
+    })
 }

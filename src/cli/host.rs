@@ -117,7 +117,9 @@ async fn lock_store(store: &Path, held: &Held, leads: &watch::Sender<bool>, trou
             Ok(writer) => {
                 *held.writer.lock().await = Some(writer);
                 let _ = leads.send(true);
-                return leads.closed().await;
+                leads.closed().await;
+                *held.writer.lock().await = None;
+                return;
             }
             Err(error) => {
                 let error = error.chain();

@@ -46,12 +46,13 @@ impl LiveStreams {
         }
     }
 
-    /// Changes of a stream that were written down, newest first.
-    pub(super) fn recorded(&self, id: &StreamId) -> Result<Vec<Change>, Failure> {
-        match &self.live {
-            Live::Store(reader) => Ok(reader.changes(id, None, usize::MAX)?),
-            Live::Cluster(cluster) => Ok(self.runtime.block_on(cluster.changes(id))?),
-        }
+    /// The last change of a stream that was written down.
+    pub(super) fn last_recorded(&self, id: &StreamId) -> Result<Option<Change>, Failure> {
+        let changes = match &self.live {
+            Live::Store(reader) => reader.changes(id, None, 1)?,
+            Live::Cluster(cluster) => self.runtime.block_on(cluster.changes(id))?,
+        };
+        Ok(changes.into_iter().next())
     }
 
     /// When the store first saw an image.

@@ -70,14 +70,16 @@ pub(super) fn findings(
         console.say(text.trim_end_matches('\n'));
     }
     if settings.options.strict && read.stops(true) {
-        let (streams, tags) = read.assembled.found;
-        let summary = render::summary(findings, streams, tags, read.assembled.waived);
-        return Err(Failure::refused(render::strict_refusal(&summary)));
+        return Err(Failure::refused(render::strict_refusal(findings, read.assembled.found, read.assembled.waived)));
     }
+    Ok(())
+}
+
+/// Says that a source defines no stream, if so.
+pub(super) fn nothing_defined(read: &ReadSource, console: &Console) {
     if read.assembled.found.0 == 0 {
         console.say(&format!("no ImageStream is defined in {}", read.assembled.desired.revision.source));
     }
-    Ok(())
 }
 
 /// Says what it took to ask registries, if anything.

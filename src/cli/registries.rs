@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
-use crate::adapters::{
-    cluster::{Cluster, Resolver},
-    registry::{AllowedRegistry, Credentials, HostConfig, Mirror, Mirrors, Registries, Rule, Settings, read_mirrors},
-    store::Cache,
+use crate::adapters::cluster::{Cluster, Resolver};
+use crate::adapters::registry::{
+    AllowedRegistry, Credentials, HostConfig, Mirror, Mirrors, Registries, Rule, Settings, read_mirrors,
 };
+use crate::adapters::store::Cache;
 use crate::config::{Config, MirrorSourcePolicy, RegistryConfig};
 use crate::model::{Attached, Desired, ImageFacts, Observed, Packages, Question, Resolution, Tally};
 use crate::observe;

@@ -53,7 +53,7 @@ impl From<Moment> for String {
             Moment::Weekly(day, time) => {
                 format!("{} {}", NAMES[usize::from(day.to_monday_zero_offset().unsigned_abs())], time.strftime("%H:%M"))
             }
-            Moment::Once(at) => at.strftime("%Y-%m-%dT%H:%M").to_string(),
+            Moment::Once(at) => at.to_string(),
         }
     }
 }

@@ -17,7 +17,7 @@ pub enum Election {
     Lease(Option<String>),
 }
 
-/// One source and one target, as flags and config name them. `cli` implements it with the adapters, tests with a simulated world.
+/// One source and one target, as flags and config name them. `cli` implements it with the adapters.
 pub trait Host: Opener + Clone + Send + 'static {
     /// The source, without credentials.
     fn source_name(&self) -> String;
@@ -45,7 +45,7 @@ pub trait Host: Opener + Clone + Send + 'static {
     fn election(&self, settings: &Settings) -> Election;
 
     /// Stands for election until nobody listens to `leads` any more, and then gives back what it holds. `leads` says whether this
-    /// process leads; `trouble` hears why not, once until it changes. `name`: that of the reconciler, which has a Lease of its own.
+    /// process leads; `trouble` hears why not. `name`: that of the reconciler, which has a Lease of its own.
     fn stand(
         &self,
         election: &Election,

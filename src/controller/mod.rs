@@ -1,8 +1,8 @@
 //! `streamkeeper run`: when to reconcile, again and again.
 //!
 //! `machine` is pure: events in, commands out. `run` has the one loop, for one source and one target; many reconcilers run beside
-//! each other and know nothing of each other. A [`Reconciler`] runs the session of [`crate::reconcile`] with a [`Host`], which
-//! `cli` gives the adapters and the tests a simulated world; `leader` elects who writes; `serve` runs all of them. `server`
+//! each other and know nothing of each other. A [`Reconciler`] runs the session of [`crate::reconcile`] with a [`Host`], to which
+//! `cli` gives the adapters; `leader` elects who writes; `serve` runs all of them. `server`
 //! answers requests and takes webhooks, which only ever lead to a look (`webhook`). May name `config`, `findings`, `model`,
 //! `openshift`, `ports`, `reconcile`, `render` and `source`.
 //! Tests: beside the code; `tests/it/daemon.rs`, `tests/it/daemon_cluster.rs`.

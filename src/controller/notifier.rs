@@ -19,7 +19,7 @@ const WAITING: usize = 64;
 /// How often one is tried.
 const TRIES: u32 = 4;
 /// Between two tries.
-const PAUSE: Backoff = Backoff::doubling(Duration::from_secs(2), Duration::from_secs(16));
+const PAUSE: Backoff = Backoff::doubling(Duration::from_secs(3), Duration::from_secs(12));
 
 /// Takes what there is to tell, and tells it in a task of its own: no lane waits for it.
 #[derive(Clone)]

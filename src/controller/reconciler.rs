@@ -88,7 +88,7 @@ pub(super) struct Kept<H: Host> {
     settings: Option<Settings>,
     memory: Option<Arc<H::Memory>>,
     /// A cluster, by the config that it was opened by.
-    pub(super) cluster: Option<(String, H::Live)>,
+    pub(super) cluster: Option<(Option<String>, H::Live)>,
     conflicts: ConflictBackoff,
 }
 
@@ -225,11 +225,12 @@ impl<H: Host> Reconciler<H> {
         }
         // What was opened by another config is opened again.
         let config = opened.settings.fingerprint();
-        if kept.cluster.as_ref().is_some_and(|(by, _)| *by != config) {
+        let is_same = |by: &Option<String>| by.is_some() && *by == config;
+        if kept.cluster.as_ref().is_some_and(|(by, _)| !is_same(by)) {
             kept.cluster = None;
             self.host.forget();
         }
-        if kept.settings.as_ref().is_none_or(|last| last.fingerprint() != config) {
+        if kept.settings.as_ref().is_none_or(|last| !is_same(&last.fingerprint())) {
             let _ = self.settings.send_replace(Some(Arc::new(opened.settings.clone())));
         }
         kept.settings = Some(opened.settings.clone());
@@ -316,9 +317,8 @@ impl<H: Host> Reconciler<H> {
     fn read(&self, connected: &Connected<'_, '_, H, NoProgress>, listed: Listed<'_>) -> Result<ReadSource, Failure> {
         let read = block_in_place(|| listed.read(&**connected.memory, &NoProgress))?;
         if connected.settings.options.strict && read.stops(true) {
-            let (streams, tags) = read.assembled.found;
-            let summary = render::summary(&read.assembled.findings, streams, tags, read.assembled.waived);
-            return Err(Failure::refused(render::strict_refusal(&summary)));
+            let read = &read.assembled;
+            return Err(Failure::refused(render::strict_refusal(&read.findings, read.found, read.waived)));
         }
         Ok(read)
     }
@@ -330,7 +330,7 @@ impl<H: Host> Reconciler<H> {
         opened: &Opened,
         connected: &Connected<'_, '_, H, NoProgress>,
     ) -> Result<bool, Failure> {
-        if !self.host.is_folder() || !plan.steps.iter().any(|step| step.action.is_removal()) {
+        if !plan.steps.iter().any(|step| step.action.is_removal()) || !self.host.is_folder() {
             return Ok(false);
         }
         tokio::time::sleep(SECOND_LOOK).await;

@@ -1,8 +1,8 @@
 //! Carrying a plan out.
 //!
 //! Walks the steps in the order of their dependencies, checks what each relies on, makes one request a step and records
-//! what became of it; [`follow`] then looks whether workloads follow. Decides nothing: it never looks at a reason. May name `model`,
-//! `openshift`, `ports` and `rules`.
+//! what became of it; [`follow`] then looks whether dependents have their images. Decides nothing: it never looks at a reason.
+//! May name `model`, `openshift`, `ports` and `rules`.
 //! Tests: `tests/it/properties.rs` (interrupted after any step), `tests/it/crash.rs`.
 
 mod follow;

@@ -1,8 +1,8 @@
 //! What must be known for a plan, and asking for it.
 //!
 //! [`questions`] is pure: it decides what to ask. [`collect`] asks, each question once, a bounded number at a time, and
-//! folds nothing: what nobody could say is `Unknown`. [`unseen`] looks at the images that a plan would write, [`images`] at what they are. May name `model`, `openshift`,
-//! `ports` and `rules`.
+//! folds nothing: what could not be observed is `Unknown`. [`unseen`] looks at the images that a plan would write, [`images`] at
+//! what they are. May name `model`, `openshift`, `ports` and `rules`.
 //! Tests: beside the code, `tests/it/properties.rs`, `tests/it/registry.rs`.
 
 mod collect;

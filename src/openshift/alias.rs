@@ -70,17 +70,25 @@ pub fn alias_target(own: &StreamId, tag: &TagReference) -> Option<TagId> {
 pub fn normalised(own: &StreamId, tag: &TagReference) -> TagReference {
     let mut tag = tag.clone();
     if let Some(from) = &mut tag.from {
-        if from.namespace == own.namespace || from.kind == DOCKER_IMAGE {
-            from.namespace.clear();
-        }
-        if from.kind == IMAGE_STREAM_TAG
-            && from.namespace.is_empty()
-            && let Some(target) = from.name.strip_prefix(&format!("{}:", own.name))
-        {
-            from.name = target.to_owned();
-        }
+        let (_, namespace, name) = spelling(own, from);
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        (from.namespace, from.name) = (namespace, name);
     }
     tag
+}
+
+/// Whether two tags name the same source, in whatever spelling.
+pub fn is_same_source(own: &StreamId, one: Option<&ObjectReference>, other: Option<&ObjectReference>) -> bool {
+    one.map(|from| spelling(own, from)) == other.map(|from| spelling(own, from))
+}
+
+/// Kind, namespace and name in the one spelling.
+fn spelling<'a>(own: &StreamId, from: &'a ObjectReference) -> (&'a str, &'a str, &'a str) {
+    let is_own = from.namespace.is_empty() || from.namespace == own.namespace;
+    let namespace = if is_own || from.kind == DOCKER_IMAGE { "" } else { &from.namespace };
+    let target = from.name.strip_prefix(&own.name).and_then(|rest| rest.strip_prefix(':'));
+    let target = target.filter(|_| from.kind == IMAGE_STREAM_TAG && is_own);
+    (&from.kind, namespace, target.unwrap_or(&from.name))
 }
 
 /// The other way to name what a tag of the own stream names: `stream:T` for `T`, and back.

@@ -18,7 +18,9 @@ mod names;
 mod tag_order;
 mod trigger;
 
-pub use alias::{StreamSource, alias_target, is_stream_source, normalised, other_spelling, stream_source};
+pub use alias::{
+    StreamSource, alias_target, is_same_source, is_stream_source, normalised, other_spelling, stream_source,
+};
 pub use custom::{CUSTOM_API_VERSION, CUSTOM_GROUP, custom_resource_definition};
 pub use field_path::{Container, FieldPath, Quotes, container_at};
 pub use id::{StreamId, TagId};

@@ -29,7 +29,7 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
             if builder.is_theirs(id, &tag.reference.name) {
                 continue;
             }
-            match tag_import(builder, id, &tag.reference) {
+            match tag_import(builder, id, &tag.reference, due) {
                 Verdict::Nothing => {}
                 Verdict::Import(reason, item) => groups.add(reason, item, &tag.origin),
                 Verdict::Wait(wait) => {
@@ -78,7 +78,7 @@ enum Verdict {
 }
 
 /// Judges one tag against the stream as it will be.
-fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference) -> Verdict {
+fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference, due: Due) -> Verdict {
     let Some(stream) = builder.predicted(id) else { return Verdict::Nothing };
     let Some(question) = Question::of(tag) else { return Verdict::Nothing };
     let due = due(builder, id, stream, tag);
@@ -160,6 +160,27 @@ fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference) -> Verdi
     }
 }
 
+/// Why a tag has to be imported, given the stream as it will be.
+type Due = fn(&Builder<'_>, &StreamId, &ImageStream, &TagReference) -> Option<Reason>;
+
+/// Likewise, for a tag that a repository import brings in. The definition says only what its source is called: an image that was
+/// pushed, or the policy that another client has given the tag, is no reason to import it.
+fn due_in_repository(builder: &Builder<'_>, id: &StreamId, stream: &ImageStream, tag: &TagReference) -> Option<Reason> {
+    let name = |tag: &TagReference| tag.from.as_ref().map(|from| from.name.clone());
+    let is_there = stream.head(&tag.name).is_some_and(|head| {
+        let spec = stream.spec_tag(&tag.name);
+        spec.is_none_or(|spec| name(spec) == name(tag) && spec.generation.is_none_or(|it| it <= head.generation))
+    });
+    match import_due(id, Some(stream), tag) {
+        Some(ImportDue::Missing | ImportDue::SourceChanged) if is_there => asked(builder, id, tag),
+        _ => due(builder, id, stream, tag),
+    }
+}
+
+fn asked(builder: &Builder<'_>, id: &StreamId, tag: &TagReference) -> Option<Reason> {
+    builder.input.state.refresh.asks(id, &tag.name).then_some(Reason::Asked)
+}
+
 /// Why a tag has to be imported, if it has to be whatever upstream says.
 fn due(builder: &Builder<'_>, id: &StreamId, stream: &ImageStream, tag: &TagReference) -> Option<Reason> {
     match import_due(id, Some(stream), tag) {
@@ -168,7 +189,7 @@ fn due(builder: &Builder<'_>, id: &StreamId, stream: &ImageStream, tag: &TagRefe
         // Tags of a repository are not in the definition: the import itself changes where they come from.
         Some(ImportDue::SourceChanged) => Some(Reason::Changed { fields: vec!["from.name".to_owned()] }),
         Some(ImportDue::SpecAhead) => Some(Reason::Changed { fields: vec!["from".to_owned()] }),
-        None => builder.input.state.refresh.asks(id, &tag.name).then_some(Reason::Asked),
+        None => asked(builder, id, tag),
     }
 }
 
@@ -229,7 +250,7 @@ fn repository_imports(builder: &mut Builder<'_>, id: &StreamId, stream: &Desired
     let mut groups = Groups::default();
     let mut complete = true;
     for name in tags.into_iter().filter(|tag| !stream.tags.contains_key(tag)) {
-        match tag_import(builder, id, &repository_tag(&reference, &name)) {
+        match tag_import(builder, id, &repository_tag(&reference, &name), due_in_repository) {
             Verdict::Import(reason, item) => groups.add(reason, item, &stream.origin),
             Verdict::Wait(wait @ Wait::Unknown(_)) => {
                 complete = false;
@@ -268,5 +289,74 @@ pub(super) fn repository_tag(repository: &ImageReference, name: &str) -> TagRefe
             namespace: String::new(),
         }),
         ..TagReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::model::{Desired, Live, LiveStream, PassState, Plan, Policy, Upstream};
+    use crate::openshift::{NamedTagEventList, TagEvent};
+    use crate::planner::PlanInput;
+    use crate::rules::Server;
+
+    const NEW: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    /// The plan for a repository with the tag `1`, which the live stream has, with this spec.
+    fn plan(spec: Option<TagReference>) -> Plan {
+        let id = StreamId::new("n", "s");
+        let repository = "quay.io/a/b";
+        let reference: ImageReference = repository.parse().expect("a reference");
+        let wanted = repository_tag(&reference, "1");
+        let definition = DesiredStream { docker_image_repository: repository.to_owned(), ..DesiredStream::default() };
+        let desired = Desired { streams: BTreeMap::from([(id.clone(), definition)]), ..Desired::default() };
+        let mut stream = ImageStream::default();
+        stream.spec.docker_image_repository = repository.to_owned();
+        stream.spec.tags = spec.into_iter().collect();
+        let head = TagEvent { image: "sha256:old".to_owned(), generation: 1, ..TagEvent::default() };
+        stream.status.tags = vec![NamedTagEventList { tag: "1".to_owned(), items: vec![head], conditions: Vec::new() }];
+        let question = Question::of(&wanted).expect("a question");
+        let resolution = Resolution::image(Digest::parse(NEW).expect("a digest"), "manifest");
+        let upstream = Upstream { answer: Observed::Known(resolution), checked_at: Timestamp::UNIX_EPOCH };
+        let live = Live {
+            listed: BTreeMap::from([("n".to_owned(), Observed::Known(()))]),
+            listings: BTreeMap::from([(reference.with_defaults().repository(), Observed::Known(vec!["1".to_owned()]))]),
+            streams: BTreeMap::from([(id, LiveStream { stream, ..LiveStream::default() })]),
+            upstream: BTreeMap::from([(question, upstream)]),
+            ..Live::default()
+        };
+        let (policy, state, server) = (Policy::default(), PassState::default(), Server::default());
+        let input = PlanInput {
+            desired: &desired,
+            live: &live,
+            policy: &policy,
+            state: &state,
+            server: &server,
+            target: "t",
+            tool: "t",
+        };
+        crate::planner::plan(&input).0
+    }
+
+    #[test]
+    fn repository_import_leaves_filled_tags_alone() {
+        let reference: ImageReference = "quay.io/a/b".parse().expect("a reference");
+        let same = TagReference { generation: Some(1), ..repository_tag(&reference, "1") };
+        let imports = |spec| {
+            let imports = plan(spec).steps;
+            imports.into_iter().any(|step| matches!(step.action, Action::Import { images, .. } if !images.is_empty()))
+        };
+        assert!(!imports(None), "a tag that was pushed");
+        assert!(!imports(Some(same.clone())), "a tag that was imported");
+        assert!(!imports(Some(TagReference { reference: true, ..same.clone() })), "a tag that is a reference");
+        let mut preserved = same.clone();
+        preserved.import_policy.import_mode = crate::openshift::ImportMode::PreserveOriginal;
+        assert!(!imports(Some(preserved)), "a tag with another import mode");
+        assert!(imports(Some(TagReference { generation: Some(2), ..same })), "a tag whose spec is newer");
+        assert!(imports(Some(repository_tag(&"quay.io/a/c".parse().expect("a reference"), "1"))), "another source");
     }
 }

@@ -94,9 +94,9 @@ pub fn updates(
         }
         let steps: BTreeSet<StepId> = writes.iter().filter_map(behind).collect();
         let Some(first) = writes.first() else { continue };
-        let quarrel = input.state.conflicts.get(&workload.id.to_string());
-        if let Some(quarrel) = quarrel.filter(|quarrel| quarrel.wanted == wanted(&writes)) {
-            rolls.push(told(format!("it waits: {}", quarrel.why)));
+        let conflict = input.state.conflicts.get(&workload.id.to_string());
+        if let Some(conflict) = conflict.filter(|conflict| conflict.wanted == wanted(&writes)) {
+            rolls.push(told(format!("it waits: {}", conflict.why)));
             continue;
         }
         let reason = if edits.is_empty() || policy.drift == Drift::Report {
@@ -115,7 +115,7 @@ pub fn updates(
     (updates, rolls)
 }
 
-/// What a workload is given, in a line: what a quarrel is about.
+/// What a workload is given, in a line: what a conflict is about.
 pub fn wanted(images: &[RollImage]) -> String {
     let images: Vec<&str> = images.iter().map(|image| image.after.as_str()).collect();
     images.join(" ")
@@ -136,7 +136,7 @@ fn is_ours(input: &PlanInput<'_>, tag: &TagId) -> bool {
         || live.is_some_and(|live| live.owned.tags.contains_key(&tag.tag))
 }
 
-/// Why an image is left to another manager, with what ends the quarrel.
+/// Why an image is left to another manager, with what ends the conflict.
 fn left_to(container: &str, applier: &str) -> String {
     let next = match applier {
         applier if applier.contains("argocd") => {

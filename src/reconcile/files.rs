@@ -47,7 +47,7 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
     pub(super) fn read(&self, entries: &mut [Entry]) -> Result<(Vec<FileRead>, bool, String), SourceError> {
         let keys: Vec<[u8; 32]> =
             entries.iter().filter_map(|entry| Some(self.key(&entry.path, entry.id.as_deref()?))).collect();
-        let remembered = self.memory.definitions(&keys);
+        let remembered = if self.memory.keeps() { self.memory.definitions(&keys) } else { BTreeMap::new() };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let next = AtomicUsize::new(0);
         // Small pieces, so that no thread waits long for another at the end.

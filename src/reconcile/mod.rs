@@ -2,7 +2,7 @@
 //!
 //! A [`Session`] goes from one stage to the next: [`Opened`] → [`Listed`] → ([`Recalled`]) → [`ReadSource`] →
 //! [`Planned`] → [`Reviewed`] → [`Executed`] → [`Verified`]. Each stage is a type that the next one is made from; a stage is left out by not
-//! calling it. Every command, the controller and the tests use it, with an [`Opener`] that knows the adapters. It joins the rooms
+//! calling it. Every command and the controller use it, with an [`Opener`] that knows the adapters. It joins the rooms
 //! and decides nothing of its own. May name all rooms but `adapters`, `cli`, `controller` and `render`.
 //! Tests: `tests/it/cli.rs`, `tests/it/properties.rs`.
 

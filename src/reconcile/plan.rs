@@ -99,7 +99,7 @@ impl<'c, O: Opener, P: Progress> Connected<'c, '_, O, P> {
         let entries = read.entries.iter().filter(|entry| paths.contains(&*entry.path));
         let files = entries.filter_map(|entry| Some((entry.path.to_string(), entry.id.clone()?)));
         model::Inputs {
-            config: self.settings.fingerprint(),
+            config: self.settings.fingerprint().unwrap_or_default(),
             policy: hash_of(1, &request.policy, 16).unwrap_or_default(),
             files: files.collect(),
         }

@@ -50,7 +50,7 @@ impl<O: Opener, P: Progress> Connected<'_, '_, O, P> {
     ) -> Result<Reviewed<R>, Failure> {
         let (config, progress) = (&self.settings.config, self.session.progress);
         let (plan, registry) = (&planned.plan, &planned.registry);
-        let platform = platform(config);
+        let platform = self.settings.platform();
         let platform = (platform.0.as_str(), platform.1.as_str());
         let facts = observe::images(review::wanted(plan), platform, registry, progress).await;
         let attached = match options.signatures {
@@ -92,7 +92,7 @@ impl<O: Opener, P: Progress> Session<'_, O, P> {
             ..plan
         };
         let (facts, attached, packages) = Default::default();
-        let platform = platform(&opened.settings.config);
+        let platform = opened.settings.platform();
         let found = make(&review::Input {
             plan: &plan,
             desired,
@@ -108,12 +108,9 @@ impl<O: Opener, P: Progress> Session<'_, O, P> {
     }
 }
 
+/// The one place that reviews.
 fn make(input: &review::Input<'_>) -> Review {
     review::review(input)
-}
-
-fn platform(config: &Config) -> (String, String) {
-    config.platform().unwrap_or_else(|| ("linux".to_owned(), "amd64".to_owned()))
 }
 
 /// The rules of the config that are not switched off.

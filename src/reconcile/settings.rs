@@ -165,7 +165,7 @@ impl Settings {
     pub fn server(&self, live: &impl LiveState) -> Server {
         let is_plain = live.kind() == TargetKind::Kubernetes;
         Server {
-            platform: self.config.platform().unwrap_or(Server::default().platform),
+            platform: self.platform(),
             internal_registry: self.config.internal_registry.clone().filter(|_| is_plain),
         }
     }
@@ -182,8 +182,14 @@ impl Settings {
         })
     }
 
-    /// Identifies the config: what was opened or planned by another one is not what this one says.
-    pub fn fingerprint(&self) -> String {
-        hash_of(1, &self.config, 16).unwrap_or_default()
+    /// Identifies the config: what was opened or planned by another one is not what this one says. None where it cannot be
+    /// identified, as with a path that is not UTF-8: then it is to be taken for another one.
+    pub fn fingerprint(&self) -> Option<String> {
+        hash_of(1, &self.config, 16)
+    }
+
+    /// Operating system and architecture that `Legacy` imports prefer.
+    pub(super) fn platform(&self) -> (String, String) {
+        self.config.platform().unwrap_or(Server::default().platform)
     }
 }

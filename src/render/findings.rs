@@ -276,7 +276,8 @@ pub fn summary(findings: &[Diagnostic], streams: usize, tags: usize, waived: usi
 }
 
 /// Why a session ends at findings.
-pub fn strict_refusal(summary: &str) -> String {
+pub fn strict_refusal(findings: &[Diagnostic], (streams, tags): (usize, usize), waived: usize) -> String {
+    let summary = summary(findings, streams, tags, waived);
     format!("the definitions have findings ({summary}), and `--strict` was given")
 }
 

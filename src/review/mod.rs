@@ -2,8 +2,7 @@
 //!
 //! Pure, over facts that were fetched by digest: `wanted` says which, `definitions` compares two revisions, `images` two images, `risks` says what to
 //! look at, `secrets` what not to show. [`review`] puts it together; what it gives travels in the plan.
-//! May name `findings`, `model`, `openshift`, `rules`
-//! and `source`.
+//! May name `findings`, `model`, `openshift`, `rules` and `source`.
 //! Tests: beside the code, `tests/it/review.rs`.
 
 mod custom_rules;

@@ -1,6 +1,6 @@
 //! Whether a tag has to be imported, whatever upstream has.
 
-use crate::openshift::{ImageStream, StreamId, TagEventCondition, TagReference, normalised};
+use crate::openshift::{ImageStream, StreamId, TagEventCondition, TagReference, is_same_source};
 
 /// Why a tag has to be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +25,9 @@ pub fn import_due<'a>(own: &StreamId, stream: Option<&'a ImageStream>, wanted: &
     let (Some(head), Some(spec)) = (list.and_then(|list| list.items.first()), stream.spec_tag(&wanted.name)) else {
         return Some(ImportDue::Missing);
     };
-    let (is, wanted) = (normalised(own, spec), normalised(own, wanted));
-    if is.from != wanted.from
-        || is.reference != wanted.reference
-        || is.import_policy.import_mode != wanted.import_policy.import_mode
+    if !is_same_source(own, spec.from.as_ref(), wanted.from.as_ref())
+        || spec.reference != wanted.reference
+        || spec.import_policy.import_mode != wanted.import_policy.import_mode
     {
         return Some(ImportDue::SourceChanged);
     }

@@ -12,10 +12,8 @@ use streamkeeper::openshift::{INSECURE_REPOSITORY_ANNOTATION, ImageReference, Im
 use streamkeeper::source::SourceText;
 
 use crate::real_registry::RealRegistry;
-use crate::sim::{
-    openshift::{OpenShift, World},
-    registry::{Content, Registry},
-};
+use crate::sim::openshift::{OpenShift, World};
+use crate::sim::registry::{Content, Registry};
 use crate::support::run;
 
 /// A line of the corpus' index.

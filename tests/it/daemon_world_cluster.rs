@@ -7,10 +7,8 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use streamkeeper::adapters::{
-    cluster::{Access, Api, Cluster, Connection},
-    store::Cache,
-};
+use streamkeeper::adapters::cluster::{Access, Api, Cluster, Connection};
+use streamkeeper::adapters::store::Cache;
 use streamkeeper::controller::{Command, Ended, Event, Look, Machine, Pace, Poke};
 use streamkeeper::model::{Desired, PassState, Policy, RemovalLimit, Schedule};
 use streamkeeper::observe::Sources;

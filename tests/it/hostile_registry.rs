@@ -10,10 +10,8 @@ use base64::Engine;
 use serde_json::Value;
 
 use crate::registry::stream;
-use crate::sim::{
-    registry::{self, Content, IMAGE, INDEX, LIST, error},
-    server::{Reply, Request, Server},
-};
+use crate::sim::registry::{self, Content, IMAGE, INDEX, LIST, error};
+use crate::sim::server::{Reply, Request, Server};
 use crate::support::program;
 
 /// More than any image of the tests would take; the limit is that of a small pod. The allocator keeps what it was given for a

@@ -13,11 +13,9 @@ use streamkeeper::ports::Registry;
 
 use crate::real_registry::RealRegistry;
 use crate::registry::{Kept, allow, block_on, docker_config, on_loopback, question, settings, stream, unknown};
-use crate::sim::{
-    registry::{self, Content, error},
-    server::{Reply, Server},
-    token_service::TokenService,
-};
+use crate::sim::registry::{self, Content, error};
+use crate::sim::server::{Reply, Server};
+use crate::sim::token_service::TokenService;
 use crate::support::{outcome, program};
 
 const SECRET: &str = "hunter2canary";

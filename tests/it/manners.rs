@@ -10,10 +10,8 @@ use streamkeeper::model::{Cause, Observed, Resolution};
 use streamkeeper::ports::Registry as _;
 
 use crate::registry::{Kept, allow, block_on, on_loopback, question, settings, stream};
-use crate::sim::{
-    registry::{Content, Registry},
-    server::{Reply, Server},
-};
+use crate::sim::registry::{Content, Registry};
+use crate::sim::server::{Reply, Server};
 use crate::support::run;
 
 fn tags(count: usize) -> Content {

@@ -9,10 +9,8 @@ use streamkeeper::model::{Cause, MirrorPulls, Observed, Resolution};
 use streamkeeper::ports::Registry as _;
 
 use crate::registry::{Kept, block_on, docker_config, on_loopback, question, settings, stream, unknown};
-use crate::sim::{
-    registry::{Content, Registry, error},
-    server::{Reply, Server},
-};
+use crate::sim::registry::{Content, Registry, error};
+use crate::sim::server::{Reply, Server};
 use crate::support::run;
 
 fn holding(repository: &str, content: &str) -> (Registry, String) {

@@ -10,10 +10,8 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 use streamkeeper::openshift::ImageReference;
 
-use crate::sim::{
-    managed::{self, Managers},
-    openshift::OpenShift,
-};
+use crate::sim::managed::{self, Managers};
+use crate::sim::openshift::OpenShift;
 use crate::support::manifest_folder;
 
 /// Answers that were changed in the recorder's hands before they were written down.

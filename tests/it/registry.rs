@@ -13,11 +13,9 @@ use streamkeeper::openshift::{Digest, ImageReference};
 use streamkeeper::ports::Registry;
 
 use crate::real_registry::RealRegistry;
-use crate::sim::{
-    self,
-    registry::{Content, INDEX, error},
-    server::{Reply, Request, Server},
-};
+use crate::sim;
+use crate::sim::registry::{Content, INDEX, error};
+use crate::sim::server::{Reply, Request, Server};
 use crate::support::{digest, run};
 
 /// Remembers while the test lives.

@@ -501,6 +501,46 @@ fn rules_of_the_config_are_over_the_plan_and_say_where_they_are_wrong() {
 }
 
 #[test]
+fn unchanged_plan_is_still_judged_by_rules() {
+    let desk = Desk::new();
+    desk.apply();
+    let path = desk.folder.path().join("rules.yaml");
+    let before = std::fs::read_to_string(desk.source().join("streamkeeper.yaml")).unwrap();
+    let rule = "review:\n  rules:\n  - {name: none, when: plan.streams > 0, message: no streams, severity: error}\n";
+    let arguments = ["plan", "--revision", "main", "--config", "rules.yaml", "--fail-on", "error"];
+    // The first plan finds nothing to do, and could be recalled by the next ones.
+    std::fs::write(&path, &before).unwrap();
+    assert_eq!([0, 1].map(|_| desk.run(&arguments).0), [0, 0]);
+    std::fs::write(&path, before + rule).unwrap();
+    assert_eq!([0, 1, 2].map(|_| desk.run(&arguments).0), [3, 3, 3]);
+    // What is recalled has a review as every plan has one.
+    let json = || desk.plan(&["--revision", "main", "--config", "source/streamkeeper.yaml", "--format", "json"]);
+    let review = || serde_json::from_str::<Value>(&json()).unwrap()["review"].clone();
+    let first = review();
+    assert!(first.is_object());
+    assert_eq!(review(), first);
+}
+
+#[test]
+fn comparing_an_unrelated_change_says_nothing_of_streams() {
+    let desk = Desk::new();
+    git(&desk.source(), &["checkout", "-qb", "branch"]);
+    std::fs::write(desk.source().join("notes.md"), "nothing of streams\n").unwrap();
+    desk.commit("notes");
+    let (code, _, err) = desk.run(&[
+        "plan",
+        "--base",
+        "main",
+        "--head",
+        "branch",
+        "--definitions-only",
+        "--config",
+        "source/streamkeeper.yaml",
+    ]);
+    assert!(code == 0 && err.is_empty(), "{code} {err}");
+}
+
+#[test]
 fn each_risk_is_found_by_its_rule() {
     let old = || config("1001", "1.0.0", "2026-01-01T00:00:00Z");
     let with = |change: &dyn Fn(&mut Value)| {

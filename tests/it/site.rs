@@ -7,10 +7,8 @@ use serde_json::{Value, json};
 use streamkeeper::openshift::StreamId;
 
 use crate::registry::{allow, stream};
-use crate::sim::{
-    openshift::OpenShift,
-    registry::{Content, Registry},
-};
+use crate::sim::openshift::OpenShift;
+use crate::sim::registry::{Content, Registry};
 use crate::support::{outcome, program};
 
 /// A cluster, a registry that both look at, and a source.

@@ -155,7 +155,17 @@ fn rooms_name_only_what_they_may() {
     for (name, may) in LAYERS {
         for (path, text) in room(name) {
             let code = code(&text);
-            assert!(!code.contains("use crate::{"), "{}: one `use` a room", path.display());
+            assert!(!code.contains("use crate::{") && !code.contains("use crate as"), "{}", path.display());
+            // Else what stands behind the braces within would not be seen below.
+            for statement in code.split("use ").skip(1).filter_map(|rest| rest.split(';').next()) {
+                let is_import = statement.starts_with("crate::") || statement.starts_with("super::");
+                assert!(!is_import || statement.matches('{').count() < 2, "{}: {statement}", path.display());
+            }
+            let depth = path.strip_prefix(manifest_folder().join("src")).unwrap().iter().count();
+            let is_folder = path.ends_with("mod.rs");
+            // From a file of a room, so many `super` lead out of the room; unit tests are one deeper.
+            let most = if is_folder { depth - 1 } else { depth };
+            assert!(!code.contains(&"super::".repeat(most)), "{} leaves its room", path.display());
             for (at, _) in code.match_indices("crate::") {
                 // Tools' own macros have crates of their own.
                 if code[..at].ends_with('$') {
@@ -245,7 +255,7 @@ fn files_of_a_room_do_not_name_each_other_in_a_circle() {
     let mut wrong = Vec::new();
     for (name, _) in LAYERS {
         let all = modules(name);
-        // A folder's own file only names its children: it has no part in circles.
+        // A folder's own file has no part in this: it names its children, and they may use what it defines.
         let is_folder = |module: &Vec<String>| {
             module.is_empty() || all.keys().any(|other| other.len() > module.len() && other.starts_with(module))
         };
@@ -305,6 +315,31 @@ fn each_stage_has_one_call_site_in_reconcile() {
             callers.extend(calls.filter(|_| !is_own).map(|_| path.display().to_string()));
         }
         assert!(matches!(&callers[..], [one] if one.starts_with("reconcile/")), "`{stage}` is called from {callers:?}");
+    }
+}
+
+#[test]
+fn stages_are_not_imported_by_name() {
+    let names: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("observe", &["collect", "unseen", "images"][..]),
+        ("planner", &["plan", "updates", "rolls", "equalities"][..]),
+        ("review", &["review", "broken_rules", "judge"][..]),
+        ("executor", &["Execution", "follow"][..]),
+        ("definitions", &["assemble"][..]),
+    ]);
+    for (room_name, _) in LAYERS.iter().filter(|(name, _)| *name != "reconcile") {
+        for (path, text) in room(room_name) {
+            let code = code_without_tests(&text);
+            for (owner, items) in names.iter().filter(|(owner, _)| *owner != room_name) {
+                for (at, _) in code.match_indices(&format!("use crate::{owner}::")) {
+                    let statement = code[at..].split(';').next().unwrap();
+                    let words = statement.split(|char: char| !char.is_ascii_alphanumeric() && char != '_').skip(3);
+                    for word in words {
+                        assert!(!items.contains(&word), "{} imports `{owner}::{word}`", path.display());
+                    }
+                }
+            }
+        }
     }
 }
 

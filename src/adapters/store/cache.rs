@@ -117,9 +117,12 @@ impl Drop for Cache {
         let slot = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(Database::Memory(connection)) = slot
             && self.folder.is_dir()
-            && let Some(path) = self.folder.join(FILE).to_str()
+            && let Ok(file) = tempfile::NamedTempFile::new_in(&self.folder)
+            && let Some(path) = file.path().to_str()
+            && connection.execute("VACUUM INTO ?1", [path]).is_ok()
         {
-            let _ = connection.execute("VACUUM INTO ?1", [path]);
+            // Whole or not at all; one that was made meanwhile stays.
+            let _ = file.persist_noclobber(self.folder.join(FILE));
         }
     }
 }

@@ -35,6 +35,7 @@ async fn apply(flags: &Flags, command: &Apply, console: &Console) -> Result<Exit
     let connected = session.connected(&opened.settings, &live, &memory);
     let read = listed.read(&*memory, console)?;
     output::findings(&*opened.source, &opened.settings, &read, console)?;
+    output::nothing_defined(&read, console);
     let mut planned = connected.plan(&read, &connected.request()?, None).await?;
     if !command.yes {
         // A user who is asked sees what the plan means.

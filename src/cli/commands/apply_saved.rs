@@ -19,7 +19,7 @@ pub(super) fn run(args: &Args, command: &Apply, path: &Path, console: &Console) 
     let plan = plan_file::load(path)?;
     let flags = Flags::planning(args, &command.planning, console);
     let mut settings = settings::load(args, &flags.options)?;
-    if plan.inputs.as_ref().is_some_and(|inputs| inputs.config != settings.fingerprint()) {
+    if plan.inputs.as_ref().is_some_and(|inputs| Some(&inputs.config) != settings.fingerprint().as_ref()) {
         console.say("the config is another one than when the plan was made; exactly the plan is done all the same");
     }
     // As the field manager that the plan was made as: the config that said so may be in a revision.
@@ -64,7 +64,7 @@ async fn apply(
     }
     let memory = session.memory(settings, &live);
     let connected = session.connected(settings, &live, &memory);
-    let exit = execute::execute(&connected, plan, command, console).await?;
+    let exit = execute::execute(&connected, plan, command, console).await;
     live.live.show_warnings(console);
-    Ok(exit)
+    exit
 }

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::adapters::{
-    registry::{Content, RegistryMemory},
-    store::Cache,
-};
+use crate::adapters::registry::{Content, RegistryMemory};
+use crate::adapters::store::Cache;
 use crate::cli::args::{Args, Describe};
 use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};

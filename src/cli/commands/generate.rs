@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use crate::cli::{
-    args::{self, Completion, Man},
-    console::Console,
-    failure::{Exit, Failure},
-};
+use crate::cli::args::{self, Completion, Man};
+use crate::cli::console::Console;
+use crate::cli::failure::{Exit, Failure};
 
 pub(in crate::cli) fn completion(command: &Completion, console: &Console) -> Result<Exit, Failure> {
     let mut script = Vec::new();

@@ -59,7 +59,9 @@ fn commits(live: &LiveStreams) -> Result<BTreeMap<StreamId, String>, Failure> {
     for id in live.streams.keys() {
         let commit = match live.live.kind() {
             TargetKind::OpenShift => String::new(),
-            TargetKind::Store | TargetKind::Kubernetes => live.recorded(id)?.first().map(commit_of).unwrap_or_default(),
+            TargetKind::Store | TargetKind::Kubernetes => {
+                live.last_recorded(id)?.as_ref().map(commit_of).unwrap_or_default()
+            }
         };
         commits.insert(id.clone(), commit);
     }

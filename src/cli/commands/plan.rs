@@ -41,13 +41,16 @@ async fn plan(flags: &Flags, command: &Plan, console: &Console) -> Result<(model
     let mut request = connected.request()?;
     request.look_at_all = command.why;
     let key = connected.key(&listed, &request);
-    let may_recall = command.base.is_none() && command.workloads.is_none();
+    // What is recalled has nothing to review, unless the config has rules, which may be about any plan.
+    let has_rules = !opened.settings.config.review.rules.is_empty();
+    let may_recall = command.base.is_none() && command.workloads.is_none() && !has_rules;
     if let Some(recalled) = connected.recall(key.filter(|_| may_recall), &listed) {
         live.live.show_warnings(console);
-        return Ok((recalled.plan, false));
+        return Ok((model::Plan { review: Some(Box::default()), ..recalled.plan }, false));
     }
     let read = listed.read(&*memory, console)?;
     output::findings(&*opened.source, &opened.settings, &read, console)?;
+    output::nothing_defined(&read, console);
     let base = command.base.as_ref().map(|base| session.base(&opened, base, &read.entries, &*memory)).transpose()?;
     super::compare::show_unrelated(&flags.args, command, base.as_ref(), console);
     let planned = connected.plan(&read, &request, key).await?;

@@ -3,18 +3,15 @@
 use schemars::{Schema, schema_for};
 use serde_json::Value;
 
-use crate::cli::{
-    args::{self, SchemaName},
-    console::Console,
-    failure::{Exit, Failure},
-};
+use crate::cli::args::{self, SchemaName};
+use crate::cli::console::Console;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::pretty;
 use crate::config::Config;
 use crate::controller::Status;
 use crate::model::{Plan, Report};
 use crate::openshift::{ImageStream, custom_resource_definition};
 use crate::render::FindingsJson;
-
-use crate::cli::output::pretty;
 
 pub(in crate::cli) fn run(command: &args::Schema, console: &Console) -> Result<Exit, Failure> {
     console.out(&pretty(&schema(command.name))?);
