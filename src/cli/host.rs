@@ -109,7 +109,7 @@ impl Host for Flags {
     }
 }
 
-/// Takes the store's lock when the process that holds it lets go, and holds it until nobody listens.
+/// Takes the store's lock when the process that holds it lets go, and holds it until the reconciler has ended.
 async fn lock_store(store: &Path, held: &Held, leads: &watch::Sender<bool>, trouble: &(dyn Fn(&str) + Sync)) {
     let mut reported = String::new();
     loop {
@@ -136,7 +136,7 @@ async fn lock_store(store: &Path, held: &Held, leads: &watch::Sender<bool>, trou
     }
 }
 
-/// Stands for the Lease, and holds it until nobody listens.
+/// Stands for the Lease, and holds it until the reconciler has ended.
 async fn hold_lease(
     candidate: &Candidate,
     access: &Access,

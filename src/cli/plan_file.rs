@@ -40,8 +40,8 @@ pub(super) fn load(path: &Path) -> Result<Plan, Failure> {
     })
 }
 
-/// The command that applies a saved plan, with the flags that name the same source and target. For people and for logs: a login
-/// is given again by whoever has it.
+/// The command that applies a saved plan, with the flags that name the same source and target, without credentials: it is for
+/// people and for logs.
 pub(super) fn apply_command(path: &Path, args: &Args, planning: &Planning) -> String {
     let mut command = format!("streamkeeper apply {}", path.display());
     let mut flag = |name: &str, value: Option<String>| {

@@ -44,7 +44,7 @@ pub trait Host: Opener + Clone + Send + 'static {
     /// What these settings name to be elected for.
     fn election(&self, settings: &Settings) -> Election;
 
-    /// Stands for election until nobody listens to `leads` any more, and then gives back what it holds. `leads` says whether this
+    /// Stands for election until every receiver of `leads` is gone, and then gives back what it holds. `leads` says whether this
     /// process leads; `trouble` hears why not. `name`: that of the reconciler, which has a Lease of its own.
     fn stand(
         &self,

@@ -16,8 +16,8 @@ use super::reconciler::Reconciler;
 const PAUSE: Backoff = Backoff::doubling(Duration::from_secs(1), Duration::from_secs(60));
 
 impl<H: Host> Reconciler<H> {
-    /// Becomes the one that writes, when the process that does lets go. `leads` says whether it is; when nobody listens any more,
-    /// what is held is given back. A config that names another target is another election.
+    /// Becomes the one that writes, when the process that does lets go. `leads` says whether it is; when all its receivers are
+    /// gone, what is held is given back. A config that names another target is another election.
     pub(super) async fn lead(&self, leads: watch::Sender<bool>) {
         let mut election = self.election.subscribe();
         tokio::select! {

@@ -399,6 +399,24 @@ fn a_damaged_or_foreign_store_is_refused_and_left_alone() {
 }
 
 #[test]
+fn apply_makes_no_store_before_it_is_confirmed() {
+    let folder = site();
+    define(folder.path(), "a.yaml", "a", &[("1", "1")]);
+    let store = folder.path().join("source/.streamkeeper");
+    // There is no terminal to ask on.
+    let (code, _, err) = run(folder.path(), &["apply", "-s", "source"]);
+    assert!(code == 64 && err.contains("--yes"), "{code} {err}");
+    assert!(!store.exists());
+    apply(folder.path());
+    // What was asked of registries before there was a store is remembered in it.
+    assert!(std::fs::read_dir(&store).unwrap().any(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.starts_with("cache-") && name.ends_with(".db")
+    }));
+    assert!(plan(folder.path(), &[]).1.contains("nothing to do"));
+}
+
+#[test]
 fn a_full_disk_is_told_and_leaves_the_store_as_it_was() {
     let folder = site();
     define(folder.path(), "a.yaml", "a", &[("1", "1")]);
