@@ -413,7 +413,7 @@ fn credential_helpers_are_asked_and_not_waited_for() {
     );
     helper("none", "echo credentials not found in native keychain; exit 1");
     helper("broken", &format!("echo {SECRET}; echo {SECRET} >&2; exit 2"));
-    helper("slow", "sleep 60");
+    helper("slow", "kill -STOP $$");
     // One that lies where the program is started: only absolute folders are looked into.
     helper("here", "true");
     std::fs::rename(bin.join("docker-credential-here"), source.join("docker-credential-here")).unwrap();
