@@ -118,13 +118,12 @@ fn packages_that_change_are_named_and_a_layer_that_is_shared_is_downloaded_once(
     assert_eq!((&found["before"], &found["installed"]), (&json!(["dpkg"]), &json!(3)));
     assert_eq!(found["after"], found["before"]);
     assert_eq!(changes(&found), ["curl 7.1 none", "git none 2.1", "openssl 3.0.1 1:3.0.2"]);
-    let markdown = desk.plan(&["--packages", "--format", "markdown"]);
+    let markdown = desk.plan(&["--packages", "--format", "markdown", "--out", "plan.json"]);
     assert!(
         markdown.contains("| Package | Before | After |\n| --- | --- | --- |\n| `curl` | `7.1` | none |\n"),
         "{markdown}"
     );
     // A saved plan has it all, and is shown without asking anybody.
-    desk.plan(&["--packages", "--out", "plan.json"]);
     desk.registry.server.forget();
     let (code, shown, err) = desk.run(&["show", "plan.json", "--format", "markdown"]);
     assert_eq!((code, shown, desk.registry.server.seen().len()), (0, markdown, 0), "{err}");
