@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
 use crate::adapters::cluster::{Cluster, Informer};
 use crate::adapters::git::{self, Location};
@@ -127,26 +127,24 @@ impl Opener for Flags {
     }
 
     async fn writer<'a>(&'a self, settings: &'a Settings, live: &'a WithWorkloads) -> Result<AnyWriter<'a>, Failure> {
-        match (&live.live, &self.held) {
-            (Live::Cluster(cluster), _) => Ok(AnyWriter::Cluster(cluster)),
-            (Live::Store(_), None) => Ok(AnyWriter::Store(Writer::open(&settings.store)?)),
-            (Live::Store(_), Some(held)) => {
-                let writer = Arc::clone(&held.writer).lock_owned().await;
-                OwnedMutexGuard::try_map(writer, Option::as_mut).map(AnyWriter::Held).map_err(|_| {
-                    let why = "another process writes to it".to_owned();
-                    PortError::Unusable { what: "the store".to_owned(), why }.into()
-                })
-            }
+        if let Live::Cluster(cluster) = &live.live {
+            return Ok(AnyWriter::Cluster(cluster));
         }
+        let writer = match &self.held {
+            Some(held) => Arc::clone(&held.writer),
+            None => Arc::new(Mutex::new(Some(Writer::open(&settings.store)?))),
+        };
+        OwnedMutexGuard::try_map(writer.lock_owned().await, Option::as_mut).map(AnyWriter::Store).map_err(|_| {
+            let why = "another process writes to it".to_owned();
+            PortError::Unusable { what: "the store".to_owned(), why }.into()
+        })
     }
 }
 
 /// A target, to change.
 pub(super) enum AnyWriter<'a> {
-    /// The store, opened for one command.
-    Store(Writer),
-    /// The store, whose lock `run` holds.
-    Held(tokio::sync::OwnedMappedMutexGuard<Option<Writer>, Writer>),
+    /// The store, opened for one command or held by `run`.
+    Store(OwnedMappedMutexGuard<Option<Writer>, Writer>),
     /// A cluster.
     Cluster(&'a Cluster),
 }
@@ -155,7 +153,6 @@ impl Target for AnyWriter<'_> {
     async fn perform(&self, command: Command<'_>) -> Result<Performed, PortError> {
         match self {
             Self::Store(writer) => writer.perform(command).await,
-            Self::Held(writer) => writer.perform(command).await,
             Self::Cluster(cluster) => cluster.perform(command).await,
         }
     }
@@ -163,7 +160,6 @@ impl Target for AnyWriter<'_> {
     async fn update(&self, update: &Update) -> Result<Performed, PortError> {
         match self {
             Self::Store(writer) => writer.update(update).await,
-            Self::Held(writer) => writer.update(update).await,
             Self::Cluster(cluster) => cluster.update(update).await,
         }
     }
@@ -171,7 +167,6 @@ impl Target for AnyWriter<'_> {
     async fn begin(&self, plan: &Plan, now: Timestamp) -> Result<i64, PortError> {
         match self {
             Self::Store(writer) => writer.begin(plan, now).await,
-            Self::Held(writer) => writer.begin(plan, now).await,
             Self::Cluster(cluster) => cluster.begin(plan, now).await,
         }
     }
@@ -179,7 +174,6 @@ impl Target for AnyWriter<'_> {
     async fn finish(&self, run: i64, report: &Report) -> Result<(), PortError> {
         match self {
             Self::Store(writer) => writer.finish(run, report).await,
-            Self::Held(writer) => writer.finish(run, report).await,
             Self::Cluster(cluster) => cluster.finish(run, report).await,
         }
     }

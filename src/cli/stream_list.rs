@@ -44,13 +44,8 @@ pub(super) fn names(rows: &[StreamRow<'_>], resource: Resource) -> String {
         match resource {
             Resource::Is => out.push_str(&format!("imagestream.image.openshift.io/{}\n", id.name)),
             Resource::Istag | Resource::Workloads => {
-                for list in stream
-                    .status
-                    .tags
-                    .iter()
-                    .filter(|list| list.items.first().is_some_and(|head| !head.image.is_empty()))
-                {
-                    out.push_str(&format!("imagestreamtag.image.openshift.io/{}:{}\n", id.name, list.tag));
+                for (tag, _) in stream.heads() {
+                    out.push_str(&format!("imagestreamtag.image.openshift.io/{}:{tag}\n", id.name));
                 }
             }
         }
@@ -72,19 +67,15 @@ pub(super) fn objects(rows: &[StreamRow<'_>], command: &Get) -> Value {
 
 /// ImageStreamTags as the server makes them of a stream (semantics 6.1).
 fn tags(id: &StreamId, stream: &ImageStream) -> Vec<Value> {
-    let with_image = stream
-        .status
-        .tags
-        .iter()
-        .filter_map(|list| Some((list, list.items.first().filter(|head| !head.image.is_empty())?)));
-    with_image
-        .map(|(list, head)| {
-            let spec = stream.spec_tag(&list.tag);
+    stream
+        .heads()
+        .map(|(tag, head)| {
+            let spec = stream.spec_tag(tag);
             json!({
                 "apiVersion": IMAGE_API_VERSION,
                 "kind": "ImageStreamTag",
                 "metadata": {
-                    "name": format!("{}:{}", id.name, list.tag),
+                    "name": format!("{}:{tag}", id.name),
                     "namespace": id.namespace,
                     "uid": stream.metadata.uid,
                     "resourceVersion": stream.metadata.resource_version,
@@ -97,7 +88,7 @@ fn tags(id: &StreamId, stream: &ImageStream) -> Vec<Value> {
                 "lookupPolicy": stream.spec.lookup_policy,
                 "image": {
                     "metadata": {"name": head.image},
-                    "dockerImageReference": rules::resolve(stream, &list.tag),
+                    "dockerImageReference": rules::resolve(stream, tag),
                 },
             })
         })

@@ -101,21 +101,17 @@ fn trigger(
         let finding = reader.finding(Code::TriggerField, node, format!("triggers have no field `{}`", inert(key, 60)));
         reader.report(if key == "pause" { finding.help("did you mean `paused`?") } else { finding });
     }
-    let paused = match &entry.paused {
-        Paused::No => false,
-        Paused::Yes => true,
-        Paused::Text(_) | Paused::Other(_) => {
-            let shown = match &entry.paused {
-                Paused::Text(text) => Json::from(text.as_str()).to_string(),
-                Paused::Other(value) => value.clone(),
-                Paused::No | Paused::Yes => String::new(),
-            };
-            let message = format!("`paused` is not a boolean: {}", inert(&shown, 40));
-            let finding = reader.finding(Code::TriggerPaused, node, message);
-            reader.report(finding.help("write `true` or `false` without quotes"));
-            entry.paused == Paused::Text("true".to_owned())
-        }
+    let (paused, mistyped) = match &entry.paused {
+        Paused::No => (false, None),
+        Paused::Yes => (true, None),
+        Paused::Text(text) => (text == "true", Some(Json::from(text.as_str()).to_string())),
+        Paused::Other(value) => (false, Some(value.clone())),
     };
+    if let Some(value) = mistyped {
+        let message = format!("`paused` is not a boolean: {}", inert(&value, 40));
+        let finding = reader.finding(Code::TriggerPaused, node, message);
+        reader.report(finding.help("write `true` or `false` without quotes"));
+    }
     let from = &entry.trigger.from;
     match entry.trigger.tag(namespace) {
         Err(TagFault::Kind(kind)) => {

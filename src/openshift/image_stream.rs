@@ -214,6 +214,14 @@ impl ImageStream {
         is_imported(tag) && tag.generation > self.observed_generation(&tag.name)
     }
 
+    /// The tags that have an image, by name, each with the current one.
+    pub fn heads(&self) -> impl Iterator<Item = (&str, &TagEvent)> {
+        self.status.tags.iter().filter_map(|list| {
+            let head = list.items.first().filter(|head| !head.image.is_empty())?;
+            Some((list.tag.as_str(), head))
+        })
+    }
+
     /// The current image of a tag: everything that uses a tag uses this (semantics 0.3).
     pub fn head(&self, name: &str) -> Option<&TagEvent> {
         self.status_tag(name).and_then(|tag| tag.items.first())

@@ -16,7 +16,6 @@ use super::open::Opened;
 use super::opener::Opener;
 use super::plan::Planned;
 use super::read::ReadSource;
-use super::selection::Reading;
 use super::session::{Connected, Session};
 
 /// What a plan is reviewed with.
@@ -72,9 +71,9 @@ impl<O: Opener, P: Progress> Connected<'_, '_, O, P> {
             platform,
         };
         let mut found = make(&input);
-        let reading: Reading = self.settings.reading([], (self.session.clock)())?;
         found.risks.extend(review::broken_rules(&custom_rules(config), plan, &found).map_err(Failure::failed)?);
-        (found.risks, found.waived) = review::judge(&reading.findings, found.risks);
+        let policy = self.settings.finding_policy((self.session.clock)())?;
+        (found.risks, found.waived) = review::judge(&policy, found.risks);
         planned.plan.review = Some(Box::new(found));
         Ok(Reviewed { planned })
     }

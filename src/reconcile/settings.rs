@@ -87,7 +87,7 @@ impl Settings {
             selection: Selection::new(named, &self.include, &self.exclude).map_err(Failure::usage)?,
             limits: self.limits(),
             options: ReadOptions { namespace: self.namespace.clone(), parameters: self.parameters.clone() },
-            findings: self.finding_policy(now).map_err(Failure::refused)?,
+            findings: self.finding_policy(now)?,
             no_local_registry: self.no_local_registry,
         })
     }
@@ -102,14 +102,19 @@ impl Settings {
     }
 
     /// What the config says of findings.
-    fn finding_policy(&self, now: Timestamp) -> Result<FindingPolicy, String> {
+    ///
+    /// # Errors
+    ///
+    /// When a code or a path of the config is none.
+    pub(super) fn finding_policy(&self, now: Timestamp) -> Result<FindingPolicy, Failure> {
         let mut policy = FindingPolicy { today: now.to_zoned(TimeZone::UTC).date(), ..FindingPolicy::default() };
-        let code = |text: &str| text.parse().map_err(|error: UnknownCode| error.to_string());
+        let code = |text: &str| text.parse().map_err(|error: UnknownCode| Failure::refused(error.to_string()));
         for (name, severity) in &self.config.findings.severities {
             policy.severities.push(SeverityRule { code: code(name)?, severity: severity.as_severity() });
         }
         for waiver in &self.config.findings.waive {
-            let paths = globset::Glob::new(&waiver.path).map_err(|error| error.to_string())?.compile_matcher();
+            let glob = globset::Glob::new(&waiver.path).map_err(|error| Failure::refused(error.to_string()))?;
+            let paths = glob.compile_matcher();
             let (code, place) = (code(&waiver.code.value)?, waiver.place(&self.config_path));
             policy.waivers.push(Waiver { code, paths, until: waiver.until, place });
         }

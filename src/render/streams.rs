@@ -95,10 +95,9 @@ pub fn tags_table(rows: &[StreamRow<'_>], namespaces: bool, wide: bool, now: Tim
     }
     let mut table = Table::new(&head);
     for StreamRow { id, stream, .. } in rows {
-        for list in &stream.status.tags {
-            let Some(head) = list.items.first().filter(|head| !head.image.is_empty()) else { continue };
+        for (tag, head) in stream.heads() {
             let mut cells = vec![
-                inert(&format!("{}:{}", id.name, list.tag), 400),
+                inert(&format!("{}:{tag}", id.name), 400),
                 inert(&head.docker_image_reference, 400),
                 head.created.map_or(String::new(), |created| ago(created, now)),
             ];

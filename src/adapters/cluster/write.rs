@@ -345,8 +345,8 @@ impl Cluster {
         let moved = match seen {
             Some(seen) => !seen.is_same_wish(&fresh),
             None => {
-                let own = requires.iter().filter(|it| matches!(it, Precondition::ResourceVersion { .. }));
-                own.into_iter().any(|it| fresh.as_is(stream) != *it)
+                let mut own = requires.iter().filter(|it| matches!(it, Precondition::ResourceVersion { .. }));
+                own.any(|it| fresh.as_is(stream) != *it)
             }
         };
         if moved || !fresh.owned(&self.manager).tags.contains_key(tag) {
