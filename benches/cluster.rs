@@ -63,7 +63,7 @@ fn run(folder: &Path, kubeconfig: &Path, arguments: &[&str]) -> Duration {
     let started = Instant::now();
     let output = Command::new(env!("CARGO_BIN_EXE_streamkeeper"))
         .current_dir(folder)
-        .env("STREAMKEEPER_CACHE", folder.join("cache"))
+        .env("STREAMKEEPER_CACHE_DIR", folder.join("cache"))
         .args(arguments)
         .args(["-s", "source", "--target", "openshift", "--quiet", "--kubeconfig"])
         .arg(kubeconfig)

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod git;
+mod private_dir;
 pub mod registry;
 pub mod store;
 

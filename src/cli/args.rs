@@ -25,16 +25,36 @@ pub struct Args {
     #[arg(long, short, global = true, env = "STREAMKEEPER_QUIET", value_parser = clap::builder::FalseyValueParser::new())]
     pub quiet: bool,
 
-    /// Config file; by default `streamkeeper.yaml` at the root of the source.
+    /// Config file, trusted. Default: `streamkeeper.yaml` at the root of the source; `streamkeeper schema docs` lists its keys, and
+    /// which of them count in a config that is not trusted.
     #[arg(long, global = true, value_name = "FILE", env = "STREAMKEEPER_CONFIG")]
     pub config: Option<PathBuf>,
 
-    /// Folder of the embedded store; by default `.streamkeeper` in the source.
+    /// Trust the config of this branch, tag or commit of the source.
+    #[arg(long, global = true, value_name = "REV", env = "STREAMKEEPER_CONFIG_REVISION", conflicts_with = "config")]
+    pub config_revision: Option<String>,
+
+    /// Do not trust the config that lies in the source: only keys that any revision may set count.
+    #[arg(long, global = true)]
+    pub untrusted: bool,
+
+    /// The source's own config is trusted, as `run.sources` says.
+    #[arg(skip)]
+    pub trusted: bool,
+
+    /// Directory of the embedded store. Default: `store` of the trusted config; otherwise `.streamkeeper` in a source that is a
+    /// directory; otherwise a directory of this source in `$XDG_STATE_HOME/streamkeeper/stores`.
     #[arg(long, global = true, value_name = "DIR", env = "STREAMKEEPER_STORE")]
     pub store: Option<PathBuf>,
 
-    /// Definitions: a folder, a Git work tree, a bare repository, or a URL (https, ssh, file).
-    #[arg(long, short, global = true, value_name = "PATH|URL", default_value = ".", env = "STREAMKEEPER_SOURCE")]
+    /// Directory of caches. Default: `$XDG_CACHE_HOME/streamkeeper`, or `~/.cache/streamkeeper`.
+    #[arg(long, global = true, value_name = "DIR", env = "STREAMKEEPER_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Definitions: a directory, a Git work tree, a bare repository, or a URL (https, ssh, file). Default: the nearest directory from
+    /// the current one upwards that has a config or a store, otherwise the current one.
+    #[arg(long, short, global = true, value_name = "PATH|URL", default_value = "", hide_default_value = true)]
+    #[arg(env = "STREAMKEEPER_SOURCE")]
     pub source: String,
 
     /// Read this branch, tag or commit from Git objects instead of the files on disk.
@@ -474,6 +494,8 @@ pub enum SchemaName {
     Report,
     /// What `run` answers at `/api/v1/status`.
     Status,
+    /// The keys of `streamkeeper.yaml` with their classes, as a page in Markdown.
+    Docs,
 }
 
 /// `completion`

@@ -1,6 +1,5 @@
 //! What a reconciler needs beside a session: the source's host, the files, and who may write.
 
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,6 +11,8 @@ use crate::adapters::random;
 use crate::adapters::store::Writer;
 use crate::config::TargetConfig;
 use crate::controller::{Election, Host, Watched};
+use crate::model::Identities;
+use crate::ports::PortError;
 use crate::reconcile::Settings;
 use crate::source::{chain, inert, short_hash};
 
@@ -35,7 +36,7 @@ impl Host for Flags {
     }
 
     fn watched(&self) -> Watched {
-        let store = settings::load(&self.args, &self.options).ok().map(|settings| settings.store);
+        let store = settings::load(&self.args, &self.options).ok().and_then(|settings| settings.store);
         Watched { folders: git::watched(&location(&self.args)), config: self.args.config.clone(), store }
     }
 
@@ -55,8 +56,11 @@ impl Host for Flags {
 
     fn election(&self, settings: &Settings) -> Election {
         match settings::target(&self.args, &settings.config) {
-            TargetConfig::Store => Election::Store(settings.store.clone()),
-            _ => Election::Lease(settings.config.field_manager.clone()),
+            TargetConfig::Store => match &settings.store {
+                Some(store) => Election::Store(store.clone(), settings.identities_of_store()),
+                None => Election::Nowhere,
+            },
+            _ => Election::Lease(settings.manager(), settings.identities()),
         }
     }
 
@@ -68,13 +72,16 @@ impl Host for Flags {
         trouble: &(dyn Fn(&str) + Sync),
     ) {
         match (election, &self.held) {
-            (Election::Store(store), Some(held)) => lock_store(store, held, leads, trouble).await,
-            (Election::Lease(manager), Some(held)) => {
-                let candidate = candidate(held, name, manager.as_deref());
+            (Election::Store(store, identities), Some(held)) => {
+                let open = || Writer::open(store, identities);
+                lock_store(&open, held, leads, trouble).await;
+            }
+            (Election::Lease(manager, identities), Some(held)) => {
+                let candidate = candidate(held, name, manager, identities);
                 let access = Access { timeout: Some(PATIENCE * 5), ..access(&self.args) };
                 hold_lease(&candidate, &access, leads, trouble).await;
             }
-            (_, None) => leads.closed().await,
+            (Election::Nowhere, _) | (_, None) => leads.closed().await,
         }
     }
 
@@ -110,10 +117,15 @@ impl Host for Flags {
 }
 
 /// Takes the store's lock when the process that holds it lets go, and holds it until the reconciler has ended.
-async fn lock_store(store: &Path, held: &Held, leads: &watch::Sender<bool>, trouble: &(dyn Fn(&str) + Sync)) {
+async fn lock_store(
+    open: &(dyn Fn() -> Result<Writer, PortError> + Sync),
+    held: &Held,
+    leads: &watch::Sender<bool>,
+    trouble: &(dyn Fn(&str) + Sync),
+) {
     let mut reported = String::new();
     loop {
-        match block_in_place(|| Writer::open(store)) {
+        match block_in_place(open) {
             Ok(writer) => {
                 *held.writer.lock().await = Some(writer);
                 let _ = leads.send(true);
@@ -155,26 +167,29 @@ async fn hold_lease(
     }
 }
 
-fn candidate(held: &Held, name: &str, manager: Option<&str>) -> Candidate {
+fn candidate(held: &Held, name: &str, manager: &str, source: &Identities) -> Candidate {
     let duration = held.lease.duration.map_or(LEASE, |duration| duration.duration().unsigned_abs());
     Candidate {
         namespace: held.lease.namespace.clone().unwrap_or_else(own_namespace),
         name: lease_name(held.lease.name.as_deref(), name, manager),
         identity: identity(),
+        source: source.clone(),
         duration,
         pause: duration / 7,
     }
 }
 
 /// Each reconciler has a Lease of its own: those of one process must not keep each other waiting.
-fn lease_name(configured: Option<&str>, name: &str, manager: Option<&str>) -> String {
-    let usual = || format!("streamkeeper-{}", manager.unwrap_or("streamkeeper"));
+fn lease_name(configured: Option<&str>, name: &str, manager: &str) -> String {
+    // The usual managers begin with it.
+    let usual = || format!("streamkeeper-{}", manager.strip_prefix("streamkeeper-").unwrap_or(manager));
     let base = configured.map_or_else(usual, str::to_owned);
     // `a` and `b-c` are not `a-b` and `c`.
     let hash = short_hash(format!("{base}\n{name}"), 8);
-    let name = match name {
-        "main" => base,
-        other => format!("{base}-{other}-{hash}"),
+    // The usual name is that of a field manager, which is one source's alone.
+    let name = match (name, configured) {
+        ("main", _) | (_, None) => base,
+        (other, Some(_)) => format!("{base}-{other}-{hash}"),
     };
     let plain = |char: char| if char.is_ascii_alphanumeric() || char == '.' { char.to_ascii_lowercase() } else { '-' };
     name.chars().map(plain).take(253).collect::<String>().trim_matches(['-', '.']).to_owned()

@@ -15,6 +15,7 @@ mod live_streams;
 mod log;
 mod opener;
 mod output;
+mod places;
 mod plan_file;
 mod process;
 mod reconcilers;
@@ -27,6 +28,7 @@ mod stream_list;
 mod target;
 #[cfg(feature = "otlp")]
 mod traces;
+mod trust;
 mod why_tag;
 mod workload_files;
 mod workload_list;
@@ -51,6 +53,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         }
     };
     let console = Console::new(args.color, args.quiet);
+    let args = places::with_source(args, &console);
     let result = match args.command {
         Command::Validate(ref command) => commands::validate::run(&args, command, &console),
         Command::Plan(ref command) => commands::plan::run(&args, command, &console),

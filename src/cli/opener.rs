@@ -35,6 +35,8 @@ pub(super) struct Flags {
     pub(super) resolve: Resolve,
     /// A file with workloads, in the place of the target's.
     pub(super) workloads: Option<PathBuf>,
+    /// The revision that a change is reviewed against; its config is trusted.
+    pub(super) base: Option<String>,
     /// Files and folders to read in the place of the source.
     pub(super) paths: Vec<PathBuf>,
     /// Where problems are shown that do not end a session.
@@ -62,6 +64,7 @@ impl Flags {
             options: PlanOptions::default(),
             resolve: Resolve::default(),
             workloads: None,
+            base: None,
             paths: Vec::new(),
             console: console.clone(),
             held: None,
@@ -91,7 +94,13 @@ impl Opener for Flags {
             return Ok((settings::load(&self.args, &self.options)?, git::named(self.paths.clone())));
         }
         let source = git::open(&Location { commit: commit.map(str::to_owned), ..location(&self.args) })?;
-        Ok((settings::of_source(&self.args, &self.options, &*source)?, source))
+        let at = |revision: &str| self.source(Some(revision));
+        let settings = settings::of_source(&self.args, &self.options, self.base.as_deref(), &*source, &at)?;
+        if !settings.ignored_keys.is_empty() {
+            let keys = settings.ignored_keys.join("`, `");
+            self.console.say(&format!("keys of the source's own config that count only when it is trusted: `{keys}`"));
+        }
+        Ok((settings, source))
     }
 
     fn source(&self, revision: Option<&str>) -> Result<Box<dyn Source>, Failure> {
@@ -113,7 +122,7 @@ impl Opener for Flags {
     }
 
     fn memory(&self, settings: &Settings, live: &WithWorkloads) -> Arc<Cache> {
-        Arc::new(Cache::new(&live.live.memory(&settings.store)))
+        Arc::new(live.live.memory(&self.args, settings))
     }
 
     async fn registries<'a>(
@@ -132,7 +141,10 @@ impl Opener for Flags {
         }
         let writer = match &self.held {
             Some(held) => Arc::clone(&held.writer),
-            None => Arc::new(Mutex::new(Some(Writer::open(&settings.store)?))),
+            None => {
+                let store = settings::store(&self.args, settings)?;
+                Arc::new(Mutex::new(Some(Writer::open(store, &settings.identities_of_store())?)))
+            }
         };
         OwnedMutexGuard::try_map(writer.lock_owned().await, Option::as_mut).map(AnyWriter::Store).map_err(|_| {
             let why = "another process writes to it".to_owned();

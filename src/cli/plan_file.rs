@@ -54,6 +54,7 @@ pub(super) fn apply_command(path: &Path, args: &Args, planning: &Planning) -> St
     flag("--context", args.context.clone());
     flag("--as", args.impersonate.clone());
     flag("--config", path_of(&args.config));
+    flag("--config-revision", args.config_revision.clone());
     if planning.force_conflicts {
         command.push_str(" --force-conflicts");
     }

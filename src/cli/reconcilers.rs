@@ -1,15 +1,17 @@
 //! What `run` runs: every source on every target of a config, as the flags that would name them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{ListenConfig, RunConfig};
+use crate::config::{ListenConfig, RunConfig, TargetConfig};
 use crate::controller::Bells;
 
 use super::args::{Args, Planning, Run};
 use super::console::Console;
 use super::failure::Failure;
 use super::opener::{Flags, Held};
+use super::settings;
 use super::signals::{self, Heard};
 
 /// After a signal to stop, steps under way have so long to end: less than the 30 seconds that Kubernetes gives.
@@ -33,6 +35,7 @@ fn flags(args: &Args, config: &RunConfig) -> Vec<(String, Args)> {
             revision: source.revision.clone(),
             config: source.config.clone().or_else(|| args.config.clone().filter(|_| source.source.contains("://"))),
             namespace: source.namespace.clone().or_else(|| args.namespace.clone()),
+            trusted: source.trusted,
             ..args.clone()
         };
         sources.push((source.name.clone(), args));
@@ -57,6 +60,42 @@ fn flags(args: &Args, config: &RunConfig) -> Vec<(String, Args)> {
         }
     }
     all
+}
+
+/// Refuses two reconcilers that would manage the same target as the same field manager, or write the same store: each would take away
+/// what the other one has put there.
+pub(super) fn check_owners(hosts: &[(String, Flags)]) -> Result<(), Failure> {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for (name, flags) in hosts {
+        // A config that is not known yet is checked when it is: by the Lease, and by what each stream says of its source.
+        let Ok(settings) = settings::load(&flags.args, &flags.options) else { continue };
+        let Args { context, kubeconfig, impersonate, .. } = &flags.args;
+        let what = match settings::target(&flags.args, &settings.config) {
+            TargetConfig::Store => {
+                let store = settings.store.as_ref().and_then(|store| std::path::absolute(store).ok());
+                let Some(store) = store else { continue };
+                format!("the store `{}`", store.display())
+            }
+            _ => {
+                let cluster = (context, kubeconfig.as_ref().map(|path| path.display().to_string()), impersonate);
+                let cluster = match cluster {
+                    (None, None, None) => "the cluster".to_owned(),
+                    (context, kubeconfig, user) => {
+                        let parts = [context.clone(), kubeconfig, user.clone()];
+                        format!("the cluster `{}`", parts.into_iter().flatten().collect::<Vec<_>>().join("`, `"))
+                    }
+                };
+                format!("{cluster} as the field manager `{}`", settings.manager())
+            }
+        };
+        if let Some(other) = seen.insert(what.clone(), name) {
+            let message = format!("`{other}` and `{name}` would both manage {what}");
+            return Err(Failure::refused(message).hint(
+                "give each source a `fieldManager` of its own in its config, or leave `fieldManager` out; give each a store of its own",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses flags whose effect would be repeated in every pass.

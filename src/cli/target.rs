@@ -1,11 +1,10 @@
 //! The target that a command is about: the embedded store, or a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::adapters::cluster::{Access, Api, Cluster, Connection, Informer};
-use crate::adapters::store::Reader;
+use crate::adapters::cluster::{Access, Api, Cluster, Connection, Informer, Owner};
+use crate::adapters::store::{Cache, Reader};
 use crate::config::TargetConfig;
 use crate::model::{LiveStream, Observed};
 use crate::openshift::StreamId;
@@ -16,12 +15,13 @@ use crate::source::short_hash;
 use super::args::Args;
 use super::console::Console;
 use super::failure::Failure;
+use super::places;
 use super::settings;
 
 /// A target, opened to look at.
 pub(super) enum Live {
     /// The embedded store.
-    Store(Reader),
+    Store(Box<Reader>),
     /// A cluster.
     Cluster(Box<Cluster>),
 }
@@ -32,7 +32,8 @@ impl Live {
         let config = &settings.config;
         let target = settings::target(args, config);
         if target == TargetConfig::Store {
-            return Ok(Self::Store(Reader::open(&settings.store)?));
+            let reader = Reader::open(settings::store(args, settings)?, &settings.identities_of_store())?;
+            return Ok(Self::Store(Box::new(reader)));
         }
         let connection = Connection::open(&access(args)).await?;
         let api = match target {
@@ -44,9 +45,10 @@ impl Live {
             let message = "the cluster has neither the `image.openshift.io` API nor the custom resource";
             return Err(Failure::failed(message).hint("`streamkeeper install crd` makes the custom resource"));
         };
-        let manager = config.field_manager.as_deref().unwrap_or("streamkeeper");
+        let (manager, previous) = (settings.manager(), settings.previous_managers());
+        let owner = Owner { manager, previous, identities: settings.identities() };
         let namespaces = config.namespaces.iter().cloned().collect();
-        let cluster = Cluster::new(connection, api, manager, settings.options.force_conflicts, namespaces);
+        let cluster = Cluster::new(connection, api, owner, settings.options.force_conflicts, namespaces);
         let cluster = cluster.with_registry(config.internal_registry.clone());
         Ok(Self::Cluster(Box::new(cluster.with_kinds(config.policy.workloads.kinds()))))
     }
@@ -59,15 +61,13 @@ impl Live {
         }
     }
 
-    /// Where what is remembered of it lies. Made for a cluster, which has no folder of its own; failing to is no error.
-    pub(super) fn memory(&self, store: &Path) -> PathBuf {
+    /// What is remembered of it.
+    pub(super) fn memory(&self, args: &Args, settings: &Settings) -> Cache {
         match self {
-            Self::Store(_) => store.to_owned(),
+            Self::Store(_) => cache_of_store(args, settings),
             Self::Cluster(cluster) => {
                 let name = short_hash(cluster.identity(), 16);
-                let folder = settings::cache_folder().join("clusters").join(name);
-                let _ = std::fs::create_dir_all(&folder);
-                folder
+                Cache::new(places::cache_dir(args).map(|cache| cache.join("clusters").join(name)).as_deref())
             }
         }
     }
@@ -96,6 +96,15 @@ impl Live {
             }
         }
     }
+}
+
+/// What is remembered of the store that the settings name.
+pub(super) fn cache_of_store(args: &Args, settings: &Settings) -> Cache {
+    let store = settings.store.as_ref().and_then(|store| std::path::absolute(store).ok());
+    let folder = store
+        .zip(places::cache_dir(args))
+        .map(|(store, cache)| cache.join("stores").join(short_hash(store.as_os_str().as_encoded_bytes(), 32)));
+    Cache::new(folder.as_deref())
 }
 
 /// Which cluster the flags name, and as whom.

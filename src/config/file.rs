@@ -24,27 +24,47 @@ use super::workloads::WorkloadConfig;
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
+    /// Names this source: what it manages belongs to this name. Default: the URL of the source, or of the remote `origin` of the
+    /// work tree, with the path in it; otherwise the absolute path of the directory.
+    #[schemars(extend("x-class" = "trustedOnly"))]
+    pub identity: Option<String>,
     /// What is kept what Git says; the embedded store when it is not given.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub target: Option<TargetConfig>,
-    /// On a cluster, the field manager that what is applied belongs to: a name of this source's alone. `streamkeeper` when it
-    /// is not given, and then nothing is removed.
+    /// On a cluster, the field manager that what is applied belongs to: a name of this source alone. Default: `streamkeeper-` and a
+    /// hash of the identity of the source.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub field_manager: Option<String>,
+    /// Identities that this source had before: what belongs to them belongs to this one.
+    #[schemars(extend("x-class" = "trustedOnly"))]
+    pub previous_identities: Vec<String>,
+    /// Field managers that this source had before, on a cluster: what they manage is taken over, and they keep nothing.
+    #[schemars(extend("x-class" = "trustedOnly"))]
+    pub previous_field_managers: Vec<String>,
     /// Who imports `scheduled` tags of a cluster when they move; OpenShift, when it is not given.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub import: Option<ImportConfig>,
     /// On a cluster that is not OpenShift: the registry that tags with `referencePolicy: Local` are pulled from, as
     /// `HOST/NAMESPACE/STREAM@DIGEST`. Images get there without Streamkeeper. Their own registry, when it is not given.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub internal_registry: Option<String>,
     /// Read the pull secrets of a cluster's namespaces, to ask registries with.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub pull_secrets: bool,
     /// The namespaces of a cluster that this source has streams in; all that may be seen are looked at when it is not given.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub namespaces: Vec<String>,
     /// Namespace of definitions that name none; `default` when it is not given.
+    #[schemars(extend("x-class" = "free"))]
     pub namespace: Option<String>,
     /// Glob patterns: only files that match one are read. Without any, every `.yaml`, `.yml`, `.json` and extensionless file.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub include: Vec<String>,
     /// Glob patterns: files that match one are not read.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub exclude: Vec<String>,
     /// Values of template parameters.
+    #[schemars(extend("x-class" = "free"))]
     pub params: BTreeMap<String, String>,
     /// How much is read of a source.
     pub limits: LimitConfig,
@@ -55,19 +75,26 @@ pub struct Config {
     /// What whoever judges a plan is told.
     pub review: ReviewConfig,
     /// How `run` keeps at it.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub run: RunConfig,
     /// How hosts are treated.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub registries: Vec<RegistryConfig>,
     /// Who answers in a registry's place.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub mirrors: Vec<MirrorConfig>,
     /// Files that say more of mirrors, relative to this file: `registries.conf` (version 2), ImageDigestMirrorSet,
     /// ImageTagMirrorSet, ImageContentSourcePolicy.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub mirror_files: Vec<PathBuf>,
     /// Files with logins, relative to this file, asked before the user's own: Docker or podman configs, pull secrets.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub credentials: Vec<PathBuf>,
     /// Folder of the embedded store, relative to this file; `.streamkeeper` beside the source when it is not given.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub store: Option<PathBuf>,
     /// Platform that `Legacy` imports take from manifest lists, as `os/architecture`; `linux/amd64` when it is not given.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub platform: Option<String>,
 }
 
@@ -81,13 +108,24 @@ pub enum ImportConfig {
     Ours,
 }
 
+/// Bytes of one file that are read, when the config does not say.
+pub const FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Files of a source that are read, when the config does not say.
+pub const FILES: usize = 50_000;
+
+/// So many workloads roll out or build at once without a risk, when the config does not say.
+pub const WORKLOADS: usize = 20;
+
 /// How much is read of a source.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LimitConfig {
     /// Bytes of one file; 4 MiB when it is not given.
+    #[schemars(extend("x-class" = "tightenOnly"))]
     pub file_bytes: Option<u64>,
     /// Files; 50,000 when it is not given.
+    #[schemars(extend("x-class" = "tightenOnly"))]
     pub files: Option<usize>,
 }
 
@@ -96,8 +134,10 @@ pub struct LimitConfig {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FindingRules {
     /// Severity by code, such as `SK225: off`. Errors that make a stream unusable cannot be lowered.
+    #[schemars(extend("x-class" = "tightenOnly"))]
     pub severities: BTreeMap<String, FindingSeverity>,
     /// Findings that somebody answers for.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub waive: Vec<WaiverConfig>,
 }
 
@@ -136,8 +176,10 @@ pub struct WaiverConfig {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ReviewConfig {
     /// So many workloads may roll out or build at once without a word; 20 when it is not given.
+    #[schemars(extend("x-class" = "tightenOnly"))]
     pub max_workloads: Option<usize>,
     /// Rules of your own.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub rules: Vec<OwnRule>,
 }
 
@@ -162,31 +204,43 @@ pub struct OwnRule {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PolicyConfig {
     /// How often scheduled tags are due; 15 minutes when it is not given, as on OpenShift.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub schedule_interval: Option<Interval>,
     /// With bounds, scheduled tags that have moved lately are due more often, and others less: after a tenth of the time that
     /// they have stood still.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub schedule_bounds: Option<BoundsConfig>,
     /// How old the knowledge of an upstream tag that nobody follows may be; 1 hour when it is not given.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub check_interval: Option<Interval>,
     /// Removals in one run, as a number; a fifth of what is owned and at least 5 when it is not given.
+    #[schemars(extend("x-class" = "tightenOnly"))]
     pub max_removals: Option<MaxRemovals>,
     /// An empty source may remove everything.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub allow_empty: bool,
     /// Registries that images may be imported from; all, when it is not given.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub allowed_registries_for_import: Vec<AllowedRegistryConfig>,
     /// Hosts that nothing is imported from.
+    #[schemars(extend("x-class" = "tightenOnly"))]
     pub blocked_registries: Vec<String>,
     /// Namespaces in which nothing is changed until they are taken out here, `'*'` for all. A single stream has the annotation
     /// `streamkeeper.io/reconcile: disabled`.
+    #[schemars(extend("x-class" = "tightenOnly"))]
     pub suspend: Vec<String>,
     /// On a cluster: what becomes of a tag of ours whose source somebody else has written; it is put back when it is not given.
     /// What somebody has taken away is made again.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub drift: Option<Drift>,
     /// Times in which nothing is changed.
+    #[schemars(extend("x-class" = "tightenOnly"))]
     pub freeze: Vec<FreezeConfig>,
     /// How workloads follow tags.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub workloads: WorkloadConfig,
     /// Tags that `dockerImageRepository` imports; 50 when it is not given, as on OpenShift.
+    #[schemars(extend("x-class" = "trustedOnly"))]
     pub max_images_bulk_imported_per_repository: Option<usize>,
 }
 
@@ -222,26 +276,47 @@ impl Config {
     ///
     /// When it has a mistake.
     pub fn parse(text: &str, shown: &str, folder: &Path) -> Result<Self, ConfigError> {
+        let mut config = Self::parse_unplaced(text, shown)?;
+        config.place(folder);
+        Ok(config)
+    }
+
+    /// Makes paths relative to `folder`, once.
+    pub fn place(&mut self, folder: &Path) {
+        self.store = self.store.take().map(|store| folder.join(store));
+        for path in self.files_mut() {
+            *path = folder.join(&*path);
+        }
+        self.registries.iter_mut().for_each(|registry| registry.place(folder));
+        self.run.place(folder);
+    }
+
+    /// The files that it names, but those of `run`.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let own = self.mirror_files.iter_mut().chain(&mut self.credentials);
+        own.chain(self.registries.iter_mut().flat_map(RegistryConfig::files_mut))
+    }
+
+    /// Reads the text of a config file and leaves paths as they are written.
+    ///
+    /// # Errors
+    ///
+    /// When it has a mistake.
+    pub fn parse_unplaced(text: &str, shown: &str) -> Result<Self, ConfigError> {
         let wrong = |place: &str, message: String| ConfigError { place: format!("{shown}{place}"), message };
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             return Ok(Self::default());
         }
-        let mut config: Self = serde_saphyr::from_str(text).map_err(|error| {
+        let config: Self = serde_saphyr::from_str(text).map_err(|error| {
             // The first line says what; the others draw the file, which the place does as well.
             let full = error.to_string();
             let first = full.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
             let place = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));
             wrong(&place, inert(&first, 300))
         })?;
-        config.store = config.store.map(|store| folder.join(store));
-        for registry in &mut config.registries {
-            registry.place(folder);
+        for registry in &config.registries {
             registry.check().map_err(|message| wrong("", message))?;
         }
-        for path in config.mirror_files.iter_mut().chain(&mut config.credentials) {
-            *path = folder.join(&*path);
-        }
-        config.run.place(folder);
         config.run.check().map_err(|message| wrong("", message))?;
         if config.policy.schedule_bounds.is_some_and(|bounds| bounds.least.duration() > bounds.most.duration()) {
             return Err(wrong("", "`policy.scheduleBounds`: `least` is more than `most`".to_owned()));
@@ -261,11 +336,18 @@ impl Config {
                 && name.bytes().all(inner)
                 && name.ends_with(|char: char| char.is_ascii_alphanumeric())
         };
-        if config.field_manager.as_ref().is_some_and(|name| !plain(name)) {
-            return Err(wrong(
-                "",
-                "`fieldManager` is a name of at most 40 letters, digits, `-`, `_` and `.`".to_owned(),
-            ));
+        let managers = config.field_manager.iter().chain(&config.previous_field_managers);
+        if !managers.clone().all(plain) {
+            let why =
+                "`fieldManager` and `previousFieldManagers` are names of at most 40 letters, digits, `-`, `_` and `.`";
+            return Err(wrong("", why.to_owned()));
+        }
+        if config.field_manager.as_ref().is_some_and(|name| config.previous_field_managers.contains(name)) {
+            return Err(wrong("", "`previousFieldManagers` names the `fieldManager` itself".to_owned()));
+        }
+        let is_identity = |name: &String| (1..=400).contains(&name.len()) && !name.chars().any(char::is_control);
+        if !config.identity.iter().chain(&config.previous_identities).all(is_identity) {
+            return Err(wrong("", "`identity` is a text of at most 400 bytes, without control characters".to_owned()));
         }
         let platform = config.platform.as_deref();
         if platform.is_some_and(|platform| platform.split('/').filter(|part| !part.is_empty()).count() != 2) {

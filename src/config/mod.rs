@@ -5,20 +5,24 @@
 //! `source`.
 //! Tests: beside the code, `tests/it/schemas.rs`.
 
+mod admit;
 mod duration;
 mod file;
 mod freeze;
+mod key_class;
 mod registries;
 mod run;
 mod target;
 mod workloads;
 
+pub use admit::{Admitted, admit};
 pub use duration::Interval;
 pub use file::{
-    Config, ConfigError, FindingRules, FindingSeverity, ImportConfig, LimitConfig, MaxRemovals, PolicyConfig,
-    WaiverConfig,
+    Config, ConfigError, FILE_BYTES, FILES, FindingRules, FindingSeverity, ImportConfig, LimitConfig, MaxRemovals,
+    PolicyConfig, ReviewConfig, WORKLOADS, WaiverConfig,
 };
 pub use freeze::{FreezeConfig, Moment};
+pub use key_class::{Key, KeyClass, keys, keys_markdown};
 pub use registries::{AllowedRegistryConfig, MirrorConfig, MirrorSourcePolicy, RegistryConfig};
 pub use run::{
     CommitStatusConfig, LeaseConfig, ListenConfig, NotifyConfig, RunConfig, RunSource, RunTarget, WebhookConfig,

@@ -86,11 +86,14 @@ pub struct AllowedRegistryConfig {
 }
 
 impl RegistryConfig {
-    /// Makes its paths relative to a folder.
+    /// Makes its layout relative to a folder.
     pub(super) fn place(&mut self, folder: &Path) {
-        for path in [&mut self.layout, &mut self.ca, &mut self.client_certificate, &mut self.client_key] {
-            *path = path.take().map(|path| folder.join(path));
-        }
+        self.layout = self.layout.take().map(|path| folder.join(path));
+    }
+
+    /// The files that it names.
+    pub(super) fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [&mut self.ca, &mut self.client_certificate, &mut self.client_key].into_iter().flatten()
     }
 
     /// What of it contradicts itself.
@@ -109,25 +112,5 @@ impl RegistryConfig {
             return wrong("has a `requestsPerSecond` that is not between 1 and 1000");
         }
         Ok(())
-    }
-
-    /// Whether it lets a run reach what only this machine can, or trust more than it otherwise would: what only somebody who
-    /// has this machine may say.
-    pub fn reaches(&self) -> bool {
-        let Self {
-            host: _,
-            layout,
-            insecure,
-            private,
-            token_service,
-            ca,
-            client_certificate,
-            client_key,
-            concurrency: _,
-            requests_per_second: _,
-            timeout: _,
-        } = self;
-        let files = [layout, ca, client_certificate, client_key];
-        files.iter().any(|path| path.is_some()) || *insecure || *private || token_service.is_some()
     }
 }

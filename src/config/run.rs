@@ -83,6 +83,9 @@ pub struct RunSource {
     /// Namespace of definitions that name none.
     #[serde(default)]
     pub namespace: Option<String>,
+    /// The config in the source counts as if it were given with `config`. Default: only its keys that any revision may set count.
+    #[serde(default)]
+    pub trusted: bool,
 }
 
 /// A target.
@@ -110,8 +113,8 @@ pub struct RunTarget {
 pub struct LeaseConfig {
     /// Its namespace; that of the pod, or `default`.
     pub namespace: Option<String>,
-    /// Its name; `streamkeeper-` and the field manager when it is not given. With several sources or targets, each has one of its
-    /// own, whose name ends with theirs.
+    /// Its name. Default: `streamkeeper-` and the field manager. A name that is given ends with that of the reconciler where there are
+    /// several.
     pub name: Option<String>,
     /// After so long without renewal another process takes it; 15 seconds when it is not given.
     pub duration: Option<Interval>,
@@ -149,20 +152,6 @@ pub struct WebhookConfig {
 }
 
 impl RunConfig {
-    /// Whether it says anything.
-    pub fn is_given(&self) -> bool {
-        let lease = &self.lease;
-        self.poll.is_some()
-            || self.full.is_some()
-            || self.listen.is_some()
-            || !(self.sources.is_empty() && self.targets.is_empty())
-            || !(self.webhooks.is_empty() && self.notify.is_empty() && self.commit_statuses.is_empty())
-            || self.notify_after.is_some()
-            || lease.name.is_some()
-            || lease.namespace.is_some()
-            || lease.duration.is_some()
-    }
-
     /// Paths are relative to the config's folder.
     pub(super) fn place(&mut self, folder: &Path) {
         let at = |path: &mut Option<PathBuf>| {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 
+use crate::model::Identities;
 use crate::reconcile::{Opener, Settings};
 
 use super::file_watch::Watched;
@@ -11,10 +12,12 @@ use super::file_watch::Watched;
 /// What there is to be elected for: another one takes another election.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Election {
-    /// The lock of the store in this folder.
-    Store(PathBuf),
-    /// The Lease of this field manager.
-    Lease(Option<String>),
+    /// The lock of the store in this folder, which is written for this source.
+    Store(PathBuf, Identities),
+    /// The Lease of this field manager, held for this source.
+    Lease(String, Identities),
+    /// There is no place for the store.
+    Nowhere,
 }
 
 /// One source and one target, as flags and config name them. `cli` implements it with the adapters.

@@ -29,8 +29,10 @@ impl<H: Host> Reconciler<H> {
             let trouble = |why: &str| {
                 let error = inert(why, 400);
                 match &wanted {
-                    Some(Election::Lease(_)) => tracing::warn!(lane = self.name(), error, "the Lease cannot be held"),
-                    Some(Election::Store(_)) | None => tracing::info!(lane = self.name(), error, "stands by"),
+                    Some(Election::Lease(..)) => tracing::warn!(lane = self.name(), error, "the Lease cannot be held"),
+                    Some(Election::Store(..) | Election::Nowhere) | None => {
+                        tracing::info!(lane = self.name(), error, "stands by")
+                    }
                 }
             };
             let held = async {

@@ -146,6 +146,7 @@ codes! {
     ImageNotSeen: SK714, "image-not-seen", Info, "an image could not be compared";
     NewRoot: SK715, "new-root", Info, "a new image runs as root";
     SignatureLost: SK717, "signature-lost", Warning, "an image is not signed any more";
+    ConfigKey: SK718, "config-key", Warning, "the change sets a config key that counts only when it is trusted";
     OwnRule: SK716, "own-rule", Warning, "a rule of the config is broken";
 }
 

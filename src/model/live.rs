@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::openshift::{DOCKER_IMAGE, Digest, ImageReference, ImageStream, StreamId, TagId, TagReference};
 
+use super::identities::Identities;
 use super::workload::WorkloadId;
 
 /// The three things an observation can be. `Unknown` is never folded into `Absent`: ignorance destroys nothing.
@@ -174,6 +175,58 @@ pub struct Owned {
     /// The repository that was imported whole, where one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
+    /// Tags that only field managers apply that the source had before, each with the path of the definition that put it there: they are
+    /// taken over.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub previous: BTreeMap<String, String>,
+    /// A field manager that the source had before still applies something of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_handed_over: bool,
+    /// Identity of the source that made the stream, on targets that keep that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Identities of the sources of tags, by tag, where it is another one than that of the stream.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, String>,
+    /// What of it another source manages; it is left alone.
+    #[serde(skip)]
+    pub foreign: Foreign,
+}
+
+/// What of a stream other sources manage, under the same field manager or in the same store. Nothing overrides that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// Identity of the source that manages all of it.
+    pub stream: Option<String>,
+    /// Identity of the source that manages everything but the tags.
+    pub header: Option<String>,
+    /// Tags, each with the identity of its source.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Owned {
+    /// Identity of the source of a tag, where it is known.
+    pub fn source_of(&self, tag: &str) -> Option<&String> {
+        self.sources.get(tag).or(self.source.as_ref())
+    }
+
+    /// The same for one source: what belongs to others is not its own.
+    #[must_use]
+    pub fn seen_by(mut self, identities: &Identities) -> Self {
+        let is_foreign = |source: &&String| !identities.include(source);
+        let by_tag = |tag: &String| Some((tag.clone(), self.source_of(tag).filter(is_foreign)?.clone()));
+        let tags: BTreeMap<String, String> = self.tags.keys().filter_map(by_tag).collect();
+        self.tags.retain(|tag, _| !tags.contains_key(tag));
+        self.foreign.tags = tags;
+        self.foreign.header = self.source.as_ref().filter(is_foreign).cloned();
+        if self.foreign.header.is_some() {
+            self.stream = false;
+            self.labels.clear();
+            self.annotations.clear();
+            self.repository = None;
+        }
+        self
+    }
 }
 
 /// One question to a registry: what is this reference now?

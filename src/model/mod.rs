@@ -7,6 +7,7 @@ mod backoff;
 mod change;
 mod desired;
 mod equality;
+mod identities;
 mod image_facts;
 mod impact;
 mod integrations;
@@ -27,10 +28,13 @@ pub use backoff::Backoff;
 pub use change::Change;
 pub use desired::{DefinedWorkload, Desired, DesiredStream, DesiredTag, Held, Origin, Workload, WorkloadTrigger};
 pub use equality::{EqualBy, Equality};
+pub use identities::Identities;
 pub use image_facts::{Attached, ImageConfig, ImageFacts, LayerFacts, Packages};
 pub use impact::{Roll, RollEffect, RollImage, Update};
 pub use integrations::{CodeHost, MirrorPulls, NoticeFormat, Sender};
-pub use live::{Cause, Ignorance, Live, LiveStream, Observed, Owned, PlatformImage, Question, Resolution, Upstream};
+pub use live::{
+    Cause, Foreign, Ignorance, Live, LiveStream, Observed, Owned, PlatformImage, Question, Resolution, Upstream,
+};
 pub use live_workload::{ConfigTrigger, ContainerImage, LiveWorkload, Manner, Rollout, Triggers};
 pub use pass_state::{Conflict, PassState, Refresh};
 pub use plan::{

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::openshift::{StreamId, TagEventCondition, TagReference};
 use crate::source::inert;
 
+use super::identities::Identities;
 use super::pass_state::PassState;
 
 /// Annotation on a stream, in Git or on the target: `disabled` leaves it as it is.
@@ -78,6 +79,10 @@ pub struct Policy {
     pub suspended: BTreeSet<String>,
     /// What becomes of a tag of ours that somebody else has changed.
     pub drift: Drift,
+    /// The source, with its earlier names.
+    pub identities: Identities,
+    /// Field managers that the source had before.
+    pub previous_managers: Vec<String>,
 }
 
 /// How workloads get their images, where that is ours to do.
@@ -157,6 +162,8 @@ impl Default for Policy {
             on_failure: OnFailure::Continue,
             suspended: BTreeSet::new(),
             drift: Drift::Heal,
+            identities: Identities::default(),
+            previous_managers: Vec::new(),
         }
     }
 }

@@ -220,6 +220,8 @@ pub enum Subject {
     Tags(Vec<TagId>),
     /// A rule of the config, by its name.
     Rule(String),
+    /// A key of the config.
+    Key(String),
 }
 
 impl fmt::Display for Subject {
@@ -233,6 +235,7 @@ impl fmt::Display for Subject {
                 if tags.len() > 3 { write!(out, " and {} more", tags.len() - 3) } else { Ok(()) }
             }
             Self::Rule(name) => write!(out, "rule {name}"),
+            Self::Key(key) => write!(out, "config key {key}"),
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Action, Deferred, DeferredAction, LiveStream, Observed, Origin, Plan, Precondition, Reason, Step, StepId, Wait,
+    Action, Deferred, DeferredAction, LiveStream, Observed, Origin, Plan, Precondition, Reason, Step, StepId,
+    StreamHeader, Wait,
 };
 use crate::openshift::{ImageStream, StreamId, TagId, TagReference};
 use crate::rules::{self, State, Streams};
@@ -53,7 +54,8 @@ impl<'a> Builder<'a> {
         let live = self.input.live.streams.get(id);
         let applied =
             !self.input.policy.force_conflicts && live.is_some_and(|live| live.owned.others.contains_key(tag));
-        applied || self.left.contains(&id.tag(tag))
+        let foreign = live.is_some_and(|live| live.owned.foreign.tags.contains_key(tag));
+        applied || foreign || self.left.contains(&id.tag(tag))
     }
 
     /// A tag is left to whoever has written it: no import puts it back either.
@@ -70,6 +72,14 @@ impl<'a> Builder<'a> {
         let before = Some(TagReference { generation: None, ..tag.clone() });
         let action = Action::SetTag { stream: id.clone(), before, after: tag.clone() };
         let unchanged = self.world.stream(id).cloned();
+        self.push(id.clone(), action, Reason::Adopted, Some(origin), Vec::new(), unchanged);
+    }
+
+    /// Likewise, everything of a stream but its tags.
+    pub(super) fn adopt_header(&mut self, id: &StreamId, header: &StreamHeader, origin: &Origin) {
+        let (stream, before, after) = (id.clone(), header.clone(), header.clone());
+        let unchanged = self.world.stream(id).cloned();
+        let action = Action::UpdateStream { stream, before, after };
         self.push(id.clone(), action, Reason::Adopted, Some(origin), Vec::new(), unchanged);
     }
 

@@ -21,7 +21,7 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
     let (desired, live) = (builder.input.desired, builder.input.live);
     let mut removals = Vec::new();
     for (id, stream) in &live.streams {
-        if builder.is_blocked(id) {
+        if builder.is_blocked(id) || stream.owned.foreign.stream.is_some() {
             continue;
         }
         match desired.streams.get(id) {
@@ -142,7 +142,7 @@ fn tags<'a>(builder: &Builder<'_>, id: &'a StreamId, wanted: &DesiredStream, liv
             }
     };
     let gone = |name: &&String| !wanted.tags.contains_key(*name) && exists(&live.stream, name) && !kept(name);
-    let owned = live.owned.tags.iter().filter(|(name, _)| gone(name));
+    let owned = live.owned.tags.iter().chain(&live.owned.previous).filter(|(name, _)| gone(name));
     owned.map(|(name, path)| Removal { id, tag: Some(name.clone()), weight: 1, paths: vec![path.clone()] }).collect()
 }
 
@@ -153,14 +153,16 @@ fn whole<'a>(builder: &mut Builder<'_>, id: &'a StreamId, live: &'a LiveStream, 
         live.stream.spec.tags.iter().map(|tag| &tag.name).chain(live.stream.status.tags.iter().map(|list| &list.tag));
     // The tags of a repository that we have imported whole came with it.
     let imported = |name: &str| owned.repository.as_ref().is_some_and(|repository| made_by(live, repository, name));
-    let foreign = names.filter(|name| !owned.tags.contains_key(*name) && !imported(name)).min().cloned();
+    let all = || owned.tags.iter().chain(&owned.previous);
+    let is_ours = |name: &String| all().any(|(tag, _)| tag == name);
+    let foreign = names.filter(|name| !is_ours(name) && !imported(name)).min().cloned();
     match (owned.stream, foreign) {
         (true, None) => {
-            let paths = owned.tags.values().cloned().collect();
-            removals.push(Removal { id, tag: None, weight: owned.tags.len().max(1), paths });
+            let paths: Vec<String> = all().map(|(_, path)| path.clone()).collect();
+            removals.push(Removal { id, tag: None, weight: paths.len().max(1), paths });
         }
         (is_ours, foreign) => {
-            let ours = owned.tags.iter().filter(|(name, _)| exists(&live.stream, name));
+            let ours = all().filter(|(name, _)| exists(&live.stream, name));
             let removal = |(name, path): (&String, &String)| Removal {
                 id,
                 tag: Some(name.clone()),

@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::openshift::{ImageStream, StreamId, TagReference, normalised};
 use crate::rules::is_same;
+use crate::source::inert;
 
 use super::builder::Builder;
 use super::input::{PlanInput, is_copied};
@@ -37,13 +38,15 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
                 builder.block(id);
             }
             Observed::Absent => create(builder, id, stream),
-            Observed::Known(live) => match leaving(live) {
-                Some(wait) => {
-                    builder.defer(id, None, DeferredAction::Reconcile, Some(&stream.origin), wait);
-                    builder.block(id);
+            Observed::Known(live) => {
+                match leaving(live).or_else(|| live.owned.foreign.stream.as_deref().map(managed_by)) {
+                    Some(wait) => {
+                        builder.defer(id, None, DeferredAction::Reconcile, Some(&stream.origin), wait);
+                        builder.block(id);
+                    }
+                    None => update(builder, id, stream, live),
                 }
-                None => update(builder, id, stream, live),
-            },
+            }
         }
     }
 }
@@ -99,6 +102,12 @@ fn create(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream) {
 
 fn update(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream, live: &LiveStream) {
     let (mut before, mut after) = (live_header(stream, live), header(stream));
+    if let Some(source) = &live.owned.foreign.header {
+        if !header_differences(&before, &after).is_empty() {
+            builder.defer(id, None, DeferredAction::Reconcile, Some(&stream.origin), managed_by(source));
+        }
+        after.clone_from(&before);
+    }
     let theirs: Vec<(String, &String)> = header_differences(&before, &after)
         .into_iter()
         .filter_map(|field| live.owned.other_fields.get(&field).map(|manager| (field, manager)))
@@ -114,6 +123,8 @@ fn update(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream, live
     if !fields.is_empty() {
         let action = Action::UpdateStream { stream: id.clone(), before, after };
         builder.step(action, Reason::Changed { fields }, Some(&stream.origin), Vec::new());
+    } else if live.owned.is_handed_over {
+        builder.adopt_header(id, &after, &stream.origin);
     }
     for tag in stream.tags.values().filter(|tag| !is_copied(id, tag)) {
         match judge(builder, id, live, &tag.reference) {
@@ -130,6 +141,15 @@ fn update(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream, live
             }
         }
     }
+}
+
+/// What another source manages is not changed, whatever flags say.
+fn managed_by(source: &str) -> Wait {
+    let source = inert(source, 200);
+    let by = format!(
+        "the source `{source}` manages it; `previousIdentities` in the config takes it over if this source was that one"
+    );
+    Wait::NotOwned { by }
 }
 
 /// Leaves a field as it is, and out of what we apply: whoever applies it may change it without asking us.
@@ -161,6 +181,12 @@ pub(super) enum Verdict {
 pub(super) fn judge(builder: &Builder<'_>, id: &StreamId, live: &LiveStream, wanted: &TagReference) -> Verdict {
     let wanted = &*builder.input.policy.written(wanted);
     let name = &wanted.name;
+    if let Some(source) = live.owned.foreign.tags.get(name) {
+        return match set_tag(id, &seen(live), wanted) {
+            Some(_) => Verdict::Theirs(managed_by(source)),
+            None => Verdict::Nothing,
+        };
+    }
     let other = live.owned.others.get(name).filter(|_| !builder.input.policy.force_conflicts);
     match (set_tag(id, &seen(live), wanted), other) {
         (Some(_), Some(manager)) => {

@@ -79,7 +79,7 @@ pub(super) fn definitions(
     memory: &impl Memory,
     progress: &impl Progress,
 ) -> Result<ReadSource, SourceError> {
-    let Reading { selection, limits, options, findings: policy, no_local_registry } = reading;
+    let Reading { selection, identity, limits, options, findings: policy, no_local_registry } = reading;
     let List { mut listing, mut unread } = list;
     let mut findings = refused(&listing.refused);
     let mut incomplete = Vec::new();
@@ -115,7 +115,7 @@ pub(super) fn definitions(
     let read = definitions::Files { revision: listing.revision, files, findings, incomplete };
     let mut assembled = assemble(read, policy, *no_local_registry);
     assembled.desired.unread = unread;
-    assembled.desired.scope = selection.scope(&listing.folder, &options.namespace);
+    assembled.desired.scope = selection.scope(identity, &listing.folder, &options.namespace);
     Ok(ReadSource { assembled, entries: listing.entries })
 }
 

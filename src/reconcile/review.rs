@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::config::{Config, FindingSeverity};
+use crate::config::{Config, FindingSeverity, WORKLOADS};
 use crate::findings::{Code, Severity};
 use crate::model::{Desired, Plan, Review};
 use crate::observe;
@@ -67,11 +67,12 @@ impl<O: Opener, P: Progress> Connected<'_, '_, O, P> {
             facts: &facts,
             attached: &attached,
             packages: &packages,
-            most_workloads: config.review.max_workloads.unwrap_or(review::WORKLOADS),
+            most_workloads: config.review.max_workloads.unwrap_or(WORKLOADS),
             platform,
         };
         let mut found = make(&input);
         found.risks.extend(review::broken_rules(&custom_rules(config), plan, &found).map_err(Failure::failed)?);
+        found.risks.extend(review::config_keys(&self.settings.ignored_keys));
         let policy = self.settings.finding_policy((self.session.clock)())?;
         (found.risks, found.waived) = review::judge(&policy, found.risks);
         planned.plan.review = Some(Box::new(found));
@@ -102,8 +103,9 @@ impl<O: Opener, P: Progress> Session<'_, O, P> {
             most_workloads: usize::MAX,
             platform: (&platform.0, &platform.1),
         });
-        // Risks are of steps, and there are none.
-        Plan { review: Some(Box::new(Review { risks: Vec::new(), ..found })), ..plan }
+        // Other risks are of steps, and there are none.
+        let risks = review::config_keys(&opened.settings.ignored_keys);
+        Plan { review: Some(Box::new(Review { risks, ..found })), ..plan }
     }
 }
 

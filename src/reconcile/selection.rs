@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use crate::config::{FILE_BYTES, FILES};
 use crate::definitions::{self, Candidate, ReadOptions};
 use crate::findings::FindingPolicy;
 
@@ -33,7 +34,7 @@ pub struct ReadLimits {
 
 impl Default for ReadLimits {
     fn default() -> Self {
-        Self { file_bytes: 4 * 1024 * 1024, files: 50_000 }
+        Self { file_bytes: FILE_BYTES, files: FILES }
     }
 }
 
@@ -42,6 +43,8 @@ impl Default for ReadLimits {
 pub struct Reading {
     /// Which files are looked at.
     pub selection: Selection,
+    /// Names the source.
+    pub identity: String,
     /// How much is read.
     pub limits: ReadLimits,
     /// What reading a file depends on besides its content.
@@ -73,9 +76,9 @@ impl Selection {
     }
 
     /// Which part of a source this is, in words.
-    pub(super) fn scope(&self, folder: &str, namespace: &str) -> String {
+    pub(super) fn scope(&self, identity: &str, folder: &str, namespace: &str) -> String {
         let folder = if folder.is_empty() { "." } else { folder };
-        let mut scope = format!("folder {folder}, namespace {namespace}");
+        let mut scope = format!("source {identity}, folder {folder}, namespace {namespace}");
         for (word, patterns) in [("include", &self.included), ("exclude", &self.excluded)] {
             if !patterns.is_empty() {
                 scope.push_str(&format!(", {word} {}", patterns.join(" ")));

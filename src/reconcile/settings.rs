@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -9,11 +10,11 @@ use jiff::tz::TimeZone;
 use crate::config::{Config, ImportConfig};
 use crate::definitions::ReadOptions;
 use crate::findings::{FindingPolicy, SeverityRule, UnknownCode, Waiver};
-use crate::model::{PassState, Policy, Refresh, RemovalLimit, Schedule};
+use crate::model::{Identities, PassState, Policy, Refresh, RemovalLimit, Schedule};
 use crate::openshift::{StreamId, is_namespace, parse_name};
 use crate::ports::{LiveState, TargetKind};
 use crate::rules::Server;
-use crate::source::{hash_of, inert};
+use crate::source::{hash_of, inert, short_hash};
 
 use super::failure::Failure;
 use super::selection::{ReadLimits, Reading, Selection};
@@ -46,8 +47,12 @@ pub struct Settings {
     pub config_path: String,
     /// Namespace of definitions that name none, and of names that people give.
     pub namespace: String,
-    /// Folder of the embedded store.
-    pub store: PathBuf,
+    /// Folder of the embedded store; none where there is no place for it.
+    pub store: Option<PathBuf>,
+    /// Names the source: what is managed belongs to this name.
+    pub identity: String,
+    /// The source, where it is a folder on disk, as an absolute path.
+    pub folder: Option<PathBuf>,
     /// Only files that match one of these patterns; all where there is none.
     pub include: Vec<String>,
     /// No files that match one of these.
@@ -58,6 +63,10 @@ pub struct Settings {
     pub no_local_registry: bool,
     /// What flags say.
     pub options: PlanOptions,
+    /// Keys of the source's own config that differ from the trusted one and do not count.
+    pub ignored_keys: Vec<&'static str>,
+    /// Holds the files that a config in a revision names.
+    pub files: Option<Arc<tempfile::TempDir>>,
 }
 
 impl Settings {
@@ -85,6 +94,7 @@ impl Settings {
     pub fn reading(&self, named: impl IntoIterator<Item = String>, now: Timestamp) -> Result<Reading, Failure> {
         Ok(Reading {
             selection: Selection::new(named, &self.include, &self.exclude).map_err(Failure::usage)?,
+            identity: self.identity.clone(),
             limits: self.limits(),
             options: ReadOptions { namespace: self.namespace.clone(), parameters: self.parameters.clone() },
             findings: self.finding_policy(now)?,
@@ -127,6 +137,8 @@ impl Settings {
         let kind = live.kind();
         policy.images_per_import = kind.images_per_import();
         policy.force_conflicts = self.options.force_conflicts;
+        policy.identities = self.identities();
+        policy.previous_managers = self.previous_managers();
         policy.schedule = match (kind, self.config.import) {
             (TargetKind::Store | TargetKind::Kubernetes, _) => Schedule::Ours,
             (TargetKind::OpenShift, Some(ImportConfig::Ours)) => Schedule::TakenOver,
@@ -150,9 +162,11 @@ impl Settings {
     /// When `--refresh` names what is no name.
     pub fn pass_state(&self, live: &impl LiveState, now: Timestamp) -> Result<PassState, Failure> {
         let frozen = self.config.frozen(now).filter(|_| !self.options.ignore_freeze);
-        // Two sources that write as the same manager would each take away what the other one has put there.
-        let shares_manager = live.kind() != TargetKind::Store && self.config.field_manager.is_none();
-        let no_removals = "`fieldManager` is not set in the config: on a cluster, only what was written under a name of this source's own is removed";
+        // Two machines may have different sources in directories of one name.
+        let is_path = self.folder.as_ref().is_some_and(|folder| folder.to_str() == Some(&self.identity));
+        let is_anonymous = live.kind() != TargetKind::Store && is_path && self.config.field_manager.is_none();
+        let no_removals = "the source is a directory without a remote, which another machine may have as well: on a cluster nothing is \
+                           removed until the config sets `identity` or `fieldManager`";
         let refresh = match &self.options.refresh {
             None => Refresh::None,
             Some(names) if names.is_empty() => Refresh::All,
@@ -160,7 +174,7 @@ impl Settings {
         };
         Ok(PassState {
             refresh,
-            no_removals: shares_manager.then(|| no_removals.to_owned()),
+            no_removals: is_anonymous.then(|| no_removals.to_owned()),
             frozen: frozen.map(|(freeze, until)| format!("the freeze until {until}: {freeze}")),
             ..PassState::default()
         })
@@ -173,6 +187,31 @@ impl Settings {
             platform: self.platform(),
             internal_registry: self.config.internal_registry.clone().filter(|_| is_plain),
         }
+    }
+
+    /// The field manager that is written as.
+    pub fn manager(&self) -> String {
+        self.config.field_manager.clone().unwrap_or_else(|| usual_manager(&self.identity))
+    }
+
+    /// The field managers that the source had before: those that the config names, and those that follow from its earlier identities.
+    pub fn previous_managers(&self) -> Vec<String> {
+        let own = self.manager();
+        let usual = self.config.previous_identities.iter().map(|identity| usual_manager(identity));
+        let named = self.config.previous_field_managers.iter().cloned();
+        named.chain(usual.filter(|_| self.config.field_manager.is_none())).filter(|name| *name != own).collect()
+    }
+
+    /// To which identities what this source manages belongs: its own, and those it had before.
+    pub fn identities(&self) -> Identities {
+        Identities { own: self.identity.clone(), previous: self.config.previous_identities.clone() }
+    }
+
+    /// Likewise, of a store. One that lies in the source belongs to it from before it had a remote, or another one.
+    pub fn identities_of_store(&self) -> Identities {
+        let mut identities = self.identities();
+        identities.previous.extend(self.folder.as_ref().map(|folder| folder.display().to_string()));
+        identities
     }
 
     /// Reads `STREAM`, `STREAM:TAG`, or either with `NAMESPACE/` before it.
@@ -197,4 +236,9 @@ impl Settings {
     pub(super) fn platform(&self) -> (String, String) {
         self.config.platform().unwrap_or(Server::default().platform)
     }
+}
+
+/// The field manager of a source whose config names none.
+fn usual_manager(identity: &str) -> String {
+    format!("streamkeeper-{}", short_hash(identity, 12))
 }

@@ -16,8 +16,9 @@ use super::request::PlanRequest;
 pub(super) fn rules(request: &PlanRequest<'_>, target: &str) -> String {
     let PlanRequest { policy, state, server, tool, .. } = request;
     let Policy { schedule_interval, check_interval, adapts, repository_tags, schedule, .. } = policy;
+    let owner = (&policy.identities, &policy.previous_managers);
     let intervals = (schedule_interval, check_interval, adapts, state.spread);
-    hash_of(1, &(target, tool, intervals, server, repository_tags, schedule), 32).unwrap_or_default()
+    hash_of(2, &(target, tool, intervals, server, repository_tags, schedule, owner), 32).unwrap_or_default()
 }
 
 /// Streams for which this definition left nothing to do, which is still so unless the target has changed since, with their

@@ -17,7 +17,7 @@ use super::request::PlanRequest;
 use super::selection::Reading;
 
 /// Raised whenever the meaning of what is hashed changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A plan that found nothing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,8 +40,8 @@ pub(super) fn key(
     if *look_at_all || state.refresh != Refresh::None || listing.truncated {
         return None;
     }
-    let Reading { selection, limits, options, findings, no_local_registry } = reading;
-    let read = (selection.identity(), limits.file_bytes, limits.files, options, findings, no_local_registry);
+    let Reading { selection, identity, limits, options, findings, no_local_registry } = reading;
+    let read = (selection.identity(), identity, limits.file_bytes, limits.files, options, findings, no_local_registry);
     let refused: Vec<(&str, &str)> = listing.refused.iter().map(|entry| (&*entry.path, entry.kind.word())).collect();
     let mut hasher = Hasher::default();
     hasher.part(live.identity());

@@ -20,7 +20,7 @@ use crate::openshift::{StreamId, TagId};
 
 pub use custom_rules::{CustomRule, RuleError, broken_rules};
 pub use input::{Base, Input};
-pub use risks::{WORKLOADS, judge};
+pub use risks::{config_keys, judge};
 pub use secrets::masked;
 pub use wanted::{wanted, wanted_attached, wanted_packages};
 

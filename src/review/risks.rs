@@ -12,8 +12,6 @@ use crate::source::inert;
 use super::Input;
 use super::images::{BASE_IMAGE, are_comparable, source};
 
-/// More workloads than this at once are worth a word, when the config says nothing.
-pub const WORKLOADS: usize = 20;
 /// An image that is larger by so much, and by half, is worth a word.
 const JUMP: u64 = 100 * 1024 * 1024;
 /// An image that says it was made before this, in seconds, does not say when it was made: builds that can be repeated write 1970,
@@ -55,6 +53,19 @@ pub fn judge(policy: &FindingPolicy, risks: Vec<Risk>) -> (Vec<Risk>, usize) {
         (other.severity, one.rule, &one.message).cmp(&(one.severity, other.rule, &other.message))
     });
     (left, waived)
+}
+
+/// A risk for each key of the reviewed config that differs from the trusted one and does not count.
+pub fn config_keys(keys: &[&str]) -> Vec<Risk> {
+    let risk = |key: &&str| Risk {
+        rule: Code::ConfigKey,
+        severity: Code::ConfigKey.severity(),
+        about: Subject::Key((*key).to_owned()),
+        message: format!("the change sets `{key}` to another value; the plan was made with the trusted one"),
+        origin: None,
+        step: None,
+    };
+    keys.iter().map(risk).collect()
 }
 
 /// All risks of a plan, before the config has its say.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::example::LayoutFiles;
-use crate::support::{copy_folder, git, manifest_folder, outcome, program, run};
+use crate::support::{cache, copy_folder, git, manifest_folder, outcome, program, run};
 
 /// A folder with a config, images `app:0` to `app:9`, and no definitions yet.
 pub fn site() -> tempfile::TempDir {
@@ -244,6 +244,15 @@ fn another_part_of_the_source_removes_nothing_unasked() {
     define(folder.path(), "sub/b.yaml", "b", &[("1", "1")]);
     apply(folder.path());
     let store = ["--store", "source/.streamkeeper", "--config", "source/streamkeeper.yaml"];
+    let (code, out, _) = run(folder.path(), &[&["plan", "-s", "source/sub", "--change-scope"], &store[..]].concat());
+    assert!(code == 0 && !out.contains("remove"), "another directory is another source: {out}");
+    let config = folder.path().join("source/streamkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap() + "identity: team\n";
+    let absolute = folder.path().join("source");
+    std::fs::write(config, text + &format!("previousIdentities: [{absolute:?}]\n")).unwrap();
+    apply(folder.path());
+    define(folder.path(), "a.yaml", "a", &[("1", "2")]);
+    apply(folder.path());
     let (_, out, _) = run(folder.path(), &[&["plan", "-s", "source/sub"], &store[..]].concat());
     assert!(out.contains("another part of the source") && !out.contains("remove stream ("), "{out}");
     let (_, out, _) = run(folder.path(), &[&["plan", "-s", "source/sub", "--change-scope"], &store[..]].concat());
@@ -295,7 +304,7 @@ fn tags_follow_refresh_and_stay_behind_as_told() {
     images(folder.path(), 1);
     assert!(plan(folder.path(), &[]).1.contains("nothing to do"), "what was asked a moment ago is not asked again");
     // An hour later, as the cache sees it.
-    let connection = rusqlite::Connection::open(folder.path().join("source/.streamkeeper/cache-5.db")).unwrap();
+    let connection = rusqlite::Connection::open(cache(folder.path())).unwrap();
     connection.execute("UPDATE upstream SET checked_at = '2020-01-01T00:00:00Z'", []).unwrap();
     connection.execute("UPDATE settled SET due = '2020-01-01T00:00:00Z'", []).unwrap();
     let (code, out) = plan(folder.path(), &["--exit-code"]);
@@ -408,11 +417,9 @@ fn apply_makes_no_store_before_it_is_confirmed() {
     assert!(code == 64 && err.contains("--yes"), "{code} {err}");
     assert!(!store.exists());
     apply(folder.path());
-    // What was asked of registries before there was a store is remembered in it.
-    assert!(std::fs::read_dir(&store).unwrap().any(|entry| {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        name.starts_with("cache-") && name.ends_with(".db")
-    }));
+    // What was asked of registries is cached elsewhere.
+    let mut names = std::fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(names.all(|name| !name.starts_with("cache-")) && cache(folder.path()).exists());
     assert!(plan(folder.path(), &[]).1.contains("nothing to do"));
 }
 
@@ -608,13 +615,13 @@ fn what_is_said_again_without_looking_is_never_out_of_date() {
     assert_eq!(quiet(&["--refresh"]), 2);
     assert_eq!(quiet(&["--namespace", "other"]), 2);
     // A while later: what upstream has is looked at again, and shown.
-    let connection = rusqlite::Connection::open(source.join(".streamkeeper/cache-5.db")).unwrap();
+    let connection = rusqlite::Connection::open(cache(folder.path())).unwrap();
     connection.execute("UPDATE upstream SET checked_at = '2020-01-01T00:00:00Z'", []).unwrap();
     connection.execute("UPDATE settled SET due = '2020-01-01T00:00:00Z'", []).unwrap();
     connection.execute("DELETE FROM definitions", []).unwrap();
     let (code, out) = plan(folder.path(), &config);
     assert!(code == 0 && out.contains("1 behind upstream"), "{out}");
     // A cache that is broken or gone is no loss.
-    std::fs::write(source.join(".streamkeeper/cache-5.db"), "nonsense").unwrap();
+    std::fs::write(cache(folder.path()), "nonsense").unwrap();
     assert_eq!(quiet(&[]), 0);
 }

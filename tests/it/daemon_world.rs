@@ -23,7 +23,7 @@ use streamkeeper::ports::{
 use streamkeeper::reconcile::{PlanRequest, observe_and_plan};
 use tokio_util::sync::CancellationToken;
 
-use crate::support;
+use crate::support::{self, identities};
 
 const HOUR: i64 = 3_600_000;
 
@@ -287,8 +287,8 @@ impl World {
         let polled = random.one_in(2);
         let folder = folder();
         let mut world = Self {
-            cache: Cache::new(folder.path()),
-            writer: Some(Writer::open(folder.path()).unwrap()),
+            cache: Cache::new(Some(folder.path())),
+            writer: Some(Writer::open(folder.path(), &identities()).unwrap()),
             folder,
             now: 1_800_000_000_000,
             machine: Self::machine(polled, seed),
@@ -403,7 +403,7 @@ impl World {
             return again;
         }
         let desired = self.desired();
-        let live = Blind { reader: Reader::open(self.folder.path()).unwrap(), fault: self.fault };
+        let live = Blind { reader: Reader::open(self.folder.path(), &identities()).unwrap(), fault: self.fault };
         let registry = Registries { images: &self.images, fault: self.fault, asked: AtomicUsize::new(0) };
         let removals = if self.calm { RemovalLimit::Count(usize::MAX) } else { RemovalLimit::Fifth };
         let sources = Sources { live: &live, registry: &registry, memory: &self.cache, progress: &NoProgress };
@@ -476,9 +476,9 @@ impl World {
                 self.seen = None;
                 self.machine = Self::machine(self.polled, self.number);
                 self.writer = None;
-                self.writer = Some(Writer::open(self.folder.path()).unwrap());
+                self.writer = Some(Writer::open(self.folder.path(), &identities()).unwrap());
                 if self.random.one_in(2) {
-                    self.cache = Cache::new(self.folder.path());
+                    self.cache = Cache::new(Some(self.folder.path()));
                 }
                 self.event(Event::Leads);
             }
@@ -499,7 +499,7 @@ impl World {
 
     /// Whether everything is as the source and the registries have it.
     fn check(&self, seed: u64) {
-        let reader = Reader::open(self.folder.path()).unwrap();
+        let reader = Reader::open(self.folder.path(), &identities()).unwrap();
         let streams = reader.streams().unwrap();
         let ids: Vec<String> = streams.keys().map(|id| id.name.clone()).collect();
         let wanted: Vec<String> = self.commit.keys().map(|stream| format!("s{stream}")).collect();

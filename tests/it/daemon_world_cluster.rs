@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use streamkeeper::adapters::cluster::{Access, Api, Cluster, Connection};
+use streamkeeper::adapters::cluster::{Access, Api, Cluster, Connection, Owner};
 use streamkeeper::adapters::store::Cache;
 use streamkeeper::controller::{Command, Ended, Event, Look, Machine, Pace, Poke};
 use streamkeeper::model::{Desired, PassState, Policy, RemovalLimit, Schedule};
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::daemon_world::{Commit, Random, Registries, digest, edit, streams};
 use crate::sim::openshift::{Fault, OpenShift};
 
-use crate::support;
+use crate::support::{self, identities};
 
 const HOUR: i64 = 3_600_000;
 
@@ -48,7 +48,13 @@ fn open(runtime: &tokio::runtime::Runtime, folder: &std::path::Path) -> Cluster 
         ..Access::default()
     };
     let connection = runtime.block_on(Connection::open(&access)).unwrap();
-    Cluster::new(connection, Api::OpenShift, "streamkeeper-tests", false, ["world".to_owned()].into())
+    Cluster::new(
+        connection,
+        Api::OpenShift,
+        Owner::new("streamkeeper-tests", identities()),
+        false,
+        ["world".to_owned()].into(),
+    )
 }
 
 impl World {
@@ -60,7 +66,7 @@ impl World {
         std::fs::write(folder.path().join("kubeconfig"), sim.kubeconfig()).unwrap();
         let cluster = open(&runtime, folder.path());
         let mut world = Self {
-            cache: Cache::new(folder.path()),
+            cache: Cache::new(Some(folder.path())),
             machine: Machine::new(Pace { poll: None, seed, ..Pace::default() }),
             now: 1_800_000_000_000,
             commit: Commit::new(),
@@ -228,7 +234,7 @@ impl World {
                 self.machine = Machine::new(Pace { poll: None, seed: self.random.below(1000), ..Pace::default() });
                 self.cluster = open(&self.runtime, self.folder.path());
                 if self.random.one_in(2) {
-                    self.cache = Cache::new(self.folder.path());
+                    self.cache = Cache::new(Some(self.folder.path()));
                 }
                 self.event(Event::Leads);
             }

@@ -379,7 +379,7 @@ fn without_a_name_of_its_own_a_source_removes_nothing_from_a_cluster() {
     std::fs::remove_file(site.root().join("source/two.yaml")).unwrap();
     let (code, out, err) = site.run(&["apply", "--yes"]);
     assert_eq!(code, 5, "{out}{err}");
-    assert!(err.contains("`fieldManager` is not set"), "{err}");
+    assert!(err.contains("sets `identity` or `fieldManager`"), "{err}");
     assert_eq!(site.images("two").len(), 1);
 }
 

@@ -25,7 +25,7 @@ use streamkeeper::reconcile::{PlanRequest, observe_and_plan};
 use streamkeeper::rules::{self, Server};
 use tokio_util::sync::CancellationToken;
 
-use crate::support;
+use crate::support::{self, identities};
 
 /// What one tag of a world wants.
 #[derive(Clone, Debug)]
@@ -193,7 +193,7 @@ fn generous() -> Policy {
 }
 
 async fn plan(folder: &Path, desired: &Desired, registry: &Registries<'_>, policy: &Policy, seconds: i64) -> Plan {
-    let live = Reader::open(folder).unwrap();
+    let live = Reader::open(folder, &identities()).unwrap();
     let sources = Sources { live: &live, registry, memory: &NoMemory, progress: &NoProgress };
     let request = PlanRequest { policy: policy.clone(), tool: "test", ..PlanRequest::default() };
     observe_and_plan(sources, desired, &request, at(seconds)).await.unwrap().plan
@@ -201,7 +201,7 @@ async fn plan(folder: &Path, desired: &Desired, registry: &Registries<'_>, polic
 
 /// Carries a plan out, all of it or until so many steps were begun.
 async fn execute(folder: &Path, plan: &Plan, steps: usize, seconds: i64) -> Report {
-    let writer = Writer::open(folder).unwrap();
+    let writer = Writer::open(folder, &identities()).unwrap();
     let stop = CancellationToken::new();
     if steps == 0 {
         stop.cancel();
@@ -240,7 +240,7 @@ impl Target for Stopping<'_> {
 
 /// The streams in a store without what differs from run to run.
 fn state(folder: &Path) -> BTreeMap<StreamId, ImageStream> {
-    let streams = Reader::open(folder).unwrap().streams().unwrap();
+    let streams = Reader::open(folder, &identities()).unwrap().streams().unwrap();
     let plain = |stream: &ImageStream| {
         let mut stream = stream.clone();
         stream.metadata.uid = None;
@@ -331,7 +331,7 @@ proptest! {
             let registry = registries(&second, &BTreeSet::new());
             let plan = plan(folder.path(), &second.desired(), &registry, &generous(), 100).await;
             let _ = execute(folder.path(), &plan, usize::MAX, 100).await;
-            let streams = Reader::open(folder.path()).unwrap().streams().unwrap();
+            let streams = Reader::open(folder.path(), &identities()).unwrap().streams().unwrap();
             let mut last = BTreeMap::new();
             for step in &plan.steps {
                 for one in &step.moves {
@@ -544,7 +544,7 @@ proptest! {
             let registry = registries(&world, &BTreeSet::new());
             let plan = plan(folder.path(), &world.desired(), &registry, &generous(), 0).await;
             let report = execute(folder.path(), &plan, usize::MAX, 0).await;
-            let streams = Reader::open(folder.path()).unwrap().streams().unwrap();
+            let streams = Reader::open(folder.path(), &identities()).unwrap().streams().unwrap();
             for step in &plan.steps {
                 let Action::Import { stream, images, .. } = &step.action else { continue };
                 assert_eq!(report.outcomes[&step.id], Outcome::Applied);

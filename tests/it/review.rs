@@ -8,7 +8,7 @@ use streamkeeper::findings::Code;
 
 use crate::registry::{allow, stream};
 use crate::sim::registry::{Content, Registry};
-use crate::support::{git, outcome, program};
+use crate::support::{self, git, outcome, program};
 
 /// A repository of definitions, a registry, and a store.
 pub struct Desk {
@@ -597,7 +597,7 @@ fn each_risk_is_found_by_its_rule() {
         let mut held = desk.registry.content.lock().unwrap();
         held.manifests.retain(|name, _| !name.contains(&root));
     }
-    std::fs::remove_file(desk.folder.path().join("store/cache-5.db")).unwrap();
+    std::fs::remove_file(support::cache(desk.folder.path())).unwrap();
     write("x", &desk.from("2"), "");
     assert!(rules(&desk.review(&[])).contains(&Code::ImageNotSeen.id().to_owned()), "{:#}", desk.review(&[]));
     // The rest have a test of their own: SignatureLost in what is attached, PlatformLost and AttestationLost in lists, RemovedInUse in removals, OwnRule in rules.

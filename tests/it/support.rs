@@ -5,9 +5,14 @@ use std::process::{Command, Output};
 
 use jiff::Timestamp;
 use streamkeeper::executor::Execution;
-use streamkeeper::model::{Plan, Report, Step};
+use streamkeeper::model::{Identities, Plan, Report, Step};
 use streamkeeper::ports::{NoProgress, PortError, Target};
 use tokio_util::sync::CancellationToken;
+
+/// The source of tests that make their own definitions.
+pub fn identities() -> Identities {
+    Identities::of("tests")
+}
 
 /// The root of the package.
 pub fn manifest_folder() -> PathBuf {
@@ -44,9 +49,16 @@ pub fn program(folder: &Path) -> Command {
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", folder.join("no-home"))
-        .env("STREAMKEEPER_CACHE", folder.join("no-home/cache"))
+        .env("STREAMKEEPER_CACHE_DIR", folder.join("no-home/cache"))
         .env("GIT_CONFIG_NOSYSTEM", "1");
     command
+}
+
+/// The cache of the one store that the program has used in a folder.
+pub fn cache(folder: &Path) -> PathBuf {
+    let stores = std::fs::read_dir(folder.join("no-home/cache/stores")).unwrap();
+    let files: Vec<PathBuf> = stores.map(|entry| entry.unwrap().path().join("cache-6.db")).collect();
+    files.into_iter().find(|path| path.exists()).unwrap()
 }
 
 /// Runs the program and gives exit code, stdout and stderr.

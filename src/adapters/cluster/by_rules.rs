@@ -64,7 +64,7 @@ impl Cluster {
             return Ok(deleted);
         };
         let Some(seen) = current else { return self.create_by_rules(id, command, &after).await };
-        let conflicts = seen.conflicts(&self.manager, self.wish(id, seen, command, before.as_ref(), &after).object());
+        let conflicts = seen.conflicts(&self.owner, self.wish(id, seen, command, before.as_ref(), &after).object());
         if !conflicts.is_empty() && !self.force {
             return Ok(Performed::Refused { message: conflict(&conflicts) });
         }
@@ -73,14 +73,18 @@ impl Cluster {
         let mut object = seen.clone();
         let status = status(&after, &object, command.now);
         if object.raw.get("status") != Some(&status) {
-            let request = request::status(id, object.version(), &status, &self.manager);
+            let request = request::status(id, object.version(), &status, &self.owner.manager);
             object = reply::object(&self.connection.send(request).await?).map_err(Trouble::Lost)?;
         }
         let changes = told::changes(id, command, before.as_ref(), Some(&after));
         let mut wanted = self.wish(id, &object, command, before.as_ref(), &after);
-        told::annotate(&mut wanted, Some(&object), &self.manager, &changes);
-        let (object, _) = self.send_apply(id, &wanted, true).await?;
+        told::annotate(&mut wanted, Some(&object), &self.owner.manager, &changes);
+        let (mut object, _) = self.send_apply(id, &wanted, true).await?;
+        if let Action::DeleteTag { tag, .. } = command.action {
+            object = self.drop_previous(id, object, tag).await?;
+        }
         self.tell(id, &object, command, &changes).await;
+        let object = self.release(id, object).await?;
         Ok(self.applied(id, object))
     }
 
@@ -92,19 +96,19 @@ impl Cluster {
         command: &Command<'_>,
         after: &ImageStream,
     ) -> Result<Performed, Trouble> {
-        let mut wanted = Wanted::new(id, None, &self.manager);
-        wanted.change(command.action, &self.manager);
+        let mut wanted = Wanted::new(id, None, &self.owner.manager);
+        wanted.change(command.action, &self.owner.manager, false);
         for tag in &after.spec.tags {
             wanted.generation(&tag.name, tag.generation.unwrap_or(1));
         }
         self.mark(id, None, &mut wanted, command.provenance.path);
         let changes = told::changes(id, command, None, Some(after));
-        told::annotate(&mut wanted, None, &self.manager, &changes);
+        told::annotate(&mut wanted, None, &self.owner.manager, &changes);
         let (object, is_new) = self.send_apply(id, &wanted, self.force).await?;
         if !is_new {
             // Somebody else has made it at the same moment: the next run sees what there is.
-            let mut wanted = Wanted::new(id, Some(&object), &self.manager);
-            wanted.forget(&Kept::Created.key(&self.manager));
+            let mut wanted = Wanted::new(id, Some(&object), &self.owner.manager);
+            wanted.forget(&Kept::Created.key(&self.owner.manager));
             let (object, _) = self.send_apply(id, &wanted, true).await?;
             self.forget(id);
             let precondition = Precondition::StreamAbsent { stream: id.clone() };
@@ -112,10 +116,23 @@ impl Cluster {
             return Ok(Performed::Stale { precondition, actual });
         }
         let status = status(after, &object, command.now);
-        let request = request::status(id, object.version(), &status, &self.manager);
+        let request = request::status(id, object.version(), &status, &self.owner.manager);
         let object = reply::object(&self.connection.send(request).await?).map_err(Trouble::Lost)?;
         self.tell(id, &object, command, &changes).await;
         Ok(self.applied(id, object))
+    }
+
+    /// Takes a tag out of what field managers apply that the source had before: no server removes it for us.
+    async fn drop_previous(&self, id: &StreamId, mut object: Object, tag: &str) -> Result<Object, Trouble> {
+        let claims = |manager: &&str| object.claims(manager, tag);
+        let previous: Vec<String> = object.previous(&self.owner).filter(claims).map(str::to_owned).collect();
+        for manager in previous {
+            let mut wanted = Wanted::new(id, Some(&object), &manager);
+            wanted.drop_tag(tag);
+            let request = request::apply(self.api, id, wanted.object(), &manager, false);
+            object = reply::object(&self.connection.send(request).await?).map_err(Trouble::Lost)?;
+        }
+        Ok(object)
     }
 
     /// All that we wish of a stream after a step.
@@ -127,12 +144,12 @@ impl Cluster {
         before: Option<&ImageStream>,
         after: &ImageStream,
     ) -> Wanted {
-        let mut wanted = Wanted::new(id, Some(seen), &self.manager);
-        wanted.change(command.action, &self.manager);
+        let mut wanted = Wanted::new(id, Some(seen), &self.owner.manager);
+        wanted.change(command.action, &self.owner.manager, self.is_handed_over(Some(seen)));
         self.generations(&mut wanted, seen, command.action, before, after);
         self.mark(id, Some(seen), &mut wanted, command.provenance.path);
         if let Action::Import { repository: Some(repository), .. } = command.action {
-            wanted.annotate(&Kept::Imported.key(&self.manager), repository);
+            wanted.annotate(&Kept::Imported.key(&self.owner.manager), repository);
         }
         wanted
     }
@@ -171,7 +188,9 @@ impl Cluster {
             if made {
                 wanted.tag(tag);
             }
-            if let Some(generation) = tag.generation.filter(|_| made || set || seen.claims(&self.manager, &tag.name)) {
+            if let Some(generation) =
+                tag.generation.filter(|_| made || set || seen.claims(&self.owner.manager, &tag.name))
+            {
                 wanted.generation(&tag.name, generation);
             }
         }

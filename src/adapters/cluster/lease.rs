@@ -7,10 +7,15 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::model::Identities;
 use crate::ports::PortError;
+use crate::source::inert;
 
 use super::access::{Connection, Trouble};
 use super::request;
+
+/// Annotation of a Lease: the source that it is held for.
+const SOURCE: &str = "streamkeeper.io/source";
 
 /// Which Lease, and who we are.
 #[derive(Clone, Debug)]
@@ -21,6 +26,8 @@ pub struct Candidate {
     pub name: String,
     /// Our name in it; another one for every process.
     pub identity: String,
+    /// The source that it is held for. Replicas of one reconciler have the same; a Lease of another source is never taken.
+    pub source: Identities,
     /// After so long without renewal, it may be taken.
     pub duration: Duration,
     /// Between two tries, to take or to renew it.
@@ -142,13 +149,30 @@ impl Connection {
                     "holderIdentity": candidate.identity, "leaseDurationSeconds": seconds,
                     "acquireTime": now, "renewTime": now, "leaseTransitions": 0,
                 });
-                self.send(request::make_lease(&candidate.namespace, &candidate.name, &spec)).await
+                self.send(request::make_lease(
+                    &candidate.namespace,
+                    &candidate.name,
+                    &spec,
+                    (SOURCE, &candidate.source.own),
+                ))
+                .await
             }
             Some(mut lease) => {
+                let of = lease["metadata"]["annotations"][SOURCE].as_str().map(|source| inert(source, 300));
+                if let Some(other) = of.filter(|source| !candidate.source.include(source)) {
+                    let what = format!("the Lease `{}`", candidate.name);
+                    let why = format!(
+                        "it is held for the source `{other}`, which writes the same target as the same field manager; give each source \
+                         a `fieldManager` of its own, or leave it out; if that source is gone, delete the Lease"
+                    );
+                    return Err(PortError::Unusable { what, why });
+                }
                 let verdict = seen.look(&lease["spec"], &candidate.identity, Instant::now());
                 if verdict == Verdict::Wait {
                     return Ok(false);
                 }
+                super::wanted::at(&mut lease, &["metadata", "annotations"])
+                    .insert(SOURCE.to_owned(), candidate.source.own.as_str().into());
                 lease["spec"]["renewTime"] = now.clone();
                 lease["spec"]["leaseDurationSeconds"] = seconds.into();
                 if verdict == Verdict::Take {

@@ -26,7 +26,7 @@ impl LiveState for Cluster {
     }
 
     fn manager(&self) -> Option<&str> {
-        Some(&self.manager)
+        Some(&self.owner.manager)
     }
 
     fn identity(&self) -> String {
@@ -35,7 +35,7 @@ impl LiveState for Cluster {
                 Api::OpenShift => "openshift",
                 Api::Kubernetes => "kubernetes",
             };
-            format!("{kind} {} as {}", self.connection.server, self.manager)
+            format!("{kind} {} as {}", self.connection.server, self.owner.manager)
         }
     }
 
@@ -138,7 +138,7 @@ impl Cluster {
         let text = |pointer: &str| object.raw.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
         let id = StreamId::new(text("/metadata/namespace"), text("/metadata/name"));
         let version = text("/metadata/resourceVersion").to_owned();
-        let live = object.stream().map(|stream| LiveStream { owned: object.owned(&self.manager), stream });
+        let live = object.stream().map(|stream| LiveStream { owned: object.owned(&self.owner), stream });
         (id, version, live)
     }
 

@@ -46,13 +46,14 @@ pub use request::Api;
 pub use resolve::Resolver;
 
 use owned::Object;
+pub use owned::Owner;
 
 /// The image streams of a cluster.
 pub struct Cluster {
     connection: Connection,
     api: Api,
-    /// Field manager of server-side apply: what makes a field ours.
-    manager: String,
+    /// As whom it is written.
+    owner: Owner,
     /// Take fields over that another manager has applied.
     force: bool,
     /// What stands in for an integrated registry, where there is none.
@@ -139,12 +140,12 @@ impl Cluster {
         self.connection.warnings()
     }
 
-    /// The streams of the cluster, written as `manager`.
-    pub fn new(connection: Connection, api: Api, manager: &str, force: bool, namespaces: BTreeSet<String>) -> Self {
+    /// The streams of the cluster, written as this owner.
+    pub fn new(connection: Connection, api: Api, owner: Owner, force: bool, namespaces: BTreeSet<String>) -> Self {
         Self {
             connection,
             api,
-            manager: manager.to_owned(),
+            owner,
             force,
             registry: None,
             kinds: ANNOTATED_KINDS.iter().copied().collect(),

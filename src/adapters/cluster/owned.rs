@@ -1,12 +1,15 @@
 //! What of a stream is ours: read from its managed fields (server-side apply). Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::model::{Owned, Precondition};
+use crate::model::{Foreign, Identities, Owned, Precondition};
 use crate::openshift::{ImageStream, StreamId, TagReference, alias_target};
 use crate::source::inert;
+
+/// Stands for the source of what does not say which it is of.
+pub(super) const UNRECORDED: &str = "not recorded";
 
 /// Annotations of ours, in no definition and no plan; each manager has its own, named by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub(super) enum Kept {
     Definition,
     /// Which part of the source was read when the stream was written.
     Scope,
+    /// Which source the stream was written from.
+    Source,
     /// The manager made the stream.
     Created,
     /// The repository whose tags were imported.
@@ -26,9 +31,10 @@ pub(super) enum Kept {
 }
 
 impl Kept {
-    const ALL: [(Self, &str); 6] = [
+    const ALL: [(Self, &str); 7] = [
         (Self::Definition, "streamkeeper.io/definition."),
         (Self::Scope, "streamkeeper.io/scope."),
+        (Self::Source, "streamkeeper.io/source."),
         (Self::Created, "streamkeeper.io/created."),
         (Self::Imported, "streamkeeper.io/imported."),
         (Self::Changes, "streamkeeper.io/changes."),
@@ -51,6 +57,28 @@ impl Kept {
 
     fn is(key: &str) -> bool {
         Self::ALL.iter().any(|(_, prefix)| key.starts_with(prefix))
+    }
+}
+
+/// As whom a cluster is written.
+#[derive(Clone, Debug, Default)]
+pub struct Owner {
+    /// Field manager of server-side apply: what makes a field ours.
+    pub manager: String,
+    /// Field managers that the source had before: what they manage is taken over.
+    pub previous: Vec<String>,
+    /// The source. What another one has applied as the same manager is not its own.
+    pub identities: Identities,
+}
+
+impl Owner {
+    /// A manager of a source that had no other one.
+    pub fn new(manager: impl Into<String>, identities: Identities) -> Self {
+        Self { manager: manager.into(), previous: Vec::new(), identities }
+    }
+
+    fn is_one(&self, manager: &str) -> bool {
+        self.manager == manager || self.previous.iter().any(|previous| previous == manager)
     }
 }
 
@@ -87,39 +115,80 @@ impl Object {
     }
 
     /// What of it is ours, and which other manager has applied a tag of the stream.
-    pub(super) fn owned(&self, manager: &str) -> Owned {
-        let annotation = |kept: Kept| self.kept(kept, manager);
+    pub(super) fn owned(&self, owner: &Owner) -> Owned {
+        let foreign = Foreign { stream: self.foreign(owner), ..Foreign::default() };
+        if foreign.stream.is_some() {
+            return Owned { adopts: true, foreign, ..Owned::default() };
+        }
+        let manager = owner.manager.as_str();
+        let managers = || std::iter::once(manager).chain(self.previous(owner));
+        let annotation = |kept: Kept| managers().find_map(|manager| self.kept(kept, manager));
         let applied = self.applied(manager);
         let keys = |pointer: &str| -> Vec<String> {
-            let map = applied.pointer(pointer).and_then(Value::as_object);
-            map.map(|map| map.keys().filter(|key| !Kept::is(key)).cloned().collect()).unwrap_or_default()
+            let applied = managers().map(|manager| self.applied(manager));
+            let keys = applied.flat_map(|applied| {
+                let map = applied.pointer(pointer).and_then(Value::as_object);
+                map.map(|map| map.keys().cloned().collect::<Vec<_>>()).unwrap_or_default()
+            });
+            keys.filter(|key| !Kept::is(key)).collect::<BTreeSet<_>>().into_iter().collect()
         };
-        let path = annotation(Kept::Definition).unwrap_or_default().to_owned();
         let tags = applied.pointer("/spec/tags").and_then(Value::as_array).into_iter().flatten();
-        let others = self.others(manager);
+        let others = self.others(owner);
         // A tag whose source another manager applies is not ours to remove, though a part of it may be.
         let keys_of = |tag: &Value| -> Option<(String, Vec<String>)> {
             let keys = tag["annotations"].as_object()?.keys().cloned().collect();
             Some((tag["name"].as_str()?.to_owned(), keys))
         };
         let tag_annotations = tags.clone().filter_map(keys_of).collect();
+        let path_of = |manager: &str| self.kept(Kept::Definition, manager).unwrap_or_default().to_owned();
         let names =
             tags.filter_map(|tag| tag["name"].as_str().map(str::to_owned)).filter(|name| !others.contains_key(name));
+        let tags: BTreeMap<String, String> = names.map(|name| (name, path_of(manager))).collect();
+        let of_previous = self.previous(owner).flat_map(|previous| {
+            let path = path_of(previous);
+            self.sources_applied(previous).into_iter().map(move |tag| (tag, path.clone()))
+        });
+        let previous = of_previous.filter(|(tag, _)| !tags.contains_key(tag) && !others.contains_key(tag)).collect();
         Owned {
             stream: annotation(Kept::Created).is_some(),
             last_writer: self.last_writer(manager),
             applied: annotation(Kept::Applied).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
-            tags: names.map(|name| (name, path.clone())).collect(),
+            tags,
+            previous,
+            is_handed_over: self.previous(owner).next().is_some(),
             others,
-            other_fields: self.other_fields(manager),
+            other_fields: self.other_fields(owner),
             labels: keys("/metadata/labels"),
             annotations: keys("/metadata/annotations"),
             adopts: true,
             repository: annotation(Kept::Imported).map(str::to_owned),
-            applies_repository: applied.pointer("/spec/dockerImageRepository").is_some(),
+            applies_repository: managers().any(|it| self.applied(it).pointer("/spec/dockerImageRepository").is_some()),
             tag_annotations,
             scope: annotation(Kept::Scope).map(str::to_owned),
+            source: annotation(Kept::Source).map(str::to_owned),
+            sources: BTreeMap::new(),
+            foreign: Foreign::default(),
         }
+    }
+
+    /// Field managers that the source had before and that still apply something of it.
+    pub(super) fn previous<'o>(&'o self, owner: &'o Owner) -> impl Iterator<Item = &'o str> {
+        owner.previous.iter().map(String::as_str).filter(|previous| self.fields(previous).is_some())
+    }
+
+    /// The other source that has applied it as this manager, or as one that this source had before. What says nothing of its source
+    /// was written by hand or by another program.
+    fn foreign(&self, owner: &Owner) -> Option<String> {
+        let managers = std::iter::once(owner.manager.as_str()).chain(self.previous(owner));
+        let mut sources = managers.filter(|manager| self.fields(manager).is_some()).map(|manager| {
+            self.kept(Kept::Source, manager).map_or_else(|| UNRECORDED.to_owned(), |source| inert(source, 400))
+        });
+        sources.find(|source| !owner.identities.include(source))
+    }
+
+    /// Whether every tag that a manager applies is applied by another one, too.
+    pub(super) fn is_covered(&self, manager: &str, by: &str) -> bool {
+        self.sources_applied(manager).iter().all(|tag| self.claims(by, tag))
     }
 
     /// The manager of the newest entry, unless it is that one.
@@ -131,25 +200,28 @@ impl Object {
 
     /// Tags whose source another manager applies, with its name. What was only written (`Update`: `oc`, an import, a push) is
     /// nobody's wish to keep.
-    fn others(&self, manager: &str) -> BTreeMap<String, String> {
-        let mut others = BTreeMap::new();
-        for (name, fields) in self.appliers().filter(|(name, _)| *name != manager) {
-            let tags = fields["f:spec"]["f:tags"].as_object().into_iter().flatten();
-            for (key, _) in tags.filter(|(_, fields)| fields.get("f:from").is_some()) {
-                let key: Value =
-                    key.strip_prefix("k:").and_then(|key| serde_json::from_str(key).ok()).unwrap_or_default();
-                if let Some(tag) = key["name"].as_str() {
-                    others.insert(tag.to_owned(), inert(name, 128));
-                }
-            }
-        }
+    fn others(&self, owner: &Owner) -> BTreeMap<String, String> {
+        let others = self.appliers().filter(|(name, _)| !owner.is_one(name));
         others
+            .flat_map(|(name, _)| self.sources_applied(name).into_iter().map(move |tag| (tag, inert(name, 128))))
+            .collect()
+    }
+
+    /// Tags whose source a manager applies.
+    fn sources_applied(&self, manager: &str) -> Vec<String> {
+        let tags = self.fields(manager).map(|fields| &fields["f:spec"]["f:tags"]).and_then(Value::as_object);
+        let tags = tags.into_iter().flatten().filter(|(_, fields)| fields.get("f:from").is_some());
+        let name = |key: &String| {
+            let key: Value = serde_json::from_str(key.strip_prefix("k:")?).ok()?;
+            Some(key["name"].as_str()?.to_owned())
+        };
+        tags.filter_map(|(key, _)| name(key)).collect()
     }
 
     /// Fields outside of tags that other managers apply.
-    fn other_fields(&self, manager: &str) -> BTreeMap<String, String> {
+    fn other_fields(&self, owner: &Owner) -> BTreeMap<String, String> {
         let mut others = BTreeMap::new();
-        for (name, fields) in self.appliers().filter(|(name, _)| *name != manager) {
+        for (name, fields) in self.appliers().filter(|(name, _)| !owner.is_one(name)) {
             let mut theirs = |field: String| others.insert(field, inert(name, 128));
             for part in ["labels", "annotations"] {
                 let keys = fields["f:metadata"][format!("f:{part}")].as_object().into_iter().flatten();
@@ -181,7 +253,7 @@ impl Object {
     }
 
     /// Aliases of the stream itself that a manager has applied and that have not the image of what they follow.
-    pub(super) fn lagging(&self, id: &StreamId, manager: &str) -> Vec<String> {
+    pub(super) fn lagging(&self, id: &StreamId, owner: &Owner) -> Vec<String> {
         let Ok(stream) = self.stream() else { return Vec::new() };
         let head = |tag: &str| stream.head(tag).map(|head| (&head.image, &head.docker_image_reference));
         let lags = |tag: &&TagReference| {
@@ -189,14 +261,14 @@ impl Object {
             target.is_some_and(|it| head(&it.tag).is_some_and(|theirs| head(&tag.name) != Some(theirs)))
         };
         let lagging = stream.spec.tags.iter().filter(lags).map(|tag| tag.name.clone());
-        let others = self.others(manager);
-        lagging.filter(|tag| self.claims(manager, tag) && !others.contains_key(tag)).collect()
+        let others = self.others(owner);
+        lagging.filter(|tag| self.claims(&owner.manager, tag) && !others.contains_key(tag)).collect()
     }
 
     /// Fields that other managers apply and that what is wanted would change, each with the manager.
-    pub(super) fn conflicts(&self, manager: &str, wanted: &Value) -> Vec<(String, String)> {
+    pub(super) fn conflicts(&self, owner: &Owner, wanted: &Value) -> Vec<(String, String)> {
         let mut conflicts = Vec::new();
-        for (name, fields) in self.appliers().filter(|(name, _)| *name != manager) {
+        for (name, fields) in self.appliers().filter(|(name, _)| !owner.is_one(name)) {
             differing(&self.raw, wanted, fields, "", &mut |field| {
                 conflicts.push((inert(name, 128), inert(field, 200)));
             });

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{ImportFailure, ImportItem, ImportResult, Observed, Question, WorkloadId};
+use crate::model::{Identities, ImportFailure, ImportItem, ImportResult, Observed, Question, WorkloadId};
 use crate::openshift::{Digest, ImageStreamImport, StreamId, TagReference};
 
-use super::owned::Object;
+use super::owned::{Object, Owner, UNRECORDED};
 use super::request::Api;
 use super::wanted::Wanted;
 use super::{reply, request};
@@ -96,7 +96,7 @@ fn our_requests_are_such_requests() {
                 for tag in given["spec"]["tags"].as_array().into_iter().flatten() {
                     let tag: TagReference = serde_json::from_value(tag.clone()).expect("a tag");
                     let action = crate::model::Action::SetTag { stream: stream.clone(), before: None, after: tag };
-                    wanted.change(&action, manager);
+                    wanted.change(&action, manager, false);
                 }
                 request::apply(Api::OpenShift, &stream, wanted.object(), manager, query("force").is_some())
             }
@@ -239,7 +239,9 @@ fn owners(place: &str, object: &Object, answer: &Value) {
     let entries = answer["metadata"]["managedFields"].as_array().into_iter().flatten();
     for entry in entries.filter(|entry| entry["operation"] == "Apply") {
         let manager = entry["manager"].as_str().unwrap_or_default();
-        let owned = object.owned(manager);
+        // The recordings are of another program, which keeps no source.
+        let owner = Owner::new(manager, Identities::of(UNRECORDED));
+        let owned = object.owned(&owner);
         let tags = entry["fieldsV1"]["f:spec"]["f:tags"].as_object().into_iter().flatten();
         for (key, _) in tags.filter(|(key, _)| key.starts_with("k:")) {
             let key: Value = serde_json::from_str(&key[2..]).expect("a key");
@@ -248,6 +250,6 @@ fn owners(place: &str, object: &Object, answer: &Value) {
             assert!(owned.tags.contains_key(name) || owned.others.contains_key(name), "{place}: {name}");
         }
         // Applying it again, unchanged, is in nobody's way.
-        assert_eq!(object.conflicts(manager, &object.applied(manager)), Vec::new(), "{place}");
+        assert_eq!(object.conflicts(&owner, &object.applied(manager)), Vec::new(), "{place}");
     }
 }

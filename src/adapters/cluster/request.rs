@@ -240,10 +240,15 @@ pub(super) fn lease(namespace: &str, name: &str) -> Request<Vec<u8>> {
 }
 
 /// A Lease that is not there yet.
-pub(super) fn make_lease(namespace: &str, name: &str, spec: &Value) -> Request<Vec<u8>> {
+pub(super) fn make_lease(
+    namespace: &str,
+    name: &str,
+    spec: &Value,
+    (annotation, value): (&str, &str),
+) -> Request<Vec<u8>> {
     let body = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-        "metadata": {"name": name, "namespace": namespace}, "spec": spec,
+        "metadata": {"name": name, "namespace": namespace, "annotations": {annotation: value}}, "spec": spec,
     });
     with("POST", lease_path(namespace, "").trim_end_matches('/'), "application/json", &body)
 }

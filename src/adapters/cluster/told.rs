@@ -131,7 +131,7 @@ impl Cluster {
         while note.len() > NOTE {
             note.pop();
         }
-        let body = event(regarding, is_warning, reason, &note, &self.manager, Timestamp::now());
+        let body = event(regarding, is_warning, reason, &note, &self.owner.manager, Timestamp::now());
         match self.connection.send(body).await {
             Err(Trouble::Refused(refused)) if refused.code == 403 => {
                 self.connection

@@ -46,8 +46,8 @@ impl Cluster {
             if let Some(actual) = differs(&object, kind, update) {
                 return Ok(stale(update, actual));
             }
-            let wanted = wanted(&object, kind, update, &self.manager);
-            let request = request::update(kind, &update.workload, &wanted, &self.manager);
+            let wanted = wanted(&object, kind, update, &self.owner.manager);
+            let request = request::update(kind, &update.workload, &wanted, &self.owner.manager);
             match self.connection.send(request).await {
                 Err(Trouble::Refused(refused)) if refused.is_stale() && tries < TRIES => {}
                 answer => {

@@ -30,13 +30,18 @@ impl Wanted {
         Self { object }
     }
 
+    /// Nothing of a stream: what a manager applies that no longer wants any of it.
+    pub(super) fn nothing(stream: &StreamId) -> Self {
+        Self::new(stream, None, "")
+    }
+
     /// As it is applied.
     pub(super) fn object(&self) -> &Value {
         &self.object
     }
 
-    /// What a step changes.
-    pub(super) fn change(&mut self, action: &Action, manager: &str) {
+    /// What a step changes. `takes_over`: what another manager applies of it is to be applied as well, changed or not.
+    pub(super) fn change(&mut self, action: &Action, manager: &str, takes_over: bool) {
         match action {
             Action::CreateStream { header, tags, .. } => {
                 self.header(&StreamHeader::default(), header, true);
@@ -44,7 +49,7 @@ impl Wanted {
                 self.record(tags, manager);
                 self.annotate(&Kept::Created.key(manager), "true");
             }
-            Action::UpdateStream { before, after, .. } => self.header(before, after, false),
+            Action::UpdateStream { before, after, .. } => self.header(before, after, takes_over),
             Action::SetTag { after, .. } => {
                 self.tag(after);
                 self.record(std::slice::from_ref(after), manager);
@@ -72,7 +77,8 @@ impl Wanted {
         }
         if docker_image_repository.is_empty() {
             spec.remove("dockerImageRepository");
-        } else if spec.contains_key("dockerImageRepository")
+        } else if is_new
+            || spec.contains_key("dockerImageRepository")
             || before.docker_image_repository != *docker_image_repository
         {
             spec.insert("dockerImageRepository".to_owned(), docker_image_repository.as_str().into());

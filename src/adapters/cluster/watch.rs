@@ -165,7 +165,7 @@ impl Cluster {
     /// Whether an event is of something that somebody else has changed, and that matters here. It is kept in either case.
     fn is_change(&self, watched: Watched, scope: &Scope, event: Value) -> bool {
         let is_gone = event["type"] == "DELETED";
-        let is_ours = !is_gone && is_last_written_by(&event["object"], &self.manager);
+        let is_ours = !is_gone && is_last_written_by(&event["object"], &self.owner.manager);
         let mut event = event;
         let object = event["object"].take();
         match watched {

@@ -162,11 +162,11 @@ impl Cluster {
     ) -> Result<Performed, Trouble> {
         let mut current = current.cloned();
         for tries in 1.. {
-            let mut wanted = Wanted::new(stream, current.as_ref(), &self.manager);
-            wanted.change(command.action, &self.manager);
+            let mut wanted = Wanted::new(stream, current.as_ref(), &self.owner.manager);
+            wanted.change(command.action, &self.owner.manager, self.is_handed_over(current.as_ref()));
             self.mark(stream, current.as_ref(), &mut wanted, command.provenance.path);
             // What others apply is theirs. What was only written, by `oc` or an import, is put back: so much force is meant.
-            let conflicts = current.as_ref().map(|object| object.conflicts(&self.manager, wanted.object()));
+            let conflicts = current.as_ref().map(|object| object.conflicts(&self.owner, wanted.object()));
             if let Some(conflicts) = conflicts.filter(|conflicts| !conflicts.is_empty() && !self.force) {
                 return Ok(Performed::Refused { message: conflict(&conflicts) });
             }
@@ -188,8 +188,8 @@ impl Cluster {
                 Err(trouble) => return Err(trouble),
                 // Somebody else has made it at the same moment: it is not ours to remove.
                 Ok((object, false)) if current.is_none() => {
-                    let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
-                    wanted.forget(&Kept::Created.key(&self.manager));
+                    let mut wanted = Wanted::new(stream, Some(&object), &self.owner.manager);
+                    wanted.forget(&Kept::Created.key(&self.owner.manager));
                     let (object, _) = self.send_apply(stream, &wanted, true).await?;
                     return self.settled(stream, object).await;
                 }
@@ -206,7 +206,7 @@ impl Cluster {
         wanted: &Wanted,
         force: bool,
     ) -> Result<(Object, bool), Trouble> {
-        let request = request::apply(self.api, stream, wanted.object(), &self.manager, force);
+        let request = request::apply(self.api, stream, wanted.object(), &self.owner.manager, force);
         let (status, body) = self.connection.exchange(request).await?;
         Ok((reply::object(&body).map_err(Trouble::Lost)?, status == http::StatusCode::CREATED))
     }
@@ -215,11 +215,11 @@ impl Cluster {
     /// and 2.4): those of ours are written once more, spelled in the other way, which for it is a change.
     async fn settled(&self, stream: &StreamId, mut object: Object) -> Result<Performed, Trouble> {
         for _ in 0..CHAIN {
-            let lagging = object.lagging(stream, &self.manager);
+            let lagging = object.lagging(stream, &self.owner);
             if lagging.is_empty() {
                 break;
             }
-            let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
+            let mut wanted = Wanted::new(stream, Some(&object), &self.owner.manager);
             lagging.iter().for_each(|tag| wanted.spell_again(stream, tag));
             object = match self.send_apply(stream, &wanted, true).await {
                 Ok((object, _)) => object,
@@ -231,7 +231,27 @@ impl Cluster {
                 Err(trouble) => return Err(trouble),
             };
         }
+        let object = self.release(stream, object).await?;
         Ok(self.applied(stream, object))
+    }
+
+    /// Whether a field manager that the source had before still applies something of a stream.
+    pub(super) fn is_handed_over(&self, object: Option<&Object>) -> bool {
+        object.is_some_and(|object| object.previous(&self.owner).next().is_some())
+    }
+
+    /// Ends what field managers that the source had before apply, once all of their tags are taken over: an empty set as such a manager
+    /// leaves nothing to it, and nothing of what is applied under the new name changes.
+    pub(super) async fn release(&self, stream: &StreamId, mut object: Object) -> Result<Object, Trouble> {
+        let is_covered = |previous: &&str| object.is_covered(previous, &self.owner.manager);
+        let previous: Vec<String> = object.previous(&self.owner).filter(is_covered).map(str::to_owned).collect();
+        for manager in previous {
+            let nothing = Wanted::nothing(stream);
+            let request = request::apply(self.api, stream, nothing.object(), &manager, false);
+            let (_, body) = self.connection.exchange(request).await?;
+            object = reply::object(&body).map_err(Trouble::Lost)?;
+        }
+        Ok(object)
     }
 
     /// Takes the image of another tag over once more. Of the own stream the name is spelled in another way; of another one
@@ -243,10 +263,10 @@ impl Cluster {
         tag: &str,
         source: &TagId,
     ) -> Result<Performed, Trouble> {
-        let Some(current) = current.filter(|object| object.claims(&self.manager, tag)) else {
+        let Some(current) = current.filter(|object| object.claims(&self.owner.manager, tag)) else {
             return Ok(Performed::Refused { message: format!("the tag `{tag}` is not one that we apply") });
         };
-        let mut wanted = Wanted::new(stream, Some(current), &self.manager);
+        let mut wanted = Wanted::new(stream, Some(current), &self.owner.manager);
         if source.stream == *stream {
             wanted.spell_again(stream, tag);
             let (object, _) = self.send_apply(stream, &wanted, true).await?;
@@ -258,7 +278,7 @@ impl Cluster {
         };
         wanted.detour(tag, &source.stream, &head.image);
         let (object, _) = self.send_apply(stream, &wanted, true).await?;
-        let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
+        let mut wanted = Wanted::new(stream, Some(&object), &self.owner.manager);
         wanted.back(tag, current);
         let (object, _) = self.send_apply(stream, &wanted, true).await?;
         self.settled(stream, object).await
@@ -268,12 +288,20 @@ impl Cluster {
     /// written from another part, and nothing of it is removed in this run, it stays with that part.
     pub(super) fn mark(&self, stream: &StreamId, current: Option<&Object>, wanted: &mut Wanted, path: &str) {
         if !path.is_empty() {
-            wanted.annotate(&Kept::Definition.key(&self.manager), path);
+            wanted.annotate(&Kept::Definition.key(&self.owner.manager), path);
         }
         let under_way = lock(&self.under_way);
-        let before = current.and_then(|object| object.kept(Kept::Scope, &self.manager));
+        let before = current.and_then(|object| object.kept(Kept::Scope, &self.owner.manager));
         let scope = before.filter(|_| !under_way.removed_from.contains(stream)).unwrap_or(&under_way.scope);
-        wanted.annotate(&Kept::Scope.key(&self.manager), scope);
+        wanted.annotate(&Kept::Scope.key(&self.owner.manager), scope);
+        wanted.annotate(&Kept::Source.key(&self.owner.manager), &self.owner.identities.own);
+        // That it made the stream, and what it has imported, goes over with what another name of this source has applied.
+        let previous = || current.iter().flat_map(|object| object.previous(&self.owner).map(move |it| (object, it)));
+        for kept in [Kept::Created, Kept::Imported] {
+            if let Some(value) = previous().find_map(|(object, previous)| object.kept(kept, previous)) {
+                wanted.annotate(&kept.key(&self.owner.manager), value);
+            }
+        }
     }
 
     pub(super) fn applied(&self, stream: &StreamId, object: Object) -> Performed {
@@ -294,7 +322,7 @@ impl Cluster {
         let mut tries = 0;
         let body = loop {
             let version = current.as_ref().map(Object::version);
-            match self.connection.send(request::import(stream, images, &self.manager, version)).await {
+            match self.connection.send(request::import(stream, images, &self.owner.manager, version)).await {
                 // OpenShift's controller imports as well: as long as nobody wishes otherwise, the next try is as good.
                 Err(Trouble::Refused(refused)) if refused.is_stale() && tries < TRIES => {
                     tries += 1;
@@ -330,8 +358,8 @@ impl Cluster {
         if let Some(repository) = repository {
             // Only now are all its tags there, as planned: an import that was interrupted, or went otherwise, goes on.
             let object = lock(&self.left).get(stream).cloned().unwrap_or(object);
-            let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
-            wanted.annotate(&Kept::Imported.key(&self.manager), repository);
+            let mut wanted = Wanted::new(stream, Some(&object), &self.owner.manager);
+            wanted.annotate(&Kept::Imported.key(&self.owner.manager), repository);
             performed = self.applied(stream, self.send_apply(stream, &wanted, true).await?.0);
         }
         Ok(performed)
@@ -349,7 +377,8 @@ impl Cluster {
                 own.any(|it| fresh.as_is(stream) != *it)
             }
         };
-        if moved || !fresh.owned(&self.manager).tags.contains_key(tag) {
+        let owned = fresh.owned(&self.owner);
+        if moved || !(owned.tags.contains_key(tag) || owned.previous.contains_key(tag)) {
             self.forget(stream);
             return Ok(stale(
                 stream,
@@ -365,14 +394,18 @@ impl Cluster {
         // The answer does not say how the stream was left.
         self.forget(stream);
         match self.look(stream).await? {
-            Some(object) if object.claims(&self.manager, tag) => {
-                let mut wanted = Wanted::new(stream, Some(&object), &self.manager);
+            Some(object) if object.claims(&self.owner.manager, tag) => {
+                let mut wanted = Wanted::new(stream, Some(&object), &self.owner.manager);
                 wanted.drop_tag(tag);
                 self.mark(stream, Some(&object), &mut wanted, "");
                 let (object, _) = self.send_apply(stream, &wanted, true).await?;
+                let object = self.release(stream, object).await?;
                 Ok(self.applied(stream, object))
             }
-            Some(object) => Ok(self.applied(stream, object)),
+            Some(object) => {
+                let object = self.release(stream, object).await?;
+                Ok(self.applied(stream, object))
+            }
             None => Ok(Performed::Applied { now: None }),
         }
     }
@@ -384,8 +417,8 @@ impl Cluster {
     ) -> Result<Performed, Trouble> {
         let Some(object) = current else { return Ok(Performed::AlreadySo { now: None }) };
         // Whatever the plan was made from: what we have not made, we do not take away.
-        if !object.owned(&self.manager).stream {
-            let message = format!("`{stream}` was not made by `{}`", self.manager);
+        if !object.owned(&self.owner).stream {
+            let message = format!("`{stream}` was not made by `{}`", self.owner.manager);
             return Ok(Performed::Refused { message });
         }
         self.connection.send(request::delete_stream(self.api, stream, object.uid(), object.version())).await?;

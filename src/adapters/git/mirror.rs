@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use gix::ObjectId;
 use gix::remote::{Direction, fetch};
 
+use crate::adapters::private_dir;
 use crate::ports::SourceError;
 use crate::source::{chain, inert, short_hash};
 
@@ -44,7 +45,7 @@ pub(super) fn open(
     url: &str,
     revision: Option<&str>,
     commit: Option<&str>,
-    cache: &Path,
+    cache: Option<&Path>,
 ) -> Result<Objects, SourceError> {
     let shown = without_credentials(url);
     let (mirror, _lock) = mirror(url, cache)?;
@@ -60,7 +61,7 @@ pub(super) fn open(
 }
 
 /// What the revision is now: the references are listed, and nothing is fetched. An annotated tag's own id.
-pub(super) fn ask(url: &str, revision: Option<&str>, cache: &Path) -> Result<String, SourceError> {
+pub(super) fn ask(url: &str, revision: Option<&str>, cache: Option<&Path>) -> Result<String, SourceError> {
     let (mirror, _lock) = mirror(url, cache)?;
     let id = fetch(&mirror, url, revision, false).map_err(|error| explain(error, url, revision))?;
     Ok(id.to_string())
@@ -78,12 +79,13 @@ fn explain(error: Fetch, url: &str, revision: Option<&str>) -> SourceError {
 }
 
 /// The mirror of a URL, made where there is none, and the lock on it.
-fn mirror(url: &str, cache: &Path) -> Result<(PathBuf, File), SourceError> {
+fn mirror(url: &str, cache: Option<&Path>) -> Result<(PathBuf, File), SourceError> {
     let shown = without_credentials(url);
     let failed = |action: &str, error: BoxError| SourceError::failed(format!("{action} `{shown}`"), error);
     let name = short_hash(&shown, 32);
-    let folder = cache.join("git");
-    fs::create_dir_all(&folder).map_err(|error| failed("make the mirror of", error.into()))?;
+    let none = "neither `HOME` nor `XDG_CACHE_HOME` is set: name a directory for it with `--cache-dir DIR`";
+    let folder = cache.ok_or_else(|| failed("make the mirror of", none.into()))?.join("git");
+    private_dir::make(&folder).map_err(|error| failed("make the mirror of", error.into()))?;
     // Two processes must not fetch into one mirror. The lock goes with the file handle.
     let lock = File::create(folder.join(format!("{name}.lock")))
         .map_err(|error| failed("lock the mirror of", error.into()))?;

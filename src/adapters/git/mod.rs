@@ -7,11 +7,13 @@
 
 mod edit;
 mod folder;
+mod identity;
 mod mirror;
 mod objects;
 mod paths;
 
 pub use edit::{Edit, EditError, edit};
+pub use identity::{absolute, identity};
 pub use mirror::without_credentials;
 
 use std::path::{Path, PathBuf};
@@ -25,8 +27,8 @@ pub struct Location {
     pub given: String,
     /// Read this revision from Git objects; without it a path is read as it lies there.
     pub revision: Option<String>,
-    /// Where mirrors of URLs are kept.
-    pub cache: PathBuf,
+    /// Where caches are; mirrors of URLs are kept there. None: they cannot be kept.
+    pub cache: Option<PathBuf>,
     /// A commit that a URL's revision is known to be: if the mirror has it, nobody is asked.
     pub commit: Option<String>,
 }
@@ -39,7 +41,7 @@ pub struct Location {
 pub fn ask(location: &Location) -> Result<Option<String>, SourceError> {
     let Location { given, revision, cache, commit: _ } = location;
     match given.split_once("://") {
-        Some(("https" | "ssh", _)) => mirror::ask(given, revision.as_deref(), cache).map(Some),
+        Some(("https" | "ssh", _)) => mirror::ask(given, revision.as_deref(), cache.as_deref()).map(Some),
         _ => Ok(None),
     }
 }
@@ -82,13 +84,20 @@ pub fn open(location: &Location) -> Result<Box<dyn Source>, SourceError> {
     }
     match given.split_once("://") {
         Some(("file", path)) => Ok(Box::new(objects::open(Path::new(path), revision.as_deref())?)),
-        Some(("https" | "ssh", _)) => Ok(Box::new(mirror::open(given, revision.as_deref(), commit.as_deref(), cache)?)),
+        Some(("https" | "ssh", _)) => {
+            Ok(Box::new(mirror::open(given, revision.as_deref(), commit.as_deref(), cache.as_deref())?))
+        }
         Some((scheme, _)) => {
             let why = format!("a source is a path, or a URL with `https`, `ssh` or `file`, not `{scheme}`");
             Err(SourceError::NotUnderstood { given: without_credentials(given), why })
         }
         None => open_path(Path::new(given), revision.as_deref()),
     }
+}
+
+/// Whether Git tracks anything in a folder of a work tree, in the index or in `HEAD`.
+pub fn tracks(folder: &Path) -> bool {
+    objects::tracks(folder)
 }
 
 /// Files and folders named one by one.

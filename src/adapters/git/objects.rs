@@ -234,3 +234,24 @@ pub(super) fn committed(
     let listing = objects.list(wanted, usize::MAX).ok()?;
     Some((commit, listing.entries))
 }
+
+/// Whether Git tracks anything in a folder of a work tree, in the index or in `HEAD`.
+pub(super) fn tracks(folder: &Path) -> bool {
+    let Some((parent, name)) = folder.parent().zip(folder.file_name().and_then(|name| name.to_str())) else {
+        return false;
+    };
+    let Some(repository) = discover(parent) else { return false };
+    let mut way = prefix(&repository, parent);
+    way.push(name.to_owned());
+    let path = way.join("/");
+    let inside =
+        |entry: &[u8]| entry.strip_prefix(path.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
+    let in_index =
+        repository.open_index().is_ok_and(|index| index.entries().iter().any(|entry| inside(entry.path(&index))));
+    in_index || is_in_head(&repository, &way)
+}
+
+fn is_in_head(repository: &gix::Repository, way: &[String]) -> bool {
+    let tree = repository.head_commit().ok().and_then(|commit| commit.tree().ok());
+    tree.and_then(|tree| tree.lookup_entry(way.iter().map(String::as_str)).ok().flatten()).is_some()
+}

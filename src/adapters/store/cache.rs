@@ -8,13 +8,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::adapters::private_dir;
 use crate::adapters::registry::{Content, RegistryMemory};
 use crate::model::{Observed, Question, Resolution, Upstream};
 use crate::openshift::{Digest, StreamId};
 use crate::ports::{Memory, Settled};
 
 /// Another layout is another file: old ones are simply no longer read.
-const FILE: &str = "cache-5.db";
+const FILE: &str = "cache-6.db";
 
 /// A cache that has grown past this is begun anew: most of it is of images and definitions that are long gone.
 const MOST: u64 = 512 * 1024 * 1024;
@@ -40,57 +41,46 @@ const SCHEMA: &str = "
 /// What is remembered of a reference that is not there.
 const ABSENT: &str = "absent";
 
-/// The cache of a store. Made with the first thing to remember. A folder that is not there is not made for it: what there is to
-/// remember then stays in memory, and is written when the store has been made meanwhile.
+/// What is remembered of a target, in a directory of this user alone. Made with the first thing to remember; without a directory,
+/// nothing is.
 pub struct Cache {
-    folder: PathBuf,
-    connection: Mutex<Option<Database>>,
-}
-
-/// Where it is remembered.
-enum Database {
-    /// In the folder.
-    File(Connection),
-    /// In memory, until there is a folder.
-    Memory(Connection),
+    folder: Option<PathBuf>,
+    connection: Mutex<Option<Connection>>,
 }
 
 impl Cache {
-    /// The cache beside a store.
-    pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), connection: Mutex::new(None) }
+    /// The cache in a directory, which is made where it is missing. One that is a link or another user's is not used.
+    pub fn new(folder: Option<&Path>) -> Self {
+        let folder = folder.filter(|folder| private_dir::make(folder).is_ok());
+        Self { folder: folder.map(Path::to_owned), connection: Mutex::new(None) }
     }
 
     /// Uses the database, if it can be had.
     fn with<T>(&self, using: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Option<T> {
-        let mut slot: MutexGuard<'_, Option<Database>> = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot: MutexGuard<'_, Option<Connection>> =
+            self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
             *slot = self.open();
         }
-        match slot.as_mut()? {
-            Database::File(connection) | Database::Memory(connection) => using(connection).ok(),
-        }
+        using(slot.as_mut()?).ok()
     }
 
-    fn open(&self) -> Option<Database> {
-        // There is no store that it could be the cache of.
-        if self.folder.as_os_str().is_empty() {
+    fn open(&self) -> Option<Connection> {
+        let folder = self.folder.as_ref()?;
+        let path = folder.join(FILE);
+        let files = ["", "-wal", "-shm"].map(|suffix| folder.join(format!("{FILE}{suffix}")));
+        if files.iter().any(|file| private_dir::check_file(file).is_err()) {
             return None;
         }
-        if !self.folder.is_dir() {
-            let connection = Connection::open_in_memory().ok()?;
-            connection.execute_batch(SCHEMA).ok()?;
-            return Some(Database::Memory(connection));
-        }
-        let path = self.folder.join(FILE);
         if path.metadata().is_ok_and(|metadata| metadata.len() > MOST) {
             // Whoever has it open keeps what was there.
-            for suffix in ["", "-wal", "-shm"] {
-                let _ = std::fs::remove_file(self.folder.join(format!("{FILE}{suffix}")));
+            for file in &files {
+                let _ = std::fs::remove_file(file);
             }
         }
+        private_dir::make_file(&path).ok()?;
         let connect = || -> rusqlite::Result<Connection> {
-            let connection = Connection::open(self.folder.join(FILE))?;
+            let connection = Connection::open(&path)?;
             connection.busy_timeout(Duration::from_secs(1))?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             // Losing the last answers in a power cut costs a question each.
@@ -99,7 +89,7 @@ impl Cache {
             connection.execute_batch(SCHEMA)?;
             Ok(connection)
         };
-        connect().ok().map(Database::File)
+        connect().ok()
     }
 
     fn write(&self, writing: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>) {
@@ -111,25 +101,9 @@ impl Cache {
     }
 }
 
-impl Drop for Cache {
-    /// Writes what was remembered before there was a store. Failing to is no harm: it is asked again.
-    fn drop(&mut self) {
-        let slot = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Database::Memory(connection)) = slot
-            && self.folder.is_dir()
-            && let Ok(file) = tempfile::NamedTempFile::new_in(&self.folder)
-            && let Some(path) = file.path().to_str()
-            && connection.execute("VACUUM INTO ?1", [path]).is_ok()
-        {
-            // Whole or not at all; one that was made meanwhile stays.
-            let _ = file.persist_noclobber(self.folder.join(FILE));
-        }
-    }
-}
-
 impl Memory for Cache {
     fn keeps(&self) -> bool {
-        self.folder.is_dir()
+        self.folder.as_ref().is_some_and(|folder| folder.is_dir())
     }
 
     fn definitions(&self, keys: &[[u8; 32]]) -> BTreeMap<[u8; 32], Vec<u8>> {

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::ports::PortError;
@@ -21,8 +22,10 @@ impl Lock {
     pub(super) fn take(folder: &Path) -> Result<Self, PortError> {
         let path = folder.join("lock");
         let failed = |error| PortError::failed(format!("lock the store `{}`", folder.display()), error);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        let mut file = options.open(&path).map_err(failed)?;
         // A moment of patience: a writer that is just ending, or a process that another part of this program is just starting
         // and that has not let go of what it inherited.
         let mut patience = PATIENCE;

@@ -1,7 +1,8 @@
 //! The embedded target: SQLite in a folder, acting by `rules`.
 //!
-//! Two files. `store.db` is the state: streams with spec, status and history, whose each tag is and from which commit, the
-//! journal of plans and reports. `cache-N.db` is what is remembered to ask and read less; it may be deleted at any time.
+//! `store.db` is the state: streams with spec, status and history, whose each tag is and from which commit, the
+//! journal of plans and reports. `cache-N.db`, in another directory, is what is remembered to ask and read less; it may be deleted at
+//! any time.
 //! A step is durable before it is reported done; steps of many streams share a commit. Readers work while a writer works;
 //! writers are kept apart by a lock file, since SQLite would let them interleave.
 //! SQLite (`rusqlite`, compiled in) saves us crash safety, concurrent readers and queries.
@@ -9,6 +10,7 @@
 
 mod cache;
 mod lock;
+mod ownership;
 mod read;
 mod schema;
 mod write;
@@ -19,10 +21,31 @@ pub use cache::Cache;
 pub use read::Reader;
 pub use write::Writer;
 
+use crate::adapters::private_dir;
 use crate::ports::PortError;
 
 /// Target of plans made before there is a store.
 pub const NEW_STORE: &str = "store new";
+
+/// Files of a store.
+const FILES: [&str; 5] = ["store.db", "store.db-wal", "store.db-shm", "lock", ".gitignore"];
+
+/// Refuses a store that is a link, or any part of which is one, and one of another user.
+///
+/// # Errors
+///
+/// When it is.
+pub fn refuse_links(folder: &Path) -> Result<(), PortError> {
+    if folder.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let unusable = |error: std::io::Error| PortError::Unusable {
+        what: format!("the store `{}`", folder.display()),
+        why: error.to_string(),
+    };
+    private_dir::check(folder).map_err(unusable)?;
+    FILES.iter().try_for_each(|file| private_dir::check_file(&folder.join(file))).map_err(unusable)
+}
 
 fn database(folder: &Path) -> PathBuf {
     folder.join("store.db")

@@ -7,11 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row};
 
-use crate::model::{Change, LiveStream, Observed, Owned};
+use crate::model::{Change, Identities, LiveStream, Observed, Owned};
 use crate::openshift::{ImageStream, StreamId};
 use crate::ports::{LiveState, Looking, Observation, PortError, TargetKind, Which, Workloads};
 
-use super::{NEW_STORE, failed, schema};
+use super::{NEW_STORE, failed, ownership, schema};
 
 /// A store, to look at. Works while another process writes.
 pub struct Reader {
@@ -19,6 +19,7 @@ pub struct Reader {
     /// None: there is no store yet, and nothing in it.
     connection: Option<Mutex<Connection>>,
     id: String,
+    identities: Identities,
 }
 
 impl Reader {
@@ -27,7 +28,8 @@ impl Reader {
     /// # Errors
     ///
     /// When it is there and cannot be read.
-    pub fn open(folder: &Path) -> Result<Self, PortError> {
+    pub fn open(folder: &Path, identities: &Identities) -> Result<Self, PortError> {
+        super::refuse_links(folder)?;
         let connection = schema::open_to_read(folder)?;
         let id = match &connection {
             Some(connection) => {
@@ -38,7 +40,8 @@ impl Reader {
             }
             None => NEW_STORE.to_owned(),
         };
-        Ok(Self { folder: folder.to_owned(), connection: connection.map(Mutex::new), id })
+        let identities = identities.clone();
+        Ok(Self { folder: folder.to_owned(), connection: connection.map(Mutex::new), id, identities })
     }
 
     fn with<T: Default>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, PortError> {
@@ -93,7 +96,8 @@ impl Reader {
             // One transaction: what is seen was so at one moment.
             let transaction = connection.unchecked_transaction()?;
             let mut seen = Raw::default();
-            let scope = transaction.query_row("SELECT value FROM meta WHERE key = 'scope'", [], |row| row.get(0));
+            let key = ownership::scope_key(&self.identities.own);
+            let scope = transaction.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0));
             seen.scope = rusqlite::OptionalExtension::optional(scope)?;
             let sql = if settled.is_empty() {
                 "SELECT namespace, name, version, owned_tags, object, owned FROM streams"
@@ -128,8 +132,8 @@ impl Reader {
         };
         for (id, object, owned) in raw.objects {
             observation.listed.insert(id.namespace.clone(), Observed::Known(()));
-            let stream = decode(&self.folder, &id, &object, &owned)?;
-            observation.streams.insert(id, stream);
+            let LiveStream { stream, owned } = decode(&self.folder, &id, &object, &owned)?;
+            observation.streams.insert(id, LiveStream { stream, owned: owned.seen_by(&self.identities) });
         }
         Ok(observation)
     }
@@ -154,12 +158,9 @@ impl LiveState for Reader {
 
     fn version(&self) -> Option<String> {
         self.with(|connection| {
-            let value = connection.query_row(
-                "SELECT group_concat(value) FROM meta WHERE key IN ('version', 'scope')",
-                [],
-                |row| row.get(0),
-            );
-            value.map(Some)
+            let sql = "SELECT group_concat(value) FROM meta WHERE key IN ('version', ?1)";
+            let key = ownership::scope_key(&self.identities.own);
+            connection.query_row(sql, [key], |row| row.get(0)).map(Some)
         })
         .ok()
         .flatten()

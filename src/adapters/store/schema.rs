@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::adapters::random;
+use crate::adapters::{private_dir, random};
 use crate::ports::PortError;
 
 use super::{database, failed};
@@ -82,6 +82,8 @@ pub(super) fn open_to_write(folder: &Path) -> Result<Connection, PortError> {
     let error = |error| failed("open", folder, error);
     refuse_network(folder)?;
     let unclean = std::fs::metadata(folder.join("store.db-wal")).is_ok_and(|wal| wal.len() > 0);
+    let made = |error| PortError::failed(format!("make `{}`", path.display()), error);
+    private_dir::make_file(&path).map_err(made)?;
     let mut connection = Connection::open(&path).map_err(error)?;
     configure(&connection).map_err(error)?;
     let (application, version, is_empty) = identify(&connection).map_err(error)?;

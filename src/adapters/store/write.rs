@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Savepoint, Transaction, TransactionBehavior, params};
 use tokio::sync::oneshot;
 
-use crate::adapters::random;
-use crate::model::{Action, LiveStream, Move, Observed, Owned, Plan, Precondition, Report};
+use crate::adapters::{private_dir, random};
+use crate::model::{Action, Identities, LiveStream, Move, Observed, Owned, Plan, Precondition, Report};
 use crate::openshift::{ImageStream, StreamId};
 use crate::ports::{Command, Performed, PortError, Target};
 use crate::rules::{self, Check, Server, State};
 
 use super::lock::Lock;
-use super::{failed, read, schema};
+use super::{failed, ownership, read, schema};
 
 /// Steps in one commit: more would only hold back the answers to the first of them.
 const BATCH: usize = 256;
@@ -57,15 +57,19 @@ impl Writer {
     /// # Errors
     ///
     /// When somebody else is writing, or the folder has something in it that is no store of ours.
-    pub fn open(folder: &Path) -> Result<Self, PortError> {
+    pub fn open(folder: &Path, identities: &Identities) -> Result<Self, PortError> {
         let make = |error| PortError::failed(format!("make the folder `{}`", folder.display()), error);
+        super::refuse_links(folder)?;
         let is_new = !folder.exists();
-        std::fs::create_dir_all(folder).map_err(make)?;
+        // A directory that was there keeps its mode: it may hold more than the store.
+        if is_new {
+            private_dir::make(folder).map_err(make)?;
+        }
         // What is kept here is nobody's source: Git is to pass it over. A folder that was there may hold what is.
         if is_new {
             let ignore = folder.join(".gitignore");
             let failed = |error| PortError::failed(format!("write `{}`", ignore.display()), error);
-            std::fs::write(&ignore, "*\n").map_err(failed)?;
+            private_dir::make_file(&ignore).and_then(|()| std::fs::write(&ignore, "*\n")).map_err(failed)?;
         }
         let lock = Lock::take(folder)?;
         let connection = schema::open_to_write(folder)?;
@@ -73,7 +77,10 @@ impl Writer {
         let folder = folder.to_owned();
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || Worker { folder, connection }.run(&inbox))
+            .spawn({
+                let identities = identities.clone();
+                move || Worker { folder, connection, identities }.run(&inbox)
+            })
             .map_err(|error| PortError::failed("start the thread that writes the store", error))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread), _lock: lock })
     }
@@ -133,6 +140,7 @@ impl Target for Writer {
 struct Worker {
     folder: PathBuf,
     connection: Connection,
+    identities: Identities,
 }
 
 /// What is sent back once the commit is durable.
@@ -168,7 +176,7 @@ impl Worker {
                     lost.get_or_insert_with(|| "the database gave the transaction up".to_owned());
                     job.refuse("the database gave the transaction up");
                 } else {
-                    replies.push(job.run(&mut transaction, &folder));
+                    replies.push(job.run(&mut transaction, &folder, &self.identities));
                 }
             }
             let ended = transaction.is_autocommit();
@@ -185,19 +193,23 @@ impl Worker {
 }
 
 impl Job {
-    fn run(self, transaction: &mut Transaction<'_>, folder: &Path) -> Reply {
+    fn run(self, transaction: &mut Transaction<'_>, folder: &Path, identities: &Identities) -> Reply {
         match self {
-            Self::Perform(request, answer) => Reply::Performed(answer, perform(transaction, folder, &request)),
+            Self::Perform(request, answer) => {
+                Reply::Performed(answer, perform(transaction, folder, identities, &request))
+            }
             Self::Begin { plan, hash, now, answer } => {
-                let result = begin(transaction, &plan, &hash, now).map_err(|error| failed("write", folder, error));
-                Reply::Begun(answer, result)
+                let fail = |error| failed("write", folder, error);
+                let result = ownership::rename(transaction, identities).map_err(fail);
+                Reply::Begun(answer, result.and_then(|()| begin(transaction, &plan, &hash, now).map_err(fail)))
             }
             Self::Finish { run, finished, report, scope, answer } => {
                 let sql = "UPDATE runs SET finished = ?2, report = ?3 WHERE run = ?1";
                 let mut result = transaction.execute(sql, params![run, finished.to_string(), report]);
                 if let Some(scope) = scope {
-                    let put = "INSERT INTO meta VALUES ('scope', ?1) ON CONFLICT (key) DO UPDATE SET value = ?1";
-                    result = result.and_then(|_| transaction.execute(put, [scope]));
+                    let put = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2";
+                    result =
+                        result.and_then(|_| transaction.execute(put, [ownership::scope_key(&identities.own), scope]));
                 }
                 Reply::Finished(answer, result.map(|_| ()).map_err(|error| failed("write", folder, error)))
             }
@@ -242,7 +254,12 @@ fn begin(transaction: &Transaction<'_>, plan: &str, hash: &str, now: Timestamp) 
 }
 
 /// One step, whole or not at all.
-fn perform(transaction: &mut Transaction<'_>, folder: &Path, request: &Request) -> Result<Performed, PortError> {
+fn perform(
+    transaction: &mut Transaction<'_>,
+    folder: &Path,
+    identities: &Identities,
+    request: &Request,
+) -> Result<Performed, PortError> {
     let fail = |error: rusqlite::Error| failed("write", folder, error);
     let savepoint = transaction.savepoint().map_err(fail)?;
     let id = request.action.stream();
@@ -272,7 +289,12 @@ fn perform(transaction: &mut Transaction<'_>, folder: &Path, request: &Request) 
     if !effect.changed {
         return Ok(Performed::AlreadySo { now: now_at(id, stream) });
     }
-    let owned = ownership(stored.as_ref().map(|stored| &stored.owned), request);
+    if let Some(source) = ownership::foreign(stored.as_ref().map(|stored| &stored.owned), identities, &request.action) {
+        let message = format!("the source `{}` manages it", crate::source::inert(source, 200));
+        return Ok(Performed::Refused { message });
+    }
+    let before = stored.as_ref().map(|stored| &stored.owned);
+    let owned = ownership::after(before, &request.action, &request.path, &identities.own);
     let mut after = effect.stream;
     write(&savepoint, id, after.as_mut(), &owned, request.run).map_err(fail)?;
     record(&savepoint, id, stream, after.as_ref(), request).map_err(fail)?;
@@ -342,38 +364,6 @@ fn broken(
 /// What a next step on the same stream relies on.
 fn now_at(id: &StreamId, stream: Option<&ImageStream>) -> Option<Precondition> {
     stream.map(|stream| rules::as_is(id, Some(stream)))
-}
-
-/// What of the stream is ours after the step.
-fn ownership(before: Option<&Owned>, request: &Request) -> Owned {
-    let mut owned = before.cloned().unwrap_or_default();
-    match &request.action {
-        Action::CreateStream { header, tags, .. } => {
-            owned.stream = true;
-            owned.labels = header.labels.keys().cloned().collect();
-            owned.annotations = header.annotations.keys().cloned().collect();
-            owned.tags = tags.iter().map(|tag| (tag.name.clone(), request.path.clone())).collect();
-        }
-        Action::UpdateStream { after, .. } => {
-            owned.labels = after.labels.keys().cloned().collect();
-            owned.annotations = after.annotations.keys().cloned().collect();
-        }
-        Action::SetTag { after, .. } => {
-            owned.tags.insert(after.name.clone(), request.path.clone());
-        }
-        // Tags of a repository that is imported whole come with the import (semantics 3.3).
-        Action::Import { images, repository, .. } => {
-            owned.repository = repository.clone().or(owned.repository);
-            for item in images {
-                owned.tags.entry(item.tag.clone()).or_insert_with(|| request.path.clone());
-            }
-        }
-        Action::DeleteTag { tag, .. } => {
-            owned.tags.remove(tag);
-        }
-        Action::Follow { .. } | Action::DeleteStream { .. } => {}
-    }
-    owned
 }
 
 /// Writes the stream with a new version, or removes it.

@@ -1,7 +1,5 @@
 //! `plan --definitions-only`: compares definitions with definitions, and asks neither a target nor a registry.
 
-use std::path::Path;
-
 use crate::adapters::store::Cache;
 use crate::cli::args::{Args, Plan};
 use crate::cli::console::Console;
@@ -16,11 +14,11 @@ const NO_TARGET: &str = "nothing: definitions alone were compared";
 
 pub(super) fn run(args: &Args, command: &Plan, console: &Console) -> Result<Exit, Failure> {
     let Some(base) = &command.base else { return Err(Failure::usage("`--definitions-only` without `--base`")) };
-    let flags = Flags::planning(args, &command.planning, console);
+    let flags = Flags { base: command.base.clone(), ..Flags::planning(args, &command.planning, console) };
     let session = flags.session(console);
     let opened = session.open()?;
     // Nothing is remembered: there is no target that it could be remembered of.
-    let memory = Cache::new(Path::new(""));
+    let memory = Cache::new(None);
     let mut listed = opened.list([], (session.clock)())?;
     let entries = &mut listed.list.listing.entries;
     let mut basis = None;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::adapters::registry::{Content, RegistryMemory};
-use crate::adapters::store::Cache;
 use crate::cli::args::{Args, Describe};
 use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
@@ -19,7 +18,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Describe, console: &Console) ->
     let names: Vec<_> = command.names.iter().map(|name| settings.name(name)).collect::<Result<_, _>>()?;
     let namespaces = names.iter().map(|(id, _)| id.namespace.clone()).collect();
     let shown = LiveStreams::open(&settings, args, namespaces)?;
-    let cache = Cache::new(&shown.live.memory(&settings.store));
+    let cache = shown.live.memory(args, &settings);
     for (at, (id, tag)) in names.into_iter().enumerate() {
         let Some(live) = shown.streams.get(&id) else {
             return Err(Failure::failed(format!("there is no stream `{id}`")).hint("`streamkeeper get` lists them"));

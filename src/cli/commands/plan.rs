@@ -15,7 +15,8 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
     if command.definitions_only {
         return super::compare::run(args, command, console);
     }
-    let flags = Flags { workloads: command.workloads.clone(), ..Flags::planning(args, &command.planning, console) };
+    let (workloads, base) = (command.workloads.clone(), command.base.clone());
+    let flags = Flags { workloads, base, ..Flags::planning(args, &command.planning, console) };
     let (plan, stops) = runtime()?.block_on(plan(&flags, command, console))?;
     if let Some(path) = &command.out {
         plan_file::save(path, &plan)?;
@@ -43,7 +44,8 @@ async fn plan(flags: &Flags, command: &Plan, console: &Console) -> Result<(model
     let key = connected.key(&listed, &request);
     // What is recalled has nothing to review, unless the config has rules, which may be about any plan.
     let has_rules = !opened.settings.config.review.rules.is_empty();
-    let may_recall = command.base.is_none() && command.workloads.is_none() && !has_rules;
+    let is_all_trusted = opened.settings.ignored_keys.is_empty();
+    let may_recall = command.base.is_none() && command.workloads.is_none() && !has_rules && is_all_trusted;
     if let Some(recalled) = connected.recall(key.filter(|_| may_recall), &listed) {
         live.live.show_warnings(console);
         return Ok((model::Plan { review: Some(Box::default()), ..recalled.plan }, false));

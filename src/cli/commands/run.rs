@@ -22,6 +22,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Run, console: &Console) -> Resu
     let config = RunConfig { poll: command.poll.or(config.poll), ..config };
     let listen = reconcilers::listen(command, &config)?;
     let hosts = reconcilers::hosts(args, &command.planning, &config);
+    reconcilers::check_owners(&hosts)?;
     adapters::use_ring();
     let notifier = runtime.block_on(async { Notifier::start(&config, reqwest::Client::builder(), TOOL) })?;
     let names = || hosts.iter().map(|(name, _)| &**name);

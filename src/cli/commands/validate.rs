@@ -1,6 +1,5 @@
 //! `validate`: definitions only, no network, no store.
 
-use crate::adapters::store::Cache;
 use crate::cli::args::{Args, FindingsFormat, Validate};
 use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
@@ -8,6 +7,7 @@ use crate::cli::lines::Files;
 use crate::cli::opener::Flags;
 use crate::cli::output::pretty;
 use crate::cli::process::TOOL;
+use crate::cli::target::cache_of_store;
 use crate::render;
 
 pub(in crate::cli) fn run(args: &Args, command: &Validate, console: &Console) -> Result<Exit, Failure> {
@@ -16,7 +16,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Validate, console: &Console) ->
     let opened = session.open()?;
     let named = command.paths.iter().filter(|path| path.is_file()).map(|path| path.display().to_string());
     let listed = opened.list(named, (session.clock)())?;
-    let read = listed.read(&Cache::new(&opened.settings.store), console)?;
+    let read = listed.read(&cache_of_store(args, &opened.settings), console)?;
     let findings = &read.assembled.findings;
     let (streams, tags) = read.assembled.found;
     let summary = render::summary(findings, streams, tags, read.assembled.waived);

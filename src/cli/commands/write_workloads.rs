@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cli::args::{Apply, Args};
 use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::settings::local_folder;
+use crate::cli::places::local_folder;
 use crate::cli::target::Live;
 use crate::cli::workload_files;
 use crate::planner;

@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    fn custom_object(custom: &Custom) -> Value {
+    pub fn custom_object(custom: &Custom) -> Value {
         let mut object = custom.object.clone();
         object["metadata"]["managedFields"] = managed::managed(&custom.managers);
         object
