@@ -178,10 +178,10 @@ fn resolving(rows: &mut Vec<Row>, folder: &Path) {
             futures::stream::iter(references)
                 .map(|reference| async {
                     let reference: ImageReference = reference.parse().unwrap();
-                    let question = Question { reference: reference.with_defaults(), insecure: true };
+                    let question = Question::new("", &reference, true);
                     let digest = registries.resolve(&question).await.known().map(|it| it.digest.clone()).unwrap();
                     let reference = ImageReference { tag: String::new(), digest: Some(digest), ..question.reference };
-                    Question { reference, insecure: true }
+                    Question::new("", &reference, true)
                 })
                 .buffer_unordered(64)
                 .collect::<Vec<_>>(),

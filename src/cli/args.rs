@@ -241,6 +241,9 @@ pub struct Plan {
     /// Save the plan, to be applied as it is.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// With `--out`: authenticate the plan with the key in this file (HMAC-SHA256), so that `apply --key-file` knows it again.
+    #[arg(long, value_name = "FILE", requires = "out")]
+    pub key_file: Option<PathBuf>,
     /// How to show the plan.
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
@@ -319,6 +322,17 @@ pub struct Apply {
     /// Do not ask.
     #[arg(long, short)]
     pub yes: bool,
+    /// Plan again, and apply only if the result is the plan of this id, which `plan` prints; exit code 4 otherwise. Scheduled moves and
+    /// corrections of drift are not part of the id and not applied.
+    #[arg(long, value_name = "PLAN_ID", conflicts_with = "plan")]
+    pub expect: Option<String>,
+    /// With a saved plan: refuse it unless it was authenticated with the key in this file. The digests of such a plan count as they
+    /// are; those of any other are asked for again.
+    #[arg(long, value_name = "FILE", requires = "plan")]
+    pub key_file: Option<PathBuf>,
+    /// With a saved plan: apply it although its definitions cannot be read, so that it is checked against policy and ownership alone.
+    #[arg(long, requires = "plan")]
+    pub unverified: bool,
     /// With a saved plan: look first whether all of it can still be done, and do nothing unless it can.
     #[arg(long, requires = "plan")]
     pub all_or_nothing: bool,

@@ -1,10 +1,11 @@
 //! Carrying out a plan for one command: with its report, and an exit code for what became of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Action, Cause, ImportResult, OTHER_NAMESPACES, Outcome, Plan, Report};
+use crate::model::{Action, Cause, ImportResult, OTHER_NAMESPACES, Outcome, Plan, Report, StepId};
 use crate::ports::LiveState;
 use crate::reconcile::{Connected, Patience};
 
@@ -17,10 +18,11 @@ use super::{output, signals};
 /// How long controllers have to give workloads the images of tags that they use: on an idle cluster it is done in a second.
 const IMAGES: Duration = Duration::from_secs(10);
 
-/// Carries a plan out, prints the report and gives the exit code.
+/// Carries a plan out, prints the report and gives the exit code. Of steps that are `decided` it is known what has become.
 pub(super) async fn execute(
     connected: &Connected<'_, '_, Flags, Console>,
     plan: &Plan,
+    decided: &BTreeMap<StepId, Outcome>,
     command: &Apply,
     console: &Console,
 ) -> Result<Exit, Failure> {
@@ -31,7 +33,7 @@ pub(super) async fn execute(
         let stopping = stop.clone();
         tokio::spawn(signals::listen(false, move |_| stopping.cancel()));
         let writer = connected.writer().await?;
-        let executed = connected.execute(plan, &writer, &stop).await?;
+        let executed = connected.execute(plan, decided, &writer, &stop).await?;
         let limit = command.wait.map_or(IMAGES, |wait| wait.duration().unsigned_abs());
         let patience = Patience { limit, to_the_end: command.wait.is_some() };
         connected.verify(executed, patience, &stop).await

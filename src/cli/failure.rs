@@ -36,6 +36,7 @@ impl From<FailureKind> for Exit {
         match kind {
             FailureKind::Failed => Self::Failed,
             FailureKind::Refused => Self::Refused,
+            FailureKind::Stale => Self::Stale,
             FailureKind::Usage => Self::Usage,
         }
     }

@@ -4,6 +4,7 @@
 //! reconcilers. Exit codes are in
 //! [`Exit`]; stdout carries what was asked for, stderr what is said about it.
 
+mod answered;
 mod args;
 mod commands;
 mod console;
@@ -20,6 +21,7 @@ mod plan_file;
 mod process;
 mod reconcilers;
 mod registries;
+mod saved_plan;
 mod settings;
 mod signals;
 mod snapshot;

@@ -1,5 +1,6 @@
 //! What a session is opened with: flags, and the adapters that they name.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,11 +11,13 @@ use crate::adapters::cluster::{Cluster, Informer};
 use crate::adapters::git::{self, Location};
 use crate::adapters::store::{Cache, Writer};
 use crate::config::LeaseConfig;
-use crate::model::{Desired, Plan, Report, Step, Update};
+use crate::model::{Desired, Plan, Question, Report, Step, Update};
+use crate::openshift::Digest;
 use crate::ports::{Command, Performed, PortError, Progress, Source, Target};
 use crate::reconcile::{Opener, PlanOptions, Session, Settings};
 use crate::render;
 
+use super::answered::Answered;
 use super::args::{Args, Planning, Resolve};
 use super::console::Console;
 use super::failure::Failure;
@@ -37,6 +40,8 @@ pub(super) struct Flags {
     pub(super) workloads: Option<PathBuf>,
     /// The revision that a change is reviewed against; its config is trusted.
     pub(super) base: Option<String>,
+    /// What an authenticated plan says of references.
+    pub(super) digests: Arc<BTreeMap<Question, Digest>>,
     /// Files and folders to read in the place of the source.
     pub(super) paths: Vec<PathBuf>,
     /// Where problems are shown that do not end a session.
@@ -65,6 +70,7 @@ impl Flags {
             resolve: Resolve::default(),
             workloads: None,
             base: None,
+            digests: Arc::default(),
             paths: Vec::new(),
             console: console.clone(),
             held: None,
@@ -74,6 +80,20 @@ impl Flags {
     /// For a command that plans.
     pub(super) fn planning(args: &Args, planning: &Planning, console: &Console) -> Self {
         Self { options: planning.options(), resolve: planning.resolve, ..Self::new(args, console) }
+    }
+
+    /// The source at the commit of a saved plan, with the trusted config and what that commit's own may add to it.
+    pub(super) fn at_commit(&self, commit: &str) -> Result<(Settings, Box<dyn Source>), Failure> {
+        let now = git::open(&location(&self.args))?;
+        let source = self.source(Some(commit))?;
+        let at = |revision: &str| self.source(Some(revision));
+        let settings = settings::of_commit(&self.args, &self.options, (&*now, &*source), &at)?;
+        Ok((settings, source))
+    }
+
+    /// Whether a commit belongs to the history of the source as it is named. None where that is not known.
+    pub(super) fn has_commit(&self, commit: &str) -> Result<bool, Failure> {
+        Ok(git::has_commit(&location(&self.args), commit)?)
     }
 
     /// A session that works by these flags.
@@ -86,7 +106,7 @@ impl Flags {
 impl Opener for Flags {
     type Live = WithWorkloads;
     type Memory = Cache;
-    type Registry<'a> = Upstreams<'a>;
+    type Registry<'a> = Answered<Upstreams<'a>>;
     type Writer<'a> = AnyWriter<'a>;
 
     fn open(&self, commit: Option<&str>) -> Result<(Settings, Box<dyn Source>), Failure> {
@@ -131,8 +151,9 @@ impl Opener for Flags {
         live: &'a WithWorkloads,
         memory: &'a Arc<Cache>,
         desired: &Desired,
-    ) -> Result<Upstreams<'a>, Failure> {
-        upstreams(self.resolve, &settings.config, &live.live, memory, desired, &self.console).await
+    ) -> Result<Answered<Upstreams<'a>>, Failure> {
+        let asked = upstreams(self.resolve, &settings.config, &live.live, memory, desired, &self.console).await?;
+        Ok(Answered { asked, digests: Arc::clone(&self.digests) })
     }
 
     async fn writer<'a>(&'a self, settings: &'a Settings, live: &'a WithWorkloads) -> Result<AnyWriter<'a>, Failure> {

@@ -1,15 +1,62 @@
-//! Saved plans.
+//! Saved plans, and their authentication: HMAC-SHA256 over the plan as JSON, with a key that only those have who may make plans.
 
-use std::io::Write;
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::adapters::git::without_credentials;
 use crate::model::{FORMAT_VERSION, Plan};
 use crate::source::inert;
+use ring::hmac;
 
-use super::args::{Args, Planning};
+use super::args::{self, Args};
 use super::failure::Failure;
 use super::output::pretty;
+
+/// Bytes of a key, at least.
+const KEY: usize = 32;
+
+/// Bytes of a plan, at most.
+const LIMIT: u64 = 256 * 1024 * 1024;
+
+/// The key in a file: everything in it but line breaks at its end.
+fn key(path: &Path) -> Result<hmac::Key, Failure> {
+    let failed = |why: String| Failure::failed(format!("failed to read the key in `{}`: {why}", path.display()));
+    let bytes = secrecy::SecretSlice::from(std::fs::read(path).map_err(|error| failed(error.to_string()))?);
+    let key = secrecy::ExposeSecret::expose_secret(&bytes).trim_ascii_end();
+    if key.len() < KEY {
+        let why = format!("it has less than {KEY} bytes");
+        return Err(failed(why).hint("`openssl rand -hex 32 > FILE` makes a key"));
+    }
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, key))
+}
+
+/// What is authenticated: the plan without its authentication. Equal plans have equal bytes.
+fn message(plan: &Plan) -> Result<Vec<u8>, Failure> {
+    let plan = Plan { mac: None, ..plan.clone() };
+    let mut message = b"streamkeeper plan\0".to_vec();
+    serde_json::to_writer(&mut message, &plan).map_err(Failure::failed)?;
+    Ok(message)
+}
+
+/// Authenticates a plan with the key in a file.
+pub(super) fn authenticated(plan: Plan, key_file: &Path) -> Result<Plan, Failure> {
+    let mac = hmac::sign(&key(key_file)?, &message(&plan)?);
+    Ok(Plan { mac: Some(hex::encode(mac)), ..plan })
+}
+
+/// Refuses a plan that was not authenticated with the key in a file.
+pub(super) fn check(plan: &Plan, shown: &Path, key_file: &Path) -> Result<(), Failure> {
+    let key = key(key_file)?;
+    let why = match plan.mac.as_ref().map(|mac| hex::decode(mac).unwrap_or_default()) {
+        None => "it was saved without a key",
+        Some(mac) if hmac::verify(&key, &message(plan)?, &mac).is_ok() => return Ok(()),
+        Some(_) => "it was changed since, or saved with another key",
+    };
+    let message =
+        format!("the plan `{}` is not authenticated by the key in `{}`: {why}", shown.display(), key_file.display());
+    Err(Failure::refused(message).hint("`streamkeeper plan --out FILE --key-file KEY` saves one that is"))
+}
 
 /// Saves a plan, whole or not at all: written beside, synced, renamed.
 pub(super) fn save(path: &Path, plan: &Plan) -> Result<(), Failure> {
@@ -23,26 +70,48 @@ pub(super) fn save(path: &Path, plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Loads a plan.
+/// Loads a plan. Nothing in it is to be believed.
 pub(super) fn load(path: &Path) -> Result<Plan, Failure> {
     let shown = path.display();
-    let bytes =
-        std::fs::read(path).map_err(|error| Failure::failed(format!("failed to read the plan `{shown}`: {error}")))?;
-    let version = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
-    let version = version.as_ref().and_then(|value| value.get("formatVersion")).and_then(serde_json::Value::as_u64);
+    let failed = |error: std::io::Error| Failure::failed(format!("failed to read the plan `{shown}`: {error}"));
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).map_err(failed)?.take(LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(Failure::refused(format!("the plan `{shown}` has more than {LIMIT} bytes")));
+    }
+    let version = serde_json::from_slice::<Version>(&bytes).ok().and_then(|version| version.format_version);
     if let Some(version) = version.filter(|version| *version != u64::from(FORMAT_VERSION)) {
         let message = format!("the plan `{shown}` has format version {version}, this program knows {FORMAT_VERSION}");
         return Err(Failure::refused(message).hint("make the plan again with this version"));
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        let message = format!("`{shown}` is not a plan: {}", inert(&error.to_string(), 200));
+    let none = |why: &str| {
+        let message = format!("`{shown}` is not a plan: {}", inert(why, 200));
         Failure::refused(message).hint("`streamkeeper plan --out FILE` saves one")
-    })
+    };
+    let plan: Plan = serde_json::from_slice(&bytes).map_err(|error| none(&error.to_string()))?;
+    let mut ids = BTreeSet::new();
+    let all = plan.steps.iter().map(|step| step.id).chain(plan.updates.iter().map(|update| update.id));
+    if let Some(id) = all.into_iter().find(|id| !ids.insert(*id)) {
+        return Err(none(&format!("two steps have the number {id}")));
+    }
+    // No proof, which takes a key; but whoever has edited a plan by hand is told.
+    if !plan.id.is_empty() && plan.id != plan.id() {
+        return Err(none("it was changed since it was saved, so that its id is another one"));
+    }
+    Ok(plan)
+}
+
+/// The version of a plan's format, whatever else is in it.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    format_version: Option<u64>,
 }
 
 /// The command that applies a saved plan, with the flags that name the same source and target, without credentials: it is for
 /// people and for logs.
-pub(super) fn apply_command(path: &Path, args: &Args, planning: &Planning) -> String {
+pub(super) fn apply_command(path: &Path, args: &Args, plan: &args::Plan) -> String {
+    let planning = &plan.planning;
     let mut command = format!("streamkeeper apply {}", path.display());
     let mut flag = |name: &str, value: Option<String>| {
         command.push_str(&value.map_or(String::new(), |value| format!(" {name} {value}")));
@@ -55,8 +124,20 @@ pub(super) fn apply_command(path: &Path, args: &Args, planning: &Planning) -> St
     flag("--as", args.impersonate.clone());
     flag("--config", path_of(&args.config));
     flag("--config-revision", args.config_revision.clone());
-    if planning.force_conflicts {
-        command.push_str(" --force-conflicts");
+    flag("--key-file", path_of(&plan.key_file));
+    flag("--revision", args.revision.clone());
+    flag("--max-removals", planning.max_removals.map(|count| count.to_string()));
+    flag("--namespace", args.namespace.clone());
+    flag("--resolve", (planning.resolve == args::Resolve::Cluster).then(|| "cluster".to_owned()));
+    for (name, is_given) in [
+        ("--force-conflicts", planning.force_conflicts),
+        ("--allow-empty", planning.allow_empty),
+        ("--change-scope", planning.change_scope),
+        ("--untrusted", args.untrusted),
+    ] {
+        if is_given {
+            command.push_str(&format!(" {name}"));
+        }
     }
     if let Some(kubeconfig) = path_of(&args.kubeconfig) {
         command.push_str(&format!(" --kubeconfig {kubeconfig}"));

@@ -117,7 +117,8 @@ pub(super) fn listen(command: &Run, config: &RunConfig) -> Result<Option<ListenC
                 .hint("say so in the config, in `run.listen`, with `tokenFile` and a certificate"))
         }
         Some(address) => {
-            Ok(Some(ListenConfig { address, token_file: None, certificate: None, key: None, plain_text: true }))
+            let (token_file, certificate, key) = (None, None, None);
+            Ok(Some(ListenConfig { address, health: None, token_file, certificate, key, plain_text: true }))
         }
         None => Ok(config.listen.clone()),
     }

@@ -99,6 +99,14 @@ impl Registry for Upstreams<'_> {
         }
     }
 
+    fn forbids(&self, question: &Question) -> Option<String> {
+        match self {
+            Self::Registries(registries) => registries.forbids(question),
+            // The server has rules of its own.
+            Self::Cluster(_) => None,
+        }
+    }
+
     async fn tags(&self, repository: &Question) -> Observed<Vec<String>> {
         match self {
             Self::Registries(registries) => registries.tags(repository).await,
@@ -142,7 +150,7 @@ impl Registry for Upstreams<'_> {
     }
 }
 
-/// The pull secrets of the namespaces that streams are in; what cannot be read is said.
+/// The pull secrets of the namespaces that streams are in, each for what is asked for its own; what cannot be read is said.
 async fn pull_secrets(cluster: &Cluster, desired: &Desired, console: &Console) -> Credentials {
     let namespaces: BTreeSet<String> = desired.streams.keys().map(|id| id.namespace.clone()).collect();
     let mut all = Credentials::default();
@@ -155,7 +163,7 @@ async fn pull_secrets(cluster: &Cluster, desired: &Desired, console: &Console) -
         match answer {
             Ok(bytes) => match Credentials::of_secrets(&bytes) {
                 Ok((credentials, broken)) => {
-                    all = all.and(credentials);
+                    all = all.with_secrets_of(namespace.clone(), &credentials);
                     broken.iter().for_each(|broken| console.say(&format!("namespace {namespace}: {broken}")));
                 }
                 Err(why) => console.say(&format!("pull secrets of {namespace}: {why}")),

@@ -1,9 +1,11 @@
 //! Config and flags, brought together.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::adapters::git::{self, Location};
 use crate::config::{Config, TargetConfig};
+use crate::definitions::ReadOptions;
 use crate::ports::Source;
 use crate::reconcile::{PlanOptions, Settings};
 
@@ -30,6 +32,16 @@ pub(super) fn of_source(
     with_config(args, options, trust::of_source(args, base, source, open)?)
 }
 
+/// The settings of a source at the commit of a saved plan. Given are the source as it is now, which says what is trusted, and at that commit.
+pub(super) fn of_commit(
+    args: &Args,
+    options: &PlanOptions,
+    (now, then): (&dyn Source, &dyn Source),
+    open: OpenRevision<'_>,
+) -> Result<Settings, Failure> {
+    with_config(args, options, trust::of_commit(args, (now, then), open)?)
+}
+
 /// Which target flags and config name.
 pub(super) fn target(args: &Args, config: &Config) -> TargetConfig {
     // A flag that names a cluster means one, though the config names the store.
@@ -39,14 +51,12 @@ pub(super) fn target(args: &Args, config: &Config) -> TargetConfig {
 }
 
 fn with_config(args: &Args, options: &PlanOptions, counting: Counting) -> Result<Settings, Failure> {
-    let Counting { config, path, ignored, files } = counting;
-    let mut parameters = config.params.clone();
-    for given in &args.parameters {
-        let (name, value) = given.split_once('=').ok_or_else(|| {
-            Failure::usage(format!("`--param {given}` has no `=`")).hint("write `--param NAME=VALUE`")
-        })?;
-        parameters.insert(name.to_owned(), value.to_owned());
-    }
+    let Counting { config, path, base, ignored, files } = counting;
+    let parameters = parameters(args, &config)?;
+    let base_options = base.map(|base| {
+        let namespace = Settings::namespace(args.namespace.as_deref(), &base)?;
+        Ok::<_, Failure>(ReadOptions { namespace, parameters: self::parameters(args, &base)? })
+    });
     let target = args.target.or(config.target);
     let identity = config.identity.clone().unwrap_or_else(|| git::identity(&args.source));
     let folder = local_folder(&args.source).map(|folder| git::absolute(&folder));
@@ -62,9 +72,22 @@ fn with_config(args: &Args, options: &PlanOptions, counting: Counting) -> Result
         options: options.clone(),
         config_path: path,
         ignored_keys: ignored,
+        base_options: base_options.transpose()?,
         files,
         config,
     })
+}
+
+/// The values of template parameters: flags override the config.
+fn parameters(args: &Args, config: &Config) -> Result<BTreeMap<String, String>, Failure> {
+    let mut parameters = config.params.clone();
+    for given in &args.parameters {
+        let (name, value) = given.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("`--param {given}` has no `=`")).hint("write `--param NAME=VALUE`")
+        })?;
+        parameters.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(parameters)
 }
 
 /// Where the source of these flags is.

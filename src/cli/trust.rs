@@ -23,6 +23,8 @@ pub(super) struct Counting {
     pub(super) config: Config,
     /// What findings call its file.
     pub(super) path: String,
+    /// The trusted config, where it is that of another revision than the one that is read: it gave earlier definitions their meaning.
+    pub(super) base: Option<Config>,
     /// Keys of an untrusted config that differ from the trusted one and do not count.
     pub(super) ignored: Vec<&'static str>,
     /// Holds the files that a config in a revision names.
@@ -75,9 +77,10 @@ pub(super) fn of_source(
     let revision = args.config_revision.as_deref().or(base);
     if let Some(revision) = revision {
         let trusted = open(revision)?;
-        let config = in_revision(&*trusted)?.unwrap_or_default();
-        let Admitted { config, ignored } = admit(&config, &own.unwrap_or_default());
-        return with_files(args, config, &*trusted).map(|counting| Counting { ignored, ..counting });
+        let base = in_revision(&*trusted)?.unwrap_or_default();
+        let Admitted { config, ignored } = admit(&base, &own.unwrap_or_default());
+        let counting = with_files(args, config, &*trusted)?;
+        return Ok(Counting { ignored, base: Some(base), ..counting });
     }
     let own = own.unwrap_or_default();
     if args.trusted {
@@ -88,6 +91,22 @@ pub(super) fn of_source(
     let hint =
         format!("`--config-revision {}` trusts the config of that revision, `--config FILE` a file", inert(shown, 120));
     untrusted(&Config::default(), &own, &why, &hint)
+}
+
+/// The config for a source at an earlier commit: trusted is what is trusted `now`, and what that commit's own config may set is as it
+/// was then.
+pub(super) fn of_commit(
+    args: &Args,
+    (now, then): (&dyn Source, &dyn Source),
+    open: OpenRevision<'_>,
+) -> Result<Counting, Failure> {
+    let counting = of_source(args, None, now, open)?;
+    if args.config.is_some() {
+        return Ok(counting);
+    }
+    let own = in_revision(then)?.unwrap_or_default();
+    let Admitted { config, ignored: _ } = admit(&counting.config, &own);
+    Ok(Counting { config, ..counting })
 }
 
 /// Whether the source's own config is that of a revision.
@@ -109,7 +128,7 @@ fn untrusted(trusted: &Config, own: &Config, why: &str, hint: &str) -> Result<Co
 
 fn placed(mut config: Config, path: String, folder: &Path) -> Counting {
     config.place(folder);
-    Counting { config, path, ignored: Vec::new(), files: None }
+    Counting { config, path, base: None, ignored: Vec::new(), files: None }
 }
 
 /// The config beside a source on disk, if there is one, and whether it is trusted.

@@ -7,7 +7,7 @@ use crate::source::hash_of;
 
 use super::file::{
     Config, FILE_BYTES, FILES, FindingRules, FindingSeverity, LimitConfig, MaxRemovals, PolicyConfig, ReviewConfig,
-    WORKLOADS,
+    TOTAL_BYTES, WORKLOADS,
 };
 
 /// Removals that every limit allows when the config does not say: see `RemovalLimit`.
@@ -107,9 +107,14 @@ impl Merge {
     }
 
     fn limits(&mut self, trusted: &LimitConfig, proposed: &LimitConfig) -> LimitConfig {
-        let LimitConfig { file_bytes, files } = proposed;
+        let LimitConfig { file_bytes, total_bytes, files } = proposed;
         LimitConfig {
             file_bytes: self.counts("limits.fileBytes", file_bytes, least(trusted.file_bytes, *file_bytes, FILE_BYTES)),
+            total_bytes: self.counts(
+                "limits.totalBytes",
+                total_bytes,
+                least(trusted.total_bytes, *total_bytes, TOTAL_BYTES),
+            ),
             files: self.counts("limits.files", files, least(trusted.files, *files, FILES)),
         }
     }
@@ -228,6 +233,7 @@ mod tests {
         ("exclude", None, Some("exclude: ['a/**']")),
         ("params", Some("params: {A: b}"), None),
         ("limits.fileBytes", Some("limits: {fileBytes: 1000}"), Some("limits: {fileBytes: 99999999}")),
+        ("limits.totalBytes", Some("limits: {totalBytes: 1000}"), Some("limits: {totalBytes: 999999999}")),
         ("limits.files", Some("limits: {files: 10}"), Some("limits: {files: 9999999}")),
         (
             "findings.severities",
@@ -248,7 +254,7 @@ mod tests {
         ("policy.blockedRegistries", Some("policy: {blockedRegistries: [evil.example.net]}"), None),
         ("policy.suspend", Some("policy: {suspend: ['*']}"), None),
         ("policy.drift", None, Some("policy: {drift: report}")),
-        ("policy.freeze", Some("policy: {freeze: [{from: '2026-12-20', until: '2026-12-21', reason: x}]}"), None),
+        ("policy.freeze", Some("policy: {freeze: [{from: '2026-12-20', to: '2026-12-21', reason: x}]}"), None),
         ("policy.workloads", None, Some("policy: {workloads: {shared: ['*']}}")),
         ("policy.maxImagesBulkImportedPerRepository", None, Some("policy: {maxImagesBulkImportedPerRepository: 999}")),
         ("review.maxWorkloads", Some("review: {maxWorkloads: 1}"), Some("review: {maxWorkloads: 999}")),

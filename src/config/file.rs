@@ -111,6 +111,9 @@ pub enum ImportConfig {
 /// Bytes of one file that are read, when the config does not say.
 pub const FILE_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Bytes of all files with definitions that are read, when the config does not say.
+pub const TOTAL_BYTES: u64 = 64 * 1024 * 1024;
+
 /// Files of a source that are read, when the config does not say.
 pub const FILES: usize = 50_000;
 
@@ -124,6 +127,9 @@ pub struct LimitConfig {
     /// Bytes of one file; 4 MiB when it is not given.
     #[schemars(extend("x-class" = "tightenOnly"))]
     pub file_bytes: Option<u64>,
+    /// Bytes of all files with definitions; equal files count once. Default: 64 MiB.
+    #[schemars(extend("x-class" = "tightenOnly"))]
+    pub total_bytes: Option<u64>,
     /// Files; 50,000 when it is not given.
     #[schemars(extend("x-class" = "tightenOnly"))]
     pub files: Option<usize>,
@@ -354,7 +360,7 @@ impl Config {
             return Err(wrong("", "`platform` is `os/architecture`, such as `linux/arm64`".to_owned()));
         }
         for (code, severity) in &config.findings.severities {
-            check_rule(code, severity.as_severity()).map_err(|message| wrong("", message))?;
+            check_severity(code, severity.as_severity()).map_err(|message| wrong("", message))?;
         }
         for waiver in &config.findings.waive {
             let place = format!(":{}:{}", waiver.code.referenced.line(), waiver.code.referenced.column());
@@ -409,6 +415,16 @@ fn check_rule(code: &str, severity: Option<Severity>) -> Result<(), String> {
     let code: crate::findings::Code = code.parse().map_err(|error: crate::findings::UnknownCode| error.to_string())?;
     if code.is_binding() && severity != Some(Severity::Error) {
         return Err(format!("{code} ({}) cannot be lowered or waived: {}", code.name(), code.summary()));
+    }
+    Ok(())
+}
+
+/// Likewise for a severity alone.
+fn check_severity(code: &str, severity: Option<Severity>) -> Result<(), String> {
+    check_rule(code, severity)?;
+    let code: crate::findings::Code = code.parse().map_err(|error: crate::findings::UnknownCode| error.to_string())?;
+    if code.is_fixed() && severity != Some(Severity::Error) {
+        return Err(format!("{code} ({}) cannot be lowered: {}", code.name(), code.summary()));
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub use admit::{Admitted, admit};
 pub use duration::Interval;
 pub use file::{
     Config, ConfigError, FILE_BYTES, FILES, FindingRules, FindingSeverity, ImportConfig, LimitConfig, MaxRemovals,
-    PolicyConfig, ReviewConfig, WORKLOADS, WaiverConfig,
+    PolicyConfig, ReviewConfig, TOTAL_BYTES, WORKLOADS, WaiverConfig,
 };
 pub use freeze::{FreezeConfig, Moment};
 pub use key_class::{Key, KeyClass, keys, keys_markdown};

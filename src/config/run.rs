@@ -127,6 +127,11 @@ pub struct ListenConfig {
     /// Such as `127.0.0.1:8080`. Another address than loopback needs `tokenFile`, and a certificate or `plainText`.
     #[schemars(with = "String")]
     pub address: SocketAddr,
+    /// Address for `/livez` and `/readyz` alone, such as `0.0.0.0:8081`, in plain text and without a token: whoever is busy with the
+    /// other address keeps no probe waiting. Without it, they are answered at `address`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub health: Option<SocketAddr>,
     /// File with the bearer token that everything but health asks for, relative to this file.
     #[serde(default)]
     pub token_file: Option<PathBuf>,

@@ -4,6 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::model::CodeHost;
+use crate::openshift::{normal_host, split_port};
 
 use super::status::PassStatus;
 
@@ -93,7 +94,8 @@ pub fn repository(source: &str) -> Option<(String, String)> {
     let (scheme, rest) = source.split_once("://")?;
     let (authority, path) = rest.split_once('/')?;
     let host = authority.rsplit('@').next()?;
-    let host = if scheme == "ssh" { host.split(':').next()? } else { host };
+    let host = if scheme == "ssh" { split_port(host).0 } else { host };
+    let host = normal_host(host);
     let path = path.trim_end_matches('/');
     let path = path.strip_suffix(".git").unwrap_or(path);
     let plain = |part: &str| {
@@ -101,8 +103,11 @@ pub fn repository(source: &str) -> Option<(String, String)> {
         !part.is_empty() && part != "." && part != ".." && part.bytes().all(is_plain)
     };
     let is_repository = path.contains('/') && path.split('/').all(plain);
-    let is_host = host.split(':').all(plain) && matches!(scheme, "https" | "ssh");
-    (is_repository && is_host).then(|| (host.to_owned(), path.to_owned()))
+    let (name, port) = split_port(&host);
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let is_address = address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+    let is_host = (plain(name) || is_address) && port.is_none_or(plain) && matches!(scheme, "https" | "ssh");
+    (is_repository && is_host).then(|| (host.clone(), path.to_owned()))
 }
 
 impl CodeHost {

@@ -1,6 +1,6 @@
 //! Connections to the HTTP server: so many at once, each for so long. Who is slow keeps nobody else waiting.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,15 +11,17 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-/// Connections at once; more wait to be accepted.
+use super::reread::Reread;
+
+/// Connections at once. When there are more, whoever has the most loses the oldest.
 const AT_ONCE: usize = 1024;
-/// Connections at once from one address: whoever takes all that it may leaves room for those who ask about health.
-const OF_ONE: usize = AT_ONCE / 2;
+/// Connections at once from one address; of IPv6, from one network of 64 bits, which is what one client usually has.
+const OF_ONE: usize = 64;
 /// How long one may be silent at first.
 const SILENT: Duration = Duration::from_secs(3);
 /// How long one lasts: what is asked here is answered in milliseconds, and who asks again may connect again.
@@ -36,41 +38,70 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
     end: Pin<Box<Sleep>>,
+    /// Somebody else needs its place.
+    gone: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// One of the two has happened.
+    over: bool,
     /// Something was received.
     heard: bool,
-    _permit: OwnedSemaphorePermit,
     _guest: Guest,
 }
 
-/// Connections by address.
-type Guests = Arc<Mutex<HashMap<IpAddr, usize>>>;
+/// Open connections by client, the oldest first, each with what ends it.
+#[derive(Default)]
+struct Clients {
+    open: HashMap<IpAddr, VecDeque<(u64, Arc<Notify>)>>,
+    next: u64,
+}
 
-/// One connection of an address.
+type Guests = Arc<Mutex<Clients>>;
+
+/// One connection of a client.
 struct Guest {
-    address: IpAddr,
+    client: IpAddr,
+    number: u64,
+    /// Somebody else needs the place.
+    ends: Arc<Notify>,
     guests: Guests,
 }
 
+/// Who it is that connects, as far as that shows.
+fn client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+    }
+}
+
 impl Guest {
-    /// None: there are too many of that address.
-    fn admit(address: IpAddr, guests: &Guests) -> Option<Self> {
+    /// Gives a client a place. Where it has as many as it may, its oldest connection makes room; where there are too many of all, the
+    /// oldest of whoever has the most. So nobody is kept out by others.
+    fn admit(address: IpAddr, guests: &Guests) -> Self {
+        let client = client(address);
         let mut all = guests.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = all.entry(address).or_default();
-        if *count >= OF_ONE {
-            return None;
+        let total = all.open.values().map(VecDeque::len).sum::<usize>();
+        let crowded = match all.open.get(&client).is_some_and(|own| own.len() >= OF_ONE) {
+            true => all.open.get_mut(&client),
+            false if total >= AT_ONCE => all.open.values_mut().max_by_key(|own| own.len()),
+            false => None,
+        };
+        if let Some((_, ends)) = crowded.and_then(VecDeque::pop_front) {
+            ends.notify_one();
         }
-        *count += 1;
-        Some(Self { address, guests: Arc::clone(guests) })
+        all.next += 1;
+        let (number, ends) = (all.next, Arc::new(Notify::new()));
+        all.open.entry(client).or_default().push_back((number, Arc::clone(&ends)));
+        Self { client, number, ends, guests: Arc::clone(guests) }
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
         let mut all = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = all.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                all.remove(&self.address);
+        if let Some(own) = all.open.get_mut(&self.client) {
+            own.retain(|(number, _)| *number != self.number);
+            if own.is_empty() {
+                all.open.remove(&self.client);
             }
         }
     }
@@ -84,15 +115,12 @@ pub(super) struct Connections {
 
 impl Connections {
     /// Begins to accept. To be called in a runtime; ends when it is dropped.
-    pub(super) fn accept(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
+    pub(super) fn accept(listener: TcpListener, tls: Option<Arc<Reread<ServerConfig>>>) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (ready, accepted) = mpsc::channel(1);
-        let slots = Arc::new(Semaphore::new(AT_ONCE));
         let guests = Guests::default();
-        let acceptor = tls.map(TlsAcceptor::from);
         tokio::spawn(async move {
             loop {
-                let Ok(permit) = Arc::clone(&slots).acquire_owned().await else { return };
                 let (stream, peer) = tokio::select! {
                     accepted = listener.accept() => match accepted {
                         Ok(accepted) => accepted,
@@ -104,12 +132,18 @@ impl Connections {
                     },
                     () = ready.closed() => return,
                 };
-                let Some(guest) = Guest::admit(peer.ip(), &guests) else { continue };
-                let (ready, acceptor) = (ready.clone(), acceptor.clone());
+                let guest = Guest::admit(peer.ip(), &guests);
+                let (ready, acceptor) = (ready.clone(), tls.as_ref().map(|tls| TlsAcceptor::from(tls.current())));
                 tokio::spawn(async move {
-                    let Some(stream) = agree(stream, acceptor).await else { return };
+                    let ends = Arc::clone(&guest.ends);
+                    let agreed = tokio::select! {
+                        agreed = agree(stream, acceptor) => agreed,
+                        () = ends.notified() => None,
+                    };
+                    let Some(stream) = agreed else { return };
+                    let gone = Box::pin(async move { ends.notified().await });
                     let end = Box::pin(tokio::time::sleep(SILENT));
-                    let connection = Connection { stream, end, heard: false, _permit: permit, _guest: guest };
+                    let connection = Connection { stream, end, gone, over: false, heard: false, _guest: guest };
                     let _ = ready.send((connection, peer)).await;
                 });
             }
@@ -142,7 +176,9 @@ impl axum::serve::Listener for Connections {
 
 impl Connection {
     fn is_over(&mut self, context: &mut Context<'_>) -> bool {
-        self.end.as_mut().poll(context).is_ready()
+        self.over =
+            self.over || self.end.as_mut().poll(context).is_ready() || self.gone.as_mut().poll(context).is_ready();
+        self.over
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
+use crate::openshift::normal_host;
+
 /// Names that are kept until they were looked at; of more, none in particular is.
 const MOST: usize = 256;
 
@@ -44,5 +46,10 @@ impl Hints {
 
 /// Whether a name, with or without its host, is that repository (`host/path`).
 pub fn names(hint: &str, repository: &str) -> bool {
-    hint == repository || repository.split_once('/').is_some_and(|(_, path)| path == hint)
+    let same = |(host, path): (&str, &str)| {
+        let is_host =
+            hint.split_once('/').is_some_and(|(named, rest)| rest == path && normal_host(named) == normal_host(host));
+        path == hint || is_host
+    };
+    repository.split_once('/').is_some_and(same)
 }

@@ -21,6 +21,7 @@ mod notice;
 mod notifier;
 mod open;
 mod reconciler;
+mod reread;
 mod run;
 mod secret;
 mod serve;

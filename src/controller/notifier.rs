@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{CommitStatusConfig, NotifyConfig, RunConfig};
 use crate::model::{Backoff, CodeHost, NoticeFormat};
+use crate::openshift::normal_host;
 use crate::reconcile::Failure;
 use crate::source::inert;
 
@@ -117,7 +118,7 @@ impl Receivers {
     async fn tell_of(&self, source: &str, status: &CommitStatus) {
         let Some((host, repository)) = repository(source) else { return };
         // A token goes to the host that it was given for.
-        for at in self.statuses.iter().filter(|at| at.host == host) {
+        for at in self.statuses.iter().filter(|at| normal_host(&at.host) == host) {
             let (path, body) = status.request(at.kind, &repository);
             let url = format!("{}{path}", at.api.clone().unwrap_or_else(|| at.kind.api(&host)));
             let token = at.token.expose_secret();

@@ -1,7 +1,7 @@
 //! A reconciler: one source and one target. It runs the session that `plan` and `apply` run, again and again, with what can be
 //! kept between passes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
@@ -350,7 +350,7 @@ impl<H: Host> Reconciler<H> {
         let leads = self.leads.lock().ok().and_then(|leads| leads.clone());
         let leads = &leads.unwrap_or_else(|| watch::channel(false).1);
         let writer = connected.writer().await?;
-        let executed = connected.execute(plan, &Guarded { target: &writer, leads }, stop).await?;
+        let executed = connected.execute(plan, &BTreeMap::new(), &Guarded { target: &writer, leads }, stop).await?;
         let patience = Patience { limit: FOLLOW, to_the_end: false };
         Ok(connected.verify(executed, patience, stop).await)
     }

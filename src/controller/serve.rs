@@ -1,7 +1,7 @@
 //! All reconcilers of a process, and its server, until they are told to stop.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::reconcile::Failure;
 use super::host::Host;
 use super::machine::{Machine, Pace, Poke};
 use super::reconciler::{Reconciler, Shared};
+use super::reread::Reread;
 use super::run::{Bell, run};
 use super::secret::secret;
 use super::server::{Server, Site};
@@ -149,10 +150,14 @@ async fn run_until_stopped<H: Host>(
 
 /// Opens the server, with its secrets.
 async fn bind(config: &RunConfig, listen: &ListenConfig, shared: &Shared, bells: &Bells) -> Result<Server, Failure> {
-    let token = listen.token_file.as_deref().map(secret).transpose()?;
+    let of = |path: &PathBuf| {
+        let path = path.clone();
+        Reread::new(&[&path.clone()], move || secret(&path))
+    };
+    let token = listen.token_file.as_ref().map(of).transpose()?;
     let mut webhooks = BTreeMap::new();
     for webhook in &config.webhooks {
-        webhooks.insert(webhook.kind, secret(&webhook.secret_file)?);
+        webhooks.insert(webhook.kind, of(&webhook.secret_file)?);
     }
     let site = Site {
         board: Arc::clone(&shared.board),
@@ -163,13 +168,23 @@ async fn bind(config: &RunConfig, listen: &ListenConfig, shared: &Shared, bells:
         webhooks,
     };
     let tls = match (&listen.certificate, &listen.key) {
-        (Some(certificate), Some(key)) => Some(tls(certificate, key)?),
+        (Some(certificate), Some(key)) => {
+            let (chain, private) = (certificate.clone(), key.clone());
+            Some(Reread::new(&[certificate, key], move || tls(&chain, &private))?)
+        }
         _ => None,
     };
-    let failed = |error| Failure::failed(format!("failed to listen at {}: {error}", listen.address));
-    let server = Server::bind(site, listen.address, tls).await.map_err(failed)?;
+    let health = listen.health;
+    let failed = |error| {
+        let health = health.map_or(String::new(), |health| format!(" or {health}"));
+        Failure::failed(format!("failed to listen at {}{health}: {error}", listen.address))
+    };
+    let server = Server::bind(site, (listen.address, health), tls).await.map_err(failed)?;
     if let Some(address) = server.address() {
         tracing::info!(%address, "listens");
+    }
+    if let Some(address) = server.health_address() {
+        tracing::info!(%address, "listens for probes");
     }
     Ok(server)
 }

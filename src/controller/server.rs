@@ -1,17 +1,19 @@
 //! The HTTP server: health, metrics, status; and webhooks, which only ever lead to a look.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures::StreamExt;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -24,21 +26,17 @@ use super::connections::Connections;
 use super::hints::Hints;
 use super::machine::Poke;
 use super::metrics::Metrics;
+use super::reread::Reread;
 use super::run::Bell;
 use super::status::Board;
-use super::webhook::{is_same, repositories};
+use super::webhook::{Claim, Signature, is_same, repositories};
 
 /// Bytes of a body.
 const BODY: usize = 2 * 1024 * 1024;
 /// How long a client may take to send one.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Bodies in memory at once.
+/// Bodies in memory at once: of senders that have shown the secret before.
 const AT_ONCE: usize = 16;
-/// Bytes of a body that is read however many forged ones have come.
-const SMALL: usize = 64 * 1024;
-/// Forged webhooks a second that are read whole, and how many may come at once after a quiet time.
-const RATE: f64 = 20.0;
-const BURST: f64 = 100.0;
 
 /// What the server tells of, and whom it tells.
 #[derive(Debug)]
@@ -52,67 +50,52 @@ pub struct Site {
     /// Repositories that registries have named.
     pub hints: Arc<Hints>,
     /// What everything but health asks for; without one, only a loopback address may be listened at.
-    pub token: Option<SecretString>,
+    pub(super) token: Option<Reread<SecretString>>,
     /// Who may send webhooks.
-    pub webhooks: BTreeMap<Sender, SecretString>,
+    pub(super) webhooks: BTreeMap<Sender, Reread<SecretString>>,
 }
 
 /// A server that may begin.
 pub struct Server {
     site: Arc<Shared>,
     listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Arc<Reread<ServerConfig>>>,
+    health: Option<TcpListener>,
 }
 
 struct Shared {
     site: Site,
     bodies: Semaphore,
-    bucket: Mutex<Bucket>,
-}
-
-/// So many may come in a time.
-struct Bucket {
-    left: f64,
-    at: Instant,
-}
-
-impl Bucket {
-    fn peek(&mut self, now: Instant) -> bool {
-        let may = self.take(now);
-        if may {
-            self.left += 1.0;
-        }
-        may
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let since = now.duration_since(self.at).as_secs_f64();
-        self.left = (self.left + since * RATE).min(BURST);
-        self.at = now;
-        let may = self.left >= 1.0;
-        if may {
-            self.left -= 1.0;
-        }
-        may
-    }
 }
 
 impl Server {
-    /// Takes the address.
+    /// Takes the address; and one for health alone, where nobody who is busy with the other keeps a probe waiting.
     ///
     /// # Errors
     ///
-    /// When it is taken.
-    pub async fn bind(site: Site, address: SocketAddr, tls: Option<ServerConfig>) -> std::io::Result<Self> {
+    /// When one of them is taken.
+    pub(super) async fn bind(
+        site: Site,
+        (address, health): (SocketAddr, Option<SocketAddr>),
+        tls: Option<Reread<ServerConfig>>,
+    ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        let bucket = Mutex::new(Bucket { left: BURST, at: Instant::now() });
-        let site = Arc::new(Shared { site, bodies: Semaphore::new(AT_ONCE), bucket });
-        Ok(Self { site, listener, tls: tls.map(Arc::new) })
+        let health = match health {
+            Some(address) => Some(TcpListener::bind(address).await?),
+            None => None,
+        };
+        let site = Arc::new(Shared { site, bodies: Semaphore::new(AT_ONCE) });
+        Ok(Self { site, listener, tls: tls.map(Arc::new), health })
     }
 
     /// Where it listens.
     pub fn address(&self) -> Option<SocketAddr> {
         self.listener.local_addr().ok()
+    }
+
+    /// Where it listens for probes, if that is another address.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health.as_ref()?.local_addr().ok()
     }
 
     /// Answers, for as long as it is polled.
@@ -124,27 +107,49 @@ impl Server {
             .route("/api/v1/reconcile", post(reconcile))
             .route("/api/v1/reconcile/{lane}", post(reconcile_one))
             .route_layer(middleware::from_fn_with_state(Arc::clone(&site), guard));
+        let health = Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(ready));
         let router = guarded
-            .route("/livez", get(|| async { "ok\n" }))
-            .route("/readyz", get(ready))
             .route("/webhooks/{sender}", post(webhook))
-            .route("/webhooks/{sender}/{secret}", post(webhook_with_path))
-            .with_state(site);
-        let result = match Connections::accept(self.listener, self.tls) {
-            Ok(connections) => axum::serve(connections, router).await,
-            Err(error) => Err(error),
+            .route("/webhooks/{sender}/{secret}", post(webhook_with_path));
+        let (main, probes) = match self.health {
+            Some(listener) => (router, Some((listener, health.with_state(Arc::clone(&site))))),
+            None => (router.merge(health), None),
         };
-        if let Err(error) = result {
-            tracing::error!(%error, "the HTTP server has ended");
-        }
+        let main = listen(self.listener, self.tls, main.with_state(site));
+        let probes = async {
+            match probes {
+                Some((listener, router)) => listen(listener, None, router).await,
+                None => std::future::pending().await,
+            }
+        };
+        let error = tokio::select! {
+            error = main => error,
+            error = probes => error,
+        };
+        tracing::error!(%error, "the HTTP server has ended");
     }
+}
+
+/// Answers until that fails.
+async fn listen(listener: TcpListener, tls: Option<Arc<Reread<ServerConfig>>>, router: Router) -> std::io::Error {
+    let served = match Connections::accept(listener, tls) {
+        Ok(connections) => axum::serve(connections, router).await,
+        Err(error) => Err(error),
+    };
+    served.err().unwrap_or_else(|| std::io::Error::other("it listens no longer"))
 }
 
 type Asked = State<Arc<Shared>>;
 
-/// Lets through who has the token.
+/// Lets through who has the token. Where there is none the address is loopback, and a page of somebody else's that has had its name
+/// resolved to it is kept out: it names itself as the host.
 async fn guard(State(shared): Asked, request: Request, next: Next) -> Response {
+    if shared.site.token.is_none() && !is_loopback(&request) {
+        let why = "without a token only `localhost` and loopback addresses are answered as hosts\n";
+        return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
+    }
     if let Some(token) = &shared.site.token {
+        let token = token.current();
         let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
         let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
         if !is_same(token.expose_secret().as_bytes(), given) {
@@ -153,6 +158,17 @@ async fn guard(State(shared): Asked, request: Request, next: Next) -> Response {
         }
     }
     next.run(request).await
+}
+
+/// Whether a request names this machine as its host.
+fn is_loopback(request: &Request) -> bool {
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let Some(named) = named.or_else(|| request.uri().authority().map(|authority| authority.as_str())) else {
+        return false;
+    };
+    let Ok(authority) = named.parse::<Authority>() else { return false };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 async fn ready(State(shared): Asked) -> Response {
@@ -211,28 +227,29 @@ async fn take(State(shared): Asked, sender: &str, path: &str, headers: HeaderMap
         site.metrics.webhook(sender.name(), result);
         (code, result).into_response()
     };
-    // Only forged ones are counted: who floods us with them does not silence who has the secret.
-    let has_room = |taken: bool| {
-        let mut bucket = shared.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken { bucket.take(Instant::now()) } else { bucket.peek(Instant::now()) }
-    };
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if !has_room(false) && length.is_none_or(|length| length > SMALL) {
-        return refuse(StatusCode::TOO_MANY_REQUESTS, "too many");
-    }
-    let Ok(Ok(_slot)) = tokio::time::timeout(PATIENCE, shared.bodies.acquire()).await else {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many at once");
-    };
-    let body: Bytes = match tokio::time::timeout(PATIENCE, to_bytes(body, BODY)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too large"),
-        Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "too slow"),
-    };
+    let secret = secret.current();
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    if !sender.proves(secret.expose_secret().as_bytes(), header, path, &body, Timestamp::now()) {
-        let code = if has_room(true) { StatusCode::FORBIDDEN } else { StatusCode::TOO_MANY_REQUESTS };
-        return refuse(code, "forged");
-    }
+    let body = match sender.claim(secret.expose_secret().as_bytes(), header, path, Timestamp::now()) {
+        Claim::Forged => return refuse(StatusCode::FORBIDDEN, "forged"),
+        // Nothing is kept of a body until it is known who has sent it, so that no number of forged ones fills the memory or takes the
+        // place of a genuine one.
+        Claim::Signed(mut signature) => match tokio::time::timeout(PATIENCE, signed(body, &mut signature)).await {
+            Ok(true) if signature.proves() => Bytes::new(),
+            Ok(true) => return refuse(StatusCode::FORBIDDEN, "forged"),
+            Ok(false) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too large"),
+            Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "too slow"),
+        },
+        Claim::Proven => {
+            let Ok(Ok(_slot)) = tokio::time::timeout(PATIENCE, shared.bodies.acquire()).await else {
+                return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many at once");
+            };
+            match tokio::time::timeout(PATIENCE, to_bytes(body, BODY)).await {
+                Ok(Ok(body)) => body,
+                Ok(Err(_)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too large"),
+                Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "too slow"),
+            }
+        }
+    };
     // Said, so that whoever sends it tries again: a replica that stands by can do nothing about it.
     if !site.board.leads() {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "stands by");
@@ -246,4 +263,18 @@ async fn take(State(shared): Asked, sender: &str, path: &str, headers: HeaderMap
     site.bells.values().for_each(|bell| bell.poke(poke));
     site.metrics.webhook(sender.name(), "taken");
     (StatusCode::ACCEPTED, "taken\n").into_response()
+}
+
+/// Reads a body into its signature; false: it is too large, or broken.
+async fn signed(body: Body, signature: &mut Signature) -> bool {
+    let (mut parts, mut length) = (body.into_data_stream(), 0);
+    while let Some(part) = parts.next().await {
+        let Ok(part) = part else { return false };
+        length += part.len();
+        if length > BODY {
+            return false;
+        }
+        signature.update(&part);
+    }
+    true
 }

@@ -68,7 +68,8 @@ pub(super) fn pushed(state: &mut PassState, desired: &Desired, hints: &BTreeSet<
     let mut asked = BTreeSet::new();
     for (id, stream) in &desired.streams {
         for tag in stream.tags.values() {
-            let repository = tag.question().map(|question| question.reference.with_defaults().repository());
+            let repository =
+                tag.question(&id.namespace).map(|question| question.reference.with_defaults().repository());
             if repository.is_some_and(|repository| hints.iter().any(|hint| names(hint, &repository))) {
                 asked.insert((id.clone(), tag.reference.name.clone()));
             }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::model::Sender;
 
 /// Seconds that a signed time may be off.
-const WINDOW: i64 = 300;
+const WINDOW: u64 = 300;
 /// Repositories that one webhook may name.
 const REPOSITORIES: usize = 32;
 
@@ -30,8 +30,43 @@ impl Sender {
         }
     }
 
-    /// Whether it was sent by somebody who has the secret. `header` gives a header by its name in lower case; `path` is what
-    /// stands behind the sender's name.
+    /// What a request claims, before its body is read. `header` gives a header by its name in lower case; `path` is what stands behind
+    /// the sender's name.
+    pub fn claim(self, secret: &[u8], header: impl Fn(&str) -> Option<String>, path: &str, now: Timestamp) -> Claim {
+        if secret.is_empty() {
+            return Claim::Forged;
+        }
+        let signed = |name: &str, prefix: &str| {
+            let value = header(name).unwrap_or_default();
+            value.strip_prefix(prefix).map_or(Claim::Forged, |hex| Claim::signed(secret, &[], hex))
+        };
+        let shown = |is_right: bool| if is_right { Claim::Proven } else { Claim::Forged };
+        match self {
+            Self::Github => signed("x-hub-signature-256", "sha256="),
+            Self::Bitbucket => signed("x-hub-signature", "sha256="),
+            Self::Gitea => signed("x-gitea-signature", ""),
+            Self::Forgejo => signed("x-forgejo-signature", ""),
+            Self::Gitlab => shown(header("x-gitlab-token").is_some_and(|token| is_same(secret, token.as_bytes()))),
+            Self::Generic => {
+                let value = header("x-streamkeeper-signature").unwrap_or_default();
+                let part =
+                    |name: &str| value.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
+                let (Some(time), Some(hex)) = (part("t"), part("v1")) else { return Claim::Forged };
+                // The time is text of whoever asks: any number, however far off.
+                match time.parse::<i64>().is_ok_and(|time| time.abs_diff(now.as_second()) <= WINDOW) {
+                    true => Claim::signed(secret, &[time.as_bytes(), b"."], hex),
+                    false => Claim::Forged,
+                }
+            }
+            Self::Registry => {
+                let value = header("authorization").unwrap_or_default();
+                let token = value.strip_prefix("Bearer ").unwrap_or(&value);
+                shown(is_same(secret, token.as_bytes()) || is_same(secret, path.as_bytes()))
+            }
+        }
+    }
+
+    /// Whether it was sent by somebody who has the secret.
     pub fn proves(
         self,
         secret: &[u8],
@@ -40,45 +75,55 @@ impl Sender {
         body: &[u8],
         now: Timestamp,
     ) -> bool {
-        if secret.is_empty() {
-            return false;
-        }
-        let signed = |name: &str, prefix: &str| {
-            let value = header(name).unwrap_or_default();
-            value.strip_prefix(prefix).is_some_and(|hex| is_signature(secret, &[body], hex))
-        };
-        match self {
-            Self::Github => signed("x-hub-signature-256", "sha256="),
-            Self::Bitbucket => signed("x-hub-signature", "sha256="),
-            Self::Gitea => signed("x-gitea-signature", ""),
-            Self::Forgejo => signed("x-forgejo-signature", ""),
-            Self::Gitlab => header("x-gitlab-token").is_some_and(|token| is_same(secret, token.as_bytes())),
-            Self::Generic => {
-                let value = header("x-streamkeeper-signature").unwrap_or_default();
-                let part =
-                    |name: &str| value.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
-                let (Some(time), Some(hex)) = (part("t"), part("v1")) else { return false };
-                let is_now = time.parse::<i64>().is_ok_and(|time| time.saturating_sub(now.as_second()).abs() <= WINDOW);
-                is_now && is_signature(secret, &[time.as_bytes(), b".", body], hex)
+        match self.claim(secret, header, path, now) {
+            Claim::Proven => true,
+            Claim::Signed(mut signature) => {
+                signature.update(body);
+                signature.proves()
             }
-            Self::Registry => {
-                let value = header("authorization").unwrap_or_default();
-                let token = value.strip_prefix("Bearer ").unwrap_or(&value);
-                is_same(secret, token.as_bytes()) || is_same(secret, path.as_bytes())
-            }
+            Claim::Forged => false,
         }
     }
 }
 
-/// In constant time (`ring::hmac::verify`).
-fn is_signature(secret: &[u8], parts: &[&[u8]], digits: &str) -> bool {
-    let mut tag = [0; 32];
-    if hex::decode_to_slice(digits.trim(), &mut tag).is_err() {
-        return false;
+/// What a request claims.
+pub enum Claim {
+    /// It has shown the secret itself.
+    Proven,
+    /// Its body has to have this signature.
+    Signed(Box<Signature>),
+    /// It was sent by somebody else.
+    Forged,
+}
+
+/// A signature of a body that is still read: it is kept nowhere.
+pub struct Signature {
+    context: hmac::Context,
+    given: [u8; 32],
+}
+
+impl Claim {
+    fn signed(secret: &[u8], before: &[&[u8]], digits: &str) -> Self {
+        let mut given = [0; 32];
+        if hex::decode_to_slice(digits.trim(), &mut given).is_err() {
+            return Self::Forged;
+        }
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, secret));
+        before.iter().for_each(|part| context.update(part));
+        Self::Signed(Box::new(Signature { context, given }))
     }
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    let message: Vec<u8> = parts.concat();
-    hmac::verify(&key, &message, &tag).is_ok()
+}
+
+impl Signature {
+    /// Takes a further part of the body.
+    pub fn update(&mut self, part: &[u8]) {
+        self.context.update(part);
+    }
+
+    /// Whether the body has the signature.
+    pub fn proves(self) -> bool {
+        is_same(self.context.sign().as_ref(), &self.given)
+    }
 }
 
 /// In constant time: digests under a key are compared, so that neither contents nor lengths show.
@@ -175,6 +220,9 @@ mod tests {
         }
         assert!(proves(Sender::Registry, "", "", &secret, body), "where no header can be set");
         assert!(!proves(Sender::Generic, "x-streamkeeper-signature", &timed(1_799_999_000), "", body), "replayed");
+        for time in [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX] {
+            assert!(!proves(Sender::Generic, "x-streamkeeper-signature", &timed(time), "", body), "{time}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(super) fn check(reader: &mut Reader<'_>, stream: &StreamId, tags: &[DesiredT
     let by_name: BTreeMap<&str, &TagReference> =
         tags.iter().map(|tag| (tag.reference.name.as_str(), &tag.reference)).collect();
     let nodes = spec.get("tags").map_or(&[][..], Node::items);
+    let circles = circles(stream, &by_name);
     // Every map in the list has become a tag, in the same order.
     let nodes = nodes.iter().filter(|node| matches!(node.value, Value::Mapping(_)));
     for (tag, node) in tags.iter().map(|tag| &tag.reference).zip(nodes) {
@@ -37,14 +38,14 @@ pub(super) fn check(reader: &mut Reader<'_>, stream: &StreamId, tags: &[DesiredT
             }
             name if !by_name.contains_key(name) => {
                 let message = format!("`{}` is not a tag of this stream", inert(name, 80));
-                let near = by_name.keys().map(|known| (strsim::damerau_levenshtein(known, name), *known)).min();
+                let near = reader.near(name, by_name.keys().copied(), 2);
                 let finding = reader.finding(Code::AliasMissing, at, message);
-                reader.report(match near.filter(|(distance, _)| *distance <= 2) {
-                    Some((_, known)) => finding.help(format!("did you mean `{}`?", inert(known, 80))),
+                reader.report(match near {
+                    Some(known) => finding.help(format!("did you mean `{}`?", inert(known, 80))),
                     None => finding.help("if builds push it, add it to `spec.tags` with a name and no `from`"),
                 });
             }
-            _ if is_circle(stream, tag, &by_name) => {
+            _ if circles.contains(tag.name.as_str()) => {
                 let message = format!("the tag `{}` follows others in a circle", inert(&tag.name, 80));
                 reader.report(reader.finding(Code::AliasCircle, at, message));
             }
@@ -60,15 +61,33 @@ fn target(stream: &StreamId, tag: &TagReference) -> Option<TagId> {
     alias_target(stream, tag).filter(|_| is_known)
 }
 
-fn is_circle(stream: &StreamId, tag: &TagReference, by_name: &BTreeMap<&str, &TagReference>) -> bool {
-    let mut seen = BTreeSet::from([tag.name.as_str()]);
-    let mut tag = tag;
-    while let Some(next) = target(stream, tag).filter(|next| next.stream == *stream) {
-        let Some(next) = by_name.get(next.tag.as_str()) else { return false };
-        if !seen.insert(next.name.as_str()) {
-            return true;
-        }
-        tag = next;
+/// The tags that follow others into a circle. Each tag is looked at once.
+fn circles<'t>(stream: &StreamId, by_name: &BTreeMap<&'t str, &'t TagReference>) -> BTreeSet<&'t str> {
+    let next = |name: &str| {
+        let target = target(stream, by_name.get(name)?).filter(|next| next.stream == *stream)?;
+        by_name.get_key_value(target.tag.as_str()).map(|(name, _)| *name)
+    };
+    // Whether following a tag ends in a circle, where that is known.
+    let mut known: BTreeMap<&str, bool> = BTreeMap::new();
+    for start in by_name.keys() {
+        let mut way = Vec::new();
+        let mut on_way = BTreeSet::new();
+        let mut at = Some(*start);
+        let ends = loop {
+            match at {
+                None => break false,
+                Some(name) if on_way.contains(name) => break true,
+                Some(name) => match known.get(name) {
+                    Some(ends) => break *ends,
+                    None => {
+                        way.push(name);
+                        on_way.insert(name);
+                        at = next(name);
+                    }
+                },
+            }
+        };
+        known.extend(way.into_iter().map(|name| (name, ends)));
     }
-    false
+    known.into_iter().filter(|(_, ends)| *ends).map(|(name, _)| name).collect()
 }

@@ -17,7 +17,7 @@ pub struct FileEntry {
     /// Path in the source, with `/`.
     pub path: Arc<str>,
     /// What it says.
-    pub definitions: FileDefinitions,
+    pub definitions: Arc<FileDefinitions>,
 }
 
 /// What a revision says.
@@ -61,9 +61,11 @@ pub fn assemble(read: Files, policy: &FindingPolicy, no_local_registry: bool) ->
         .collect();
 
     let twice = duplicates(&files);
+    let mut unlisted = Unlisted::default();
     let built: BTreeSet<TagId> = files.iter().flat_map(|file| file.definitions.built.clone()).collect();
     for file in files {
         let FileEntry { path, definitions } = file;
+        let definitions = own_or_short(definitions, &twice);
         out.counts.documents += definitions.counts.documents;
         out.counts.passed_over += definitions.counts.passed_over;
         let judged: Vec<Option<Diagnostic>> = definitions
@@ -90,14 +92,75 @@ pub fn assemble(read: Files, policy: &FindingPolicy, no_local_registry: bool) ->
             out.desired.workloads.push(workload);
         }
         out.findings.extend(judged.into_iter().flatten());
+        // Sorted only at the end: of very many, the first that are met are listed.
+        if out.findings.len() > 2 * FINDINGS {
+            unlisted.cut(&mut out.findings);
+        }
     }
     trigger_targets(&mut out, &built, &mut judge);
     if no_local_registry {
         local_references(&mut out, &mut judge);
     }
     judge.leftover_waivers(&mut out.findings);
+    unlisted.cut(&mut out.findings);
+    unlisted.report(&mut out.findings);
     out.findings.sort_by(|a, b| (&a.place, a.code, &a.message).cmp(&(&b.place, b.code, &b.message)));
     out
+}
+
+/// Findings of a source that are listed; more of them help nobody.
+const FINDINGS: usize = 20_000;
+
+/// What a file defines, to be taken apart. Of a file that others equal, each stream is defined more than once and none of them is
+/// applied: what it says is left out, so that many names of one large file take no more memory than one.
+fn own_or_short(definitions: Arc<FileDefinitions>, twice: &BTreeMap<StreamId, Vec<Origin>>) -> FileDefinitions {
+    Arc::try_unwrap(definitions).unwrap_or_else(|shared| {
+        let short = |found: &FoundStream| match found.id.as_ref().is_some_and(|id| twice.contains_key(id)) {
+            true => FoundStream {
+                id: found.id.clone(),
+                header: DesiredStream { origin: found.header.origin.clone(), ..DesiredStream::default() },
+                tags: Vec::new(),
+                findings: found.findings.clone(),
+            },
+            false => found.clone(),
+        };
+        let FileDefinitions { streams, workloads, built, findings, counts, parameters, elsewhere, complete } = &*shared;
+        FileDefinitions {
+            streams: streams.iter().map(short).collect(),
+            workloads: workloads.clone(),
+            built: built.clone(),
+            findings: findings.clone(),
+            counts: *counts,
+            parameters: parameters.clone(),
+            elsewhere: elsewhere.clone(),
+            complete: *complete,
+        }
+    })
+}
+
+/// Findings that are not listed.
+#[derive(Default)]
+struct Unlisted {
+    count: usize,
+    worst: Option<Severity>,
+}
+
+impl Unlisted {
+    /// Cuts a list of findings that is too long.
+    fn cut(&mut self, findings: &mut Vec<Diagnostic>) {
+        let left = findings.get(FINDINGS..).unwrap_or_default();
+        self.count += left.len();
+        self.worst = left.iter().map(|finding| finding.severity).max().max(self.worst);
+        findings.truncate(FINDINGS);
+    }
+
+    /// Says so, as severely as the worst that is left out.
+    fn report(&self, findings: &mut Vec<Diagnostic>) {
+        if let Some(severity) = self.worst {
+            let message = format!("{} more findings are not listed", self.count);
+            findings.push(Diagnostic { severity, ..Diagnostic::new(Code::TooComplex, Place::default(), message) });
+        }
+    }
 }
 
 /// Where each stream that is defined more than once is defined.

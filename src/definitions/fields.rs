@@ -1,5 +1,7 @@
 //! Which fields an ImageStream has, and what to say of one it does not have there.
 
+use std::collections::BTreeSet;
+
 use crate::findings::Code;
 use crate::source::{Node, inert};
 
@@ -92,9 +94,11 @@ const HOMES: &[(&str, &str)] = &[
 ];
 
 impl Reader<'_> {
-    /// Reports the fields of a map that do not belong there.
-    pub(super) fn check_fields(&mut self, node: &Node, fields: &Fields) {
+    /// Reports the fields of a map that do not belong there. Gives the first that is not known at all.
+    pub(super) fn check_fields(&mut self, node: &Node, fields: &Fields) -> Option<String> {
+        let mut unknown = None;
         let Fields { at, known, server, required } = fields;
+        let present: BTreeSet<&str> = node.entries().iter().filter_map(|entry| entry.key.text()).collect();
         for entry in node.entries() {
             let Some(key) = entry.key.text() else {
                 self.report(self.finding(Code::WrongType, &entry.key, format!("a key of {at} is not text")));
@@ -105,9 +109,10 @@ impl Reader<'_> {
             }
             let shown = inert(key, 60);
             // A key that differs only in case is told where what it stands for is missed.
-            if known.iter().any(|name| {
-                is_miswritten(entry.key.text(), name) && required.contains(name) && node.get(name).is_none()
-            }) {
+            if known
+                .iter()
+                .any(|name| is_miswritten(entry.key.text(), name) && required.contains(name) && !present.contains(name))
+            {
                 continue;
             }
             if server.contains(&key) {
@@ -123,6 +128,7 @@ impl Reader<'_> {
                 }
                 continue;
             }
+            unknown.get_or_insert_with(|| shown.clone());
             let home = HOMES.iter().find(|(name, _)| *name == key).map(|(_, home)| *home);
             let finding = match home {
                 Some(home) => self
@@ -139,7 +145,7 @@ impl Reader<'_> {
                             let written = self.as_written(&entry.key, name);
                             // A part of the stream that is written in another case is not there: what it holds must not be
                             // taken for gone.
-                            let hides = matches!(name, "metadata" | "spec" | "tags") && node.get(name).is_none();
+                            let hides = matches!(name, "metadata" | "spec" | "tags") && !present.contains(name);
                             let finding = if hides { finding.raised() } else { finding };
                             finding.help(format!("did you mean `{name}`?")).fix(entry.key.span, written)
                         }
@@ -149,6 +155,7 @@ impl Reader<'_> {
             };
             self.report(finding);
         }
+        unknown
     }
 }
 
@@ -164,6 +171,10 @@ fn is_empty_status(status: &Node) -> bool {
 
 /// The known name that a wrong one most likely stands for.
 pub(super) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+    // No known name is longer than this, with what a slip of the hand adds.
+    if name.len() > 64 {
+        return None;
+    }
     let lower = name.to_lowercase();
     known
         .iter()

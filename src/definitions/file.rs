@@ -1,10 +1,11 @@
 //! One file: its documents, lists and templates down to streams and workloads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::findings::{Code, Diagnostic, Severity};
 use crate::openshift::IMAGE_API_VERSION;
-use crate::source::{Entry, Limits, Node, Parsed, SourceText, inert, parse};
+use crate::source::{Entry, Limits, NODE_BYTES, Node, Parsed, SourceText, inert, parse};
 
 use super::lowering::{Context, FileDefinitions, Lowering, ReadOptions};
 use super::reader::Reader;
@@ -17,9 +18,9 @@ pub fn read(source: &SourceText, options: &ReadOptions) -> FileDefinitions {
     let (inside, findings) = problems
         .into_iter()
         .map(Diagnostic::from)
-        .partition(|finding| matches!(finding.code, Code::DuplicateKey | Code::MergeKey));
+        .partition(|finding| matches!(finding.code, Code::DuplicateKey | Code::MergeKey | Code::KeyCharacter));
     let mut lowering = Lowering {
-        reader: Reader { source, findings, missing: BTreeMap::new() },
+        reader: Reader::new(source, findings),
         options,
         inside,
         passed: Vec::new(),
@@ -35,7 +36,7 @@ pub fn read(source: &SourceText, options: &ReadOptions) -> FileDefinitions {
         passed.iter().any(|span| span.start <= finding.place.span.start && finding.place.span.end <= span.end)
     };
     for finding in inside.into_iter().filter(|finding| !in_passed(finding)) {
-        out.complete &= finding.code != Code::DuplicateKey;
+        out.complete &= !matches!(finding.code, Code::DuplicateKey | Code::KeyCharacter);
         reader.findings.push(finding);
     }
     // An error that is no stream's may hide one.
@@ -44,13 +45,16 @@ pub fn read(source: &SourceText, options: &ReadOptions) -> FileDefinitions {
     let hides = |(at, finding): (usize, &Diagnostic)| {
         !told.contains(&at) && (finding.severity == Severity::Error || finding.code == Code::NoKind)
     };
-    out.complete &= !reader.findings.iter().enumerate().any(hides);
+    out.complete &= !reader.is_full() && !reader.findings.iter().enumerate().any(hides);
     out.findings = reader.findings;
     out
 }
 
 impl Lowering<'_> {
     fn object(&mut self, node: &Node, context: &Context) {
+        if self.reader.is_full() {
+            return;
+        }
         let kind = node.get("kind").and_then(Node::text).or(context.kind).unwrap_or_default();
         match kind {
             "ImageStream" => self.image_stream(node, context),
@@ -141,9 +145,13 @@ impl Lowering<'_> {
             });
         }
         template::report_missing(&mut self.reader, node, &context.missing);
-        self.reader.missing.clone_from(&context.missing);
+        self.reader.missing = Arc::clone(&context.missing);
+        let inherited: usize = context.labels.iter().map(|(key, value)| key.len() + value.len() + NODE_BYTES).sum();
+        if !self.reader.spend(inherited) {
+            self.reader.report(template::too_large(&self.reader, node));
+        }
         let mut stream = super::stream::read(self, node);
-        for (key, value) in &context.labels {
+        for (key, value) in context.labels.iter().filter(|_| inherited <= self.reader.bytes) {
             stream.header.labels.entry(key.clone()).or_insert_with(|| value.clone());
         }
         // The template's labels are part of it.

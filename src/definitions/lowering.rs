@@ -1,6 +1,7 @@
 //! What a file says, and what reading it is under way with.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -93,9 +94,9 @@ pub(super) struct Context {
     /// Kind of items that say none: those of an ImageStreamList.
     pub(super) kind: Option<&'static str>,
     /// Labels that a template gives its objects.
-    pub(super) labels: BTreeMap<String, String>,
+    pub(super) labels: Arc<BTreeMap<String, String>>,
     /// Parameters that have no value, for findings.
-    pub(super) missing: BTreeMap<String, String>,
+    pub(super) missing: Arc<BTreeMap<String, String>>,
 }
 
 impl Lowering<'_> {

@@ -1,6 +1,7 @@
 //! Typed reading from a spanned tree: what does not fit is a finding, and reading goes on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::findings::{Code, Diagnostic};
 use crate::model::Origin;
@@ -11,7 +12,27 @@ pub(super) struct Reader<'a> {
     pub(super) source: &'a SourceText,
     pub(super) findings: Vec<Diagnostic>,
     /// Template parameters without a value: what still holds one of them has been told.
-    pub(super) missing: BTreeMap<String, String>,
+    pub(super) missing: Arc<BTreeMap<String, String>>,
+    /// Comparisons of characters that are left for suggestions.
+    pub(super) comparisons: usize,
+    /// Bytes that values filled in by templates may still take.
+    pub(super) bytes: usize,
+}
+
+/// Findings that are reported of a file; what follows the last of them is not read.
+const FINDINGS: usize = 1000;
+
+/// Comparisons of characters for the suggestions of a file: enough for some hundred.
+const COMPARISONS: usize = 4_000_000;
+
+/// Bytes that values filled in by templates may take in a file.
+const FILLED: usize = 16 * 1024 * 1024;
+
+impl<'a> Reader<'a> {
+    /// Reads this text, with findings to begin with.
+    pub(super) fn new(source: &'a SourceText, findings: Vec<Diagnostic>) -> Self {
+        Self { source, findings, missing: Arc::default(), comparisons: COMPARISONS, bytes: FILLED }
+    }
 }
 
 impl Reader<'_> {
@@ -25,8 +46,52 @@ impl Reader<'_> {
         Origin { line, column, ..Origin::default() }
     }
 
+    /// Notes a finding. After very many, one says so; it is an error, so that whatever was being read is left alone.
     pub(super) fn report(&mut self, finding: Diagnostic) {
-        self.findings.push(finding);
+        match self.findings.len() {
+            FINDINGS => {
+                let message = format!("more than {FINDINGS} findings in one file; the rest is not read");
+                self.findings.push(Diagnostic::new(Code::TooComplex, finding.place, message));
+            }
+            count if count > FINDINGS => {}
+            _ => self.findings.push(finding),
+        }
+    }
+
+    /// There are so many findings that the rest of the file is not read.
+    pub(super) fn is_full(&self) -> bool {
+        self.findings.len() > FINDINGS
+    }
+
+    /// Takes so many bytes out of the budget; false when it has not that many.
+    pub(super) fn spend(&mut self, bytes: usize) -> bool {
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.unwrap_or_default();
+        left.is_some()
+    }
+
+    /// The known name that a wrong one most likely stands for, at most so many letters away. Costs are bounded for the whole file:
+    /// after very many, nothing is suggested.
+    pub(super) fn near<'k>(
+        &mut self,
+        name: &str,
+        known: impl Iterator<Item = &'k str>,
+        most: usize,
+    ) -> Option<&'k str> {
+        let length = name.chars().count();
+        let mut best: Option<(usize, &str)> = None;
+        for candidate in known {
+            let other = candidate.chars().count();
+            if length.abs_diff(other) > most {
+                continue;
+            }
+            self.comparisons = self.comparisons.checked_sub((length + 1) * (other + 1))?;
+            let distance = strsim::damerau_levenshtein(candidate, name);
+            if distance <= most && best.is_none_or(|best| (distance, candidate) < best) {
+                best = Some((distance, candidate));
+            }
+        }
+        best.map(|(_, candidate)| candidate)
     }
 
     /// Adds a fix, unless what is written there is not what was read: a parameter's value must not be written over the

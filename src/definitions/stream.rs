@@ -14,17 +14,20 @@ use crate::source::{Node, ScalarKind, Span, Value, inert, short_hash};
 use super::fields::{self, nearest};
 use super::lowering::{FoundStream, Lowering};
 use super::reader::{Reader, quoted};
-use super::template::has_placeholder;
+use super::template::{has_placeholder, names};
 use super::{aliases, upstream};
 
 /// Annotations that machines write into live objects and people copy into Git.
 const SERVER_ANNOTATIONS: &[&str] = &[REPOSITORY_CHECK_ANNOTATION, "kubectl.kubernetes.io/last-applied-configuration"];
 
+/// Tags of one stream. More than that do not fit into the object that an API server stores.
+const TAGS: usize = 10_000;
+
 /// Reads a stream as far as it can be read.
 pub(super) fn read(lowering: &mut Lowering<'_>, node: &Node) -> FoundStream {
     let default_namespace = lowering.options.namespace.clone();
     let reader = &mut lowering.reader;
-    reader.check_fields(node, &fields::STREAM);
+    let mut unknown = reader.check_fields(node, &fields::STREAM);
     let mut header = DesiredStream::default();
     let empty = Node { value: Value::Mapping(Vec::new()), span: node.span };
     let metadata = node.get("metadata").filter(|metadata| reader.is_map(metadata, "metadata")).unwrap_or(&empty);
@@ -41,11 +44,17 @@ pub(super) fn read(lowering: &mut Lowering<'_>, node: &Node) -> FoundStream {
     }
     let mut tags = Vec::new();
     if let Some(spec) = node.get("spec").filter(|spec| reader.is_map(spec, "spec")) {
-        reader.check_fields(spec, &fields::SPEC);
+        unknown = unknown.or(reader.check_fields(spec, &fields::SPEC));
         header.lookup_policy.local = lookup_policy(reader, spec);
         header.docker_image_repository = repository(reader, spec);
         let mut seen: BTreeMap<String, Span> = BTreeMap::new();
-        for item in spec.get("tags").map_or(&[][..], |tags| reader.list(tags, "spec.tags")) {
+        let items = spec.get("tags").map_or(&[][..], |tags| reader.list(tags, "spec.tags"));
+        if let Some(first) = items.get(TAGS) {
+            let message = format!("`spec.tags` has more than {TAGS} tags; none of them is read");
+            let help = "split the stream: no API server takes an object of that size";
+            reader.report(reader.finding(Code::TooComplex, first, message).help(help));
+        }
+        for item in items.iter().filter(|_| items.len() <= TAGS) {
             if let Some(tag) = tag(reader, item, &mut seen) {
                 tags.push(tag);
             }
@@ -54,6 +63,10 @@ pub(super) fn read(lowering: &mut Lowering<'_>, node: &Node) -> FoundStream {
             aliases::check(reader, id, &tags, spec);
         }
     }
+    // An unknown field may be what the tags are meant to stand in.
+    header.keeps_tags = unknown
+        .filter(|_| tags.is_empty())
+        .map(|field| format!("no tag is defined and the field `{field}` is not known: it may be meant to hold them"));
     tags.shrink_to_fit();
     header.content = content(&header, &tags);
     FoundStream { id, header, tags, findings: 0..0 }
@@ -96,8 +109,16 @@ fn is_name(text: &str) -> bool {
 
 /// Identifies what a stream says, wherever it stands.
 pub(super) fn content(header: &DesiredStream, tags: &[DesiredTag]) -> String {
-    let DesiredStream { labels, annotations, lookup_policy, docker_image_repository, tags: _, origin: _, content: _ } =
-        header;
+    let DesiredStream {
+        labels,
+        annotations,
+        lookup_policy,
+        docker_image_repository,
+        keeps_tags: _,
+        tags: _,
+        origin: _,
+        content: _,
+    } = header;
     let references: Vec<&TagReference> = tags.iter().map(|tag| &tag.reference).collect();
     // Serialised rather than field by field: a new field is part of it by itself.
     let parts = (labels, annotations, lookup_policy, docker_image_repository, references);
@@ -142,7 +163,7 @@ fn identity(reader: &mut Reader<'_>, node: &Node, metadata: &Node, default_names
 
 fn placeholder(reader: &mut Reader<'_>, node: &Node, text: &str, what: &str) {
     // Said already: as a parameter without a value, or as a map that is none.
-    let told = reader.is_markup(node) || reader.missing.keys().any(|name| text.contains(&format!("${{{name}}}")));
+    let told = reader.is_markup(node) || names(text).any(|name| reader.missing.contains_key(name));
     if told {
         return;
     }

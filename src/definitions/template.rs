@@ -1,9 +1,10 @@
 //! Templates: parameters and what they put into objects (as `oc process` does it).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::findings::Code;
-use crate::source::{Entry, Node, Scalar, Value, inert};
+use crate::findings::{Code, Diagnostic};
+use crate::source::{Entry, NODE_BYTES, Node, Scalar, Value, inert};
 
 use super::lowering::{Context, Lowering};
 use super::reader::Reader;
@@ -12,11 +13,14 @@ use super::reader::Reader;
 /// without objects.
 pub(super) fn template(lowering: &mut Lowering<'_>, node: &Node, context: &Context) -> Option<(Node, Context)> {
     let parameters = parameters(lowering, node);
-    let mut labels = context.labels.clone();
+    let mut labels = BTreeMap::clone(&context.labels);
     for key in ["labels", "objectLabels"] {
         if let Some(node) = node.get(key) {
             // What fills a label is text, in either form of the placeholder.
-            let mut expanded = expand(node, &parameters);
+            let Some(mut expanded) = expand(node, &parameters, &mut lowering.reader.bytes) else {
+                lowering.reader.report(too_large(&lowering.reader, node));
+                return None;
+            };
             quote_filled(&mut expanded, node);
             labels.extend(lowering.reader.text_map(&expanded, key));
         }
@@ -25,7 +29,7 @@ pub(super) fn template(lowering: &mut Lowering<'_>, node: &Node, context: &Conte
         .iter()
         .filter_map(|(name, parameter)| parameter.problem.map(|problem| (name.clone(), problem.to_owned())))
         .collect();
-    let context = Context { kind: None, labels, missing };
+    let context = Context { kind: None, labels: Arc::new(labels), missing: Arc::new(missing) };
     if let Some(items) = node.entry("items") {
         let message = "`items` does not belong in a Template: nothing in it is ever made";
         let finding =
@@ -35,7 +39,11 @@ pub(super) fn template(lowering: &mut Lowering<'_>, node: &Node, context: &Conte
     let objects = node.get("objects")?;
     let text = Scalar { text: "objects".to_owned(), plain: true };
     let key = Node { value: Value::Scalar(text), span: objects.span };
-    let entry = Entry { key, value: expand(objects, &parameters) };
+    let Some(value) = expand(objects, &parameters, &mut lowering.reader.bytes) else {
+        lowering.reader.report(too_large(&lowering.reader, objects));
+        return None;
+    };
+    let entry = Entry { key, value };
     Some((Node { value: Value::Mapping(vec![entry]), span: node.span }, context))
 }
 
@@ -71,19 +79,29 @@ fn parameters(lowering: &mut Lowering<'_>, node: &Node) -> BTreeMap<String, Para
     parameters
 }
 
-/// Fills parameters into every text of a tree, keys included.
-fn expand(node: &Node, parameters: &BTreeMap<String, Parameter>) -> Node {
+/// A template that would grow beyond every use.
+pub(super) fn too_large(reader: &Reader<'_>, node: &Node) -> Diagnostic {
+    let message = "what the templates of this file come to is too large; what they define is not read";
+    reader.finding(Code::TooComplex, node, message).help("give parameters shorter values, or use them less often")
+}
+
+/// Fills parameters into every text of a tree, keys included; none when that takes more bytes than are `left`.
+fn expand(node: &Node, parameters: &BTreeMap<String, Parameter>, left: &mut usize) -> Option<Node> {
+    *left = left.checked_sub(NODE_BYTES)?;
     let value = match &node.value {
-        Value::Scalar(scalar) => Value::Scalar(expand_scalar(scalar, parameters)),
-        Value::Sequence(items) => Value::Sequence(items.iter().map(|item| expand(item, parameters)).collect()),
-        Value::Mapping(entries) => Value::Mapping(
-            entries
-                .iter()
-                .map(|entry| Entry { key: expand(&entry.key, parameters), value: expand(&entry.value, parameters) })
-                .collect(),
-        ),
+        Value::Scalar(scalar) => Value::Scalar(expand_scalar(scalar, parameters, left)?),
+        Value::Sequence(items) => {
+            let items = items.iter().map(|item| expand(item, parameters, left));
+            Value::Sequence(items.collect::<Option<_>>()?)
+        }
+        Value::Mapping(entries) => {
+            let mut fill = |node: &Node| expand(node, parameters, left);
+            let entries =
+                entries.iter().map(|entry| Some(Entry { key: fill(&entry.key)?, value: fill(&entry.value)? }));
+            Value::Mapping(entries.collect::<Option<_>>()?)
+        }
     };
-    Node { value, span: node.span }
+    Some(Node { value, span: node.span })
 }
 
 /// Takes what parameters have filled in for text.
@@ -99,18 +117,20 @@ fn quote_filled(expanded: &mut Node, written: &Node) {
     }
 }
 
-fn expand_scalar(scalar: &Scalar, parameters: &BTreeMap<String, Parameter>) -> Scalar {
+fn expand_scalar(scalar: &Scalar, parameters: &BTreeMap<String, Parameter>, left: &mut usize) -> Option<Scalar> {
+    *left = left.checked_sub(scalar.text.len())?;
     if !scalar.text.contains("${") {
-        return scalar.clone();
+        return Some(scalar.clone());
     }
     let value_of = |name: &str| parameters.get(name).and_then(|parameter| parameter.value.as_deref());
     if let Some(value) = json_parameter(&scalar.text).and_then(value_of) {
-        return match serde_json::from_str::<serde_json::Value>(value) {
+        *left = left.checked_sub(value.len())?;
+        return Some(match serde_json::from_str::<serde_json::Value>(value) {
             Ok(serde_json::Value::String(text)) => Scalar { text, plain: false },
             // A number, a boolean or null: read as if it stood there without quotes.
             Ok(_) => Scalar { text: value.to_owned(), plain: true },
             Err(_) => scalar.clone(),
-        };
+        });
     }
     let mut text = String::with_capacity(scalar.text.len());
     let mut rest = scalar.text.as_str();
@@ -119,19 +139,26 @@ fn expand_scalar(scalar: &Scalar, parameters: &BTreeMap<String, Parameter>) -> S
         rest = &rest[start..];
         let filled = name_at(rest).and_then(|name| Some((name.len() + 3, value_of(name)?)));
         let (length, value) = filled.unwrap_or((2, "${"));
+        *left = left.checked_sub(value.len())?;
         text.push_str(value);
         rest = &rest[length..];
     }
     text.push_str(rest);
     // What a parameter fills in is text, as `oc process` has it.
     let plain = scalar.plain && text == scalar.text;
-    Scalar { text, plain }
+    Some(Scalar { text, plain })
 }
 
 /// `X` of a text that begins with `${X}`.
 fn name_at(text: &str) -> Option<&str> {
-    let (name, _) = text.strip_prefix("${")?.split_once('}')?;
-    is_name(name).then_some(name)
+    let rest = text.strip_prefix("${")?;
+    let end = rest.find(|char: char| !char.is_ascii_alphanumeric() && char != '_')?;
+    (end > 0 && rest[end..].starts_with('}')).then(|| &rest[..end])
+}
+
+/// The names of all parameters that a text has placeholders of.
+pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("${").filter_map(|(at, _)| name_at(&text[at..]))
 }
 
 /// `X` of a text that is `${{X}}` and nothing else.
@@ -215,12 +242,13 @@ mod tests {
             ("${{A}}", "${{A}}", true),
         ];
         for (text, expected, plain) in table {
-            let scalar = expand_scalar(&Scalar { text: text.to_owned(), plain: true }, &parameters);
+            let scalar = Scalar { text: text.to_owned(), plain: true };
+            let scalar = expand_scalar(&scalar, &parameters, &mut 1000).expect("it is short");
             assert_eq!((scalar.text.as_str(), scalar.plain), (expected, plain), "{text}");
         }
         assert_eq!(
-            Scalar { text: "3".to_owned(), plain: true },
-            expand_scalar(&Scalar { text: "${{N}}".to_owned(), plain: false }, &parameters)
+            Some(Scalar { text: "3".to_owned(), plain: true }),
+            expand_scalar(&Scalar { text: "${{N}}".to_owned(), plain: false }, &parameters, &mut 1000)
         );
     }
 }

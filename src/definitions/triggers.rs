@@ -13,6 +13,10 @@ use crate::source::{Node, inert};
 use super::reader::Reader;
 use super::template::has_placeholder;
 
+/// Triggers of one annotation that are read, and containers of a pod that are told apart: far more than anyone has.
+const TRIGGERS: usize = 1000;
+const CONTAINERS: usize = 1000;
+
 /// The containers of a pod template.
 pub(super) struct Pods<'n> {
     base: String,
@@ -27,11 +31,13 @@ impl<'n> Pods<'n> {
         let pod = node.at(base);
         let names = |list: &str| -> Vec<&'n str> {
             let items = pod.and_then(|pod| pod.get(list)).map_or(&[][..], Node::items);
-            items.iter().map(|item| item.get("name").and_then(Node::text).unwrap_or_default()).collect()
+            let names = items.iter().map(|item| item.get("name").and_then(Node::text).unwrap_or_default());
+            names.take(CONTAINERS + 1).collect()
         };
         let (init, containers) = (names("initContainers"), names("containers"));
         // A patch has no containers of its own: it is laid over a workload that is elsewhere.
-        let templated = init.iter().chain(&containers).any(|name| has_placeholder(name)) || containers.is_empty();
+        let is_whole = !containers.is_empty() && containers.len() <= CONTAINERS && init.len() <= CONTAINERS;
+        let templated = init.iter().chain(&containers).any(|name| has_placeholder(name)) || !is_whole;
         Self { base: base.join("."), init, containers, templated }
     }
 
@@ -50,7 +56,7 @@ impl<'n> Pods<'n> {
     /// The names there are, as a hint.
     pub(super) fn list(&self) -> String {
         let names: Vec<String> =
-            self.init.iter().chain(&self.containers).map(|name| format!("`{}`", inert(name, 60))).collect();
+            self.init.iter().chain(&self.containers).take(10).map(|name| format!("`{}`", inert(name, 60))).collect();
         if names.is_empty() {
             "the pod template has no containers".to_owned()
         } else {
@@ -77,6 +83,11 @@ pub(super) fn annotation(
             return Vec::new();
         }
     };
+    if entries.len() > TRIGGERS {
+        let message = format!("the annotation has more than {TRIGGERS} triggers; none of them is read");
+        reader.report(reader.finding(Code::TooComplex, node, message));
+        return Vec::new();
+    }
     let mut triggers = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
         let field = &entry.trigger.field_path;

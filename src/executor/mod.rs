@@ -46,6 +46,8 @@ pub struct Execution<'a, F, C, P> {
     pub clock: &'a C,
     /// Workloads written at once.
     pub updates_at_once: usize,
+    /// What is known to have become of steps and updates already: they are not tried.
+    pub decided: &'a BTreeMap<StepId, Outcome>,
     /// Cancelled, it lets the steps under way end and starts no others.
     pub stop: &'a CancellationToken,
     /// Hears how far it has come.
@@ -59,11 +61,11 @@ impl<F: Fn(&Step) -> String, C: Fn() -> Timestamp, P: Progress> Execution<'_, F,
     ///
     /// When the journal cannot be written: then nothing was tried, or everything was and only the report is missing.
     pub async fn execute(&self, plan: &Plan, target: &impl Target) -> Result<Report, PortError> {
-        let Self { reason, clock, updates_at_once, stop, progress } = self;
+        let Self { reason, clock, updates_at_once, decided, stop, progress } = self;
         let started = clock();
         let run = target.begin(plan, started).await?;
         progress.begin("applying", plan.steps.len() + plan.updates.len());
-        let mut walk = Walk::new(plan);
+        let mut walk = Walk::new(plan, decided);
         let mut under_way = FuturesUnordered::new();
         loop {
             while under_way.len() < CONCURRENCY && !stop.is_cancelled() {
@@ -91,6 +93,7 @@ impl<F: Fn(&Step) -> String, C: Fn() -> Timestamp, P: Progress> Execution<'_, F,
         let tries: Vec<_> = updates
             .map(|(update, behind)| async move {
                 let outcome = match behind {
+                    _ if decided.contains_key(&update.id) => decided[&update.id].clone(),
                     Some(behind) => Outcome::Skipped { behind: Some(behind) },
                     None if stop.is_cancelled() => Outcome::Skipped { behind: None },
                     None => outcome(target.update(update).await),
@@ -112,6 +115,7 @@ impl<F: Fn(&Step) -> String, C: Fn() -> Timestamp, P: Progress> Execution<'_, F,
 /// Which steps are done, ready, waiting.
 struct Walk<'a> {
     waiting: BTreeMap<StepId, &'a Step>,
+    decided: &'a BTreeMap<StepId, Outcome>,
     /// Streams that a step is under way on.
     busy: BTreeSet<&'a StreamId>,
     outcomes: BTreeMap<StepId, Outcome>,
@@ -126,8 +130,9 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(plan: &'a Plan) -> Self {
+    fn new(plan: &'a Plan, decided: &'a BTreeMap<StepId, Outcome>) -> Self {
         Self {
+            decided,
             waiting: plan.steps.iter().map(|step| (step.id, step)).collect(),
             busy: BTreeSet::new(),
             outcomes: BTreeMap::new(),
@@ -146,6 +151,12 @@ impl<'a> Walk<'a> {
                 done && !self.busy.contains(step.action.stream()) && (self.gentle == 0 || !step.action.is_removal())
             })?;
             self.waiting.remove(&ready.id);
+            if let Some(outcome) = self.decided.get(&ready.id) {
+                // What follows on the stream relies on what this one did.
+                self.left.entry(ready.action.stream()).or_insert(None);
+                self.settle(ready, outcome.clone());
+                continue;
+            }
             let failed = ready.after.iter().find(|before| !self.outcomes.get(before).is_some_and(Outcome::is_success));
             // What was to take the place of what goes may not be there.
             let failed = failed.copied().or(self.failed.filter(|_| ready.action.is_removal()));

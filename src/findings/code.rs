@@ -80,10 +80,14 @@ codes! {
     Submodule: SK005, "submodule", Warning, "a submodule is not read";
     UnsafePath: SK006, "unsafe-path", Error, "a path could leave the source";
     TooManyFiles: SK007, "too-many-files", Error, "the source has more files than the limit";
+    NotCheckedOut: SK008, "not-checked-out", Warning, "files that Git tracks are not in the work tree";
+    PlaceholderFile: SK009, "placeholder-file", Error, "a file that stands for another one: a Git LFS pointer, or encrypted";
+    TooLargeSource: SK010, "too-large-source", Error, "the definitions of the source are larger than the limit";
     InvalidSyntax: SK101, "invalid-syntax", Error, "not valid YAML or JSON";
     DuplicateKey: SK103, "duplicate-key", Error, "a key appears twice in one map";
     TooComplex: SK104, "too-complex", Error, "nesting, aliases or documents beyond the limits";
     MergeKey: SK105, "merge-key", Warning, "a merge key is applied, but not every reader knows it";
+    KeyCharacter: SK106, "key-character", Error, "a key with white space or control characters in it that look like nothing";
     UnknownField: SK110, "unknown-field", Warning, "a field that OpenShift does not know";
     WrongDepth: SK111, "wrong-depth", Error, "a known field at the wrong depth";
     WrongType: SK112, "wrong-type", Error, "a value of the wrong type";
@@ -143,7 +147,7 @@ codes! {
     BecameInsecure: SK711, "became-insecure", Warning, "a tag is imported without verifying TLS from now on";
     RemovedInUse: SK712, "removed-in-use", Error, "a tag is removed that something still follows";
     ManyWorkloads: SK713, "many-workloads", Warning, "very many workloads roll out at once";
-    ImageNotSeen: SK714, "image-not-seen", Info, "an image could not be compared";
+    NotInspected: SK714, "image-not-inspected", Error, "an image could not be inspected, in whole or in part";
     NewRoot: SK715, "new-root", Info, "a new image runs as root";
     SignatureLost: SK717, "signature-lost", Warning, "an image is not signed any more";
     ConfigKey: SK718, "config-key", Warning, "the change sets a config key that counts only when it is trusted";
@@ -156,14 +160,19 @@ impl Code {
         self.id().starts_with("SK7")
     }
 
+    /// Whether its severity cannot be lowered: what could not be looked at may be anything. It can be waived, with a reason.
+    pub fn is_fixed(self) -> bool {
+        self == Self::NotInspected
+    }
+
     /// Whether what breaks the rule cannot be used at all: it is unread, ambiguous, or the server refuses it. Such a finding
     /// can neither be lowered nor waived.
     pub fn is_binding(self) -> bool {
         use Code::{
             DuplicateKey, DuplicateStream, DuplicateTag, FromKind, GuessedTagName, IncompleteFrom, InvalidLabel,
-            InvalidSyntax, MalformedReference, MissingName, NotUtf8, ParameterType, ParameterValue, Placeholder,
-            PolicyValue, RepositoryReference, ScheduledKind, StreamName, TooComplex, TooLarge, TooManyFiles,
-            UnknownKind, UnknownVersion, UnreadableFile, WrongType,
+            InvalidSyntax, KeyCharacter, MalformedReference, MissingName, NotUtf8, ParameterType, ParameterValue,
+            Placeholder, PlaceholderFile, PolicyValue, RepositoryReference, ScheduledKind, StreamName, TooComplex,
+            TooLarge, TooLargeSource, TooManyFiles, UnknownKind, UnknownVersion, UnreadableFile, WrongType,
         };
         matches!(
             self,
@@ -171,8 +180,11 @@ impl Code {
                 | TooLarge
                 | NotUtf8
                 | TooManyFiles
+                | TooLargeSource
+                | PlaceholderFile
                 | InvalidSyntax
                 | DuplicateKey
+                | KeyCharacter
                 | TooComplex
                 | WrongType
                 | MissingName

@@ -51,6 +51,7 @@ impl From<ProblemKind> for Code {
             ProblemKind::TooComplex => Self::TooComplex,
             ProblemKind::MergeKey => Self::MergeKey,
             ProblemKind::DuplicateKey => Self::DuplicateKey,
+            ProblemKind::KeyCharacter => Self::KeyCharacter,
         }
     }
 }

@@ -49,6 +49,9 @@ pub struct DesiredStream {
     /// Deprecated: import a whole repository. Empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub docker_image_repository: String,
+    /// Why tags that are not in the definition are not removed; none: they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeps_tags: Option<String>,
     /// The tags. Boxed, as a map's nodes have room for eleven and most streams have one or two.
     #[serde(default)]
     pub tags: BTreeMap<String, Box<DesiredTag>>,
@@ -129,8 +132,8 @@ pub struct Origin {
 
 impl DesiredTag {
     /// What is asked of a registry for it.
-    pub fn question(&self) -> Option<Question> {
-        Question::of(&self.reference)
+    pub fn question(&self, namespace: &str) -> Option<Question> {
+        Question::of(namespace, &self.reference)
     }
 }
 

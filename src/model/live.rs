@@ -113,7 +113,7 @@ pub struct Live {
     /// What upstream references resolve to.
     pub upstream: BTreeMap<Question, Upstream>,
     /// Tags of repositories that are imported whole, by repository.
-    pub listings: BTreeMap<String, Observed<Vec<String>>>,
+    pub listings: BTreeMap<(String, String), Observed<Vec<String>>>,
     /// Manifest lists that tags have now, where something of them is remembered.
     pub lists: BTreeMap<Digest, Resolution>,
     /// Streams that are as they were when the same definition left nothing to do. They are not in `streams`.
@@ -232,6 +232,8 @@ impl Owned {
 /// One question to a registry: what is this reference now?
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Question {
+    /// The namespace that it is for, whose pull secrets may be shown; empty: none may.
+    pub namespace: String,
     /// The reference, defaults applied.
     pub reference: ImageReference,
     /// TLS need not be verified.
@@ -284,12 +286,23 @@ impl Resolution {
 }
 
 impl Question {
+    /// What a reference is, for a namespace.
+    pub fn new(namespace: impl Into<String>, reference: &ImageReference, insecure: bool) -> Self {
+        Self { namespace: namespace.into(), reference: reference.with_defaults(), insecure }
+    }
+
+    /// The same, of an image that is known by its digest. The tag stays: some mirrors are asked for tags alone.
+    pub fn at(&self, digest: &Digest) -> Self {
+        let reference = ImageReference { digest: Some(digest.clone()), ..self.reference.clone() };
+        Self { reference, ..self.clone() }
+    }
+
     /// What is asked for a tag that is filled by imports; none for other tags, and for references that do not parse (which
     /// their definition was told).
-    pub fn of(tag: &TagReference) -> Option<Self> {
+    pub fn of(namespace: &str, tag: &TagReference) -> Option<Self> {
         let from = tag.from.as_ref().filter(|from| from.kind == DOCKER_IMAGE && !tag.reference)?;
         let reference: ImageReference = from.name.parse().ok()?;
-        Some(Self { reference: reference.with_defaults(), insecure: tag.import_policy.insecure })
+        Some(Self::new(namespace, &reference, tag.import_policy.insecure))
     }
 }
 

@@ -15,6 +15,7 @@ mod live;
 mod live_workload;
 mod pass_state;
 mod plan;
+mod plan_id;
 mod policy;
 mod reason;
 mod report;

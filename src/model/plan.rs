@@ -7,7 +7,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::openshift::{Digest, ImageLookupPolicy, StreamId, TagId, TagImportPolicy, TagReference, TagReferencePolicy};
-use crate::source::short_hash;
 
 use super::desired::{Desired, Origin};
 use super::impact::{Roll, Update};
@@ -61,6 +60,12 @@ pub struct Plan {
     /// What it means, for who has to judge it; the executor never looks at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<Box<Review>>,
+    /// [`Plan::id`], for programs that read a plan. What is read is never taken for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// Authenticates a saved plan: HMAC-SHA256 over everything else, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
 }
 
 /// What a plan was made from, beside the definitions and the target: hashes.
@@ -378,6 +383,8 @@ impl Plan {
             unseen: Vec::new(),
             inputs: None,
             review: None,
+            id: String::new(),
+            mac: None,
         }
     }
 
@@ -396,14 +403,6 @@ impl Wait {
     /// It is told, and nothing is missing.
     pub fn is_note(&self) -> bool {
         matches!(self, Self::Behind { .. } | Self::Scheduled { .. })
-    }
-}
-
-impl Plan {
-    /// A short name for exactly this plan: the beginning of the hash of its bytes as JSON.
-    pub fn id(&self) -> String {
-        let bytes = serde_json::to_vec(self).unwrap_or_default();
-        short_hash(bytes, 12)
     }
 }
 

@@ -77,8 +77,13 @@ pub async fn collect(
     };
 
     let relevant = |id: &&StreamId| !observed.settled.contains(*id);
-    let tags = desired.streams.iter().filter(|(id, _)| relevant(id)).flat_map(|(_, stream)| stream.tags.values());
-    let all: Vec<Question> = tags.filter_map(|tag| tag.question()).collect::<BTreeSet<_>>().into_iter().collect();
+    let all: BTreeSet<Question> = desired
+        .streams
+        .iter()
+        .filter(|(id, _)| relevant(id))
+        .flat_map(|(id, stream)| stream.tags.values().filter_map(|tag| tag.question(&id.namespace)))
+        .collect();
+    let all: Vec<Question> = all.into_iter().collect();
     let mut remembered = memory.upstream(&all);
     // That something is not there is only believed for a while by who looks again and again.
     remembered.retain(|_, upstream| state.patient || upstream.answer != Observed::Absent);
@@ -95,7 +100,7 @@ pub async fn collect(
         if let Observed::Known(tags) = &answer {
             resolve.extend(first_tags(&question, tags.clone(), policy));
         }
-        observed.listings.insert(question.reference.repository(), answer);
+        observed.listings.insert((question.namespace.clone(), question.reference.repository()), answer);
     }
 
     let answers = ask_told("asking registries", resolve, progress, |question| async move {
@@ -169,9 +174,7 @@ fn lists(live: &Live, registry: &impl Registry) -> BTreeMap<Digest, Resolution> 
 fn first_tags(listed: &Question, mut tags: Vec<String>, policy: &Policy) -> Vec<Question> {
     import_order(&mut tags);
     tags.truncate(policy.repository_tags);
-    let question = |tag: String| Question {
-        reference: ImageReference { tag, ..listed.reference.clone() },
-        insecure: listed.insecure,
-    };
+    let question =
+        |tag: String| Question { reference: ImageReference { tag, ..listed.reference.clone() }, ..listed.clone() };
     tags.into_iter().map(question).collect()
 }

@@ -14,13 +14,12 @@ use super::collect::ask_told;
 pub async fn unseen(plan: &Plan, registry: &impl Registry, progress: &impl Progress) -> BTreeMap<Question, Ignorance> {
     // One image may be the answer to several questions.
     let mut wanted: BTreeMap<Question, BTreeSet<Question>> = BTreeMap::new();
-    for item in plan.steps.iter().flat_map(|step| items(&step.action)) {
+    let all = plan.steps.iter().flat_map(|step| items(&step.action).iter().map(|item| (step.action.stream(), item)));
+    for (stream, item) in all {
         let ImportResult::Image { digest } = &item.result else { continue };
         let Ok(from) = item.from.parse::<ImageReference>() else { continue };
-        let asked = Question { reference: from.with_defaults(), insecure: item.import_policy.insecure };
-        // Beside the digest the tag stays: some mirrors are asked for tags alone.
-        let reference = ImageReference { digest: Some(digest.clone()), ..asked.reference.clone() };
-        wanted.entry(Question { reference, insecure: asked.insecure }).or_default().insert(asked);
+        let asked = Question::new(&stream.namespace, &from, item.import_policy.insecure);
+        wanted.entry(asked.at(digest)).or_default().insert(asked);
     }
     let seen = ask_told("reading images", wanted.keys().cloned(), progress, |image| async move {
         let answer = registry.fetch(&image).await;

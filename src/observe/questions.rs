@@ -35,7 +35,7 @@ pub fn questions(
         }
         let current = live.streams.get(id).map(|live| &live.stream);
         for tag in stream.tags.values() {
-            let Some(question) = tag.question() else { continue };
+            let Some(question) = tag.question(&id.namespace) else { continue };
             let fresh = remembered.get(&question).is_some_and(|upstream| {
                 let moved = current.and_then(|stream| stream.head(&tag.reference.name)?.created);
                 let until = policy.until(state, id, &tag.reference, upstream.checked_at, moved);
@@ -60,7 +60,7 @@ pub fn questions(
                 questions.resolve.insert(question);
             }
         }
-        if let Some(repository) = repository(&stream.docker_image_repository) {
+        if let Some(repository) = repository(&id.namespace, &stream.docker_image_repository) {
             let imported = live.streams.get(id).and_then(|live| live.owned.repository.as_ref());
             let listed = imported == Some(&stream.docker_image_repository);
             if !listed || state.refresh.asks(id, "") {
@@ -72,10 +72,10 @@ pub fn questions(
 }
 
 /// The question that lists a repository; none for no repository.
-pub fn repository(text: &str) -> Option<Question> {
+pub fn repository(namespace: &str, text: &str) -> Option<Question> {
     let reference: ImageReference = text.parse().ok()?;
     let reference = ImageReference { tag: String::new(), ..reference.with_defaults() };
-    Some(Question { reference, insecure: false })
+    Some(Question { namespace: namespace.to_owned(), reference, insecure: false })
 }
 
 /// The namespaces whose definitions ask each question: each has logins of its own on a cluster.
@@ -88,10 +88,10 @@ pub fn asking_namespaces(desired: &Desired) -> BTreeMap<Question, Vec<String>> {
         }
     };
     for (id, stream) in &desired.streams {
-        for question in stream.tags.values().filter_map(|tag| tag.question()) {
+        for question in stream.tags.values().filter_map(|tag| tag.question(&id.namespace)) {
             want(question, id);
         }
-        if let Some(repository) = repository(&stream.docker_image_repository) {
+        if let Some(repository) = repository(&id.namespace, &stream.docker_image_repository) {
             want(repository, id);
         }
     }

@@ -8,6 +8,7 @@
 mod alias;
 mod custom;
 mod field_path;
+mod host;
 mod id;
 mod image;
 mod image_reference;
@@ -23,6 +24,7 @@ pub use alias::{
 };
 pub use custom::{CUSTOM_API_VERSION, CUSTOM_GROUP, custom_resource_definition};
 pub use field_path::{Container, FieldPath, Quotes, container_at};
+pub use host::{normal_host, split_port};
 pub use id::{StreamId, TagId};
 pub use image::{Image, ImageLayer, ImageManifest};
 pub use image_reference::{Digest, ImageReference, InvalidReference, short_digest, short_image};

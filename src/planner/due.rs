@@ -15,7 +15,7 @@ pub fn due(
     state: &PassState,
 ) -> Option<Timestamp> {
     let moments = stream.tags.values().filter_map(|tag| {
-        let question = tag.question().filter(|question| question.reference.digest.is_none())?;
+        let question = tag.question(&id.namespace).filter(|question| question.reference.digest.is_none())?;
         // Who keeps at it looks at what nobody follows when everything is looked at.
         if state.spread && !tag.reference.import_policy.scheduled {
             return None;
@@ -34,7 +34,7 @@ pub fn retry(desired: &Desired, live: &Live, now: Timestamp) -> Option<Timestamp
         let Some(current) = live.streams.get(id) else { continue };
         for list in &current.stream.status.tags {
             let Some(condition) = list.conditions.first() else { continue };
-            let question = stream.tags.get(&list.tag).and_then(|tag| tag.question());
+            let question = stream.tags.get(&list.tag).and_then(|tag| tag.question(&id.namespace));
             let asked = question.and_then(|question| live.upstream.get(&question)).map(|upstream| upstream.checked_at);
             let retry = Policy::retry(condition, asked.filter(|asked| *asked <= now).unwrap_or(now));
             // What is due is tried by the pass that has just been, or cannot be: not at once again.

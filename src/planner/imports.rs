@@ -80,7 +80,7 @@ enum Verdict {
 /// Judges one tag against the stream as it will be.
 fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference, due: Due) -> Verdict {
     let Some(stream) = builder.predicted(id) else { return Verdict::Nothing };
-    let Some(question) = Question::of(tag) else { return Verdict::Nothing };
+    let Some(question) = Question::of(&id.namespace, tag) else { return Verdict::Nothing };
     let due = due(builder, id, stream, tag);
     let answer = builder.input.live.upstream.get(&question).map(|upstream| &upstream.answer);
     let head = stream.head(&tag.name);
@@ -243,7 +243,7 @@ fn repository_imports(builder: &mut Builder<'_>, id: &StreamId, stream: &Desired
         return;
     }
     let origin = Some(&stream.origin);
-    let tags = match listing(builder, repository) {
+    let tags = match listing(builder, &id.namespace, repository) {
         Ok(tags) => tags,
         Err(wait) => return builder.defer(id, None, DeferredAction::Import, origin, wait),
     };
@@ -263,10 +263,11 @@ fn repository_imports(builder: &mut Builder<'_>, id: &StreamId, stream: &Desired
 }
 
 /// The tags that a repository import brings in, or why that cannot be said.
-pub(super) fn listing(builder: &Builder<'_>, repository: &str) -> Result<Vec<String>, Wait> {
+pub(super) fn listing(builder: &Builder<'_>, namespace: &str, repository: &str) -> Result<Vec<String>, Wait> {
     let gone = || Wait::Refused { rule: format!("there is no repository `{repository}`") };
     let reference: ImageReference = repository.parse().map_err(|_| gone())?;
-    match builder.input.live.listings.get(&reference.with_defaults().repository()) {
+    let asked = (namespace.to_owned(), reference.with_defaults().repository());
+    match builder.input.live.listings.get(&asked) {
         Some(Observed::Known(tags)) => {
             let mut tags = tags.clone();
             import_order(&mut tags);
@@ -319,12 +320,15 @@ mod tests {
         stream.spec.tags = spec.into_iter().collect();
         let head = TagEvent { image: "sha256:old".to_owned(), generation: 1, ..TagEvent::default() };
         stream.status.tags = vec![NamedTagEventList { tag: "1".to_owned(), items: vec![head], conditions: Vec::new() }];
-        let question = Question::of(&wanted).expect("a question");
+        let question = Question::of("n", &wanted).expect("a question");
         let resolution = Resolution::image(Digest::parse(NEW).expect("a digest"), "manifest");
         let upstream = Upstream { answer: Observed::Known(resolution), checked_at: Timestamp::UNIX_EPOCH };
         let live = Live {
             listed: BTreeMap::from([("n".to_owned(), Observed::Known(()))]),
-            listings: BTreeMap::from([(reference.with_defaults().repository(), Observed::Known(vec!["1".to_owned()]))]),
+            listings: BTreeMap::from([(
+                ("n".to_owned(), reference.with_defaults().repository()),
+                Observed::Known(vec!["1".to_owned()]),
+            )]),
             streams: BTreeMap::from([(id, LiveStream { stream, ..LiveStream::default() })]),
             upstream: BTreeMap::from([(question, upstream)]),
             ..Live::default()

@@ -39,6 +39,7 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
     let wait = hold(builder, &removals, owned);
     for removal in removals {
         let wait = wait.clone().or_else(|| unread(builder, &removal)).or_else(|| elsewhere(builder, &removal));
+        let wait = wait.or_else(|| kept(builder, &removal));
         let Removal { id, tag, .. } = removal;
         let action = match &tag {
             Some(_) => DeferredAction::DeleteTag,
@@ -101,6 +102,12 @@ fn hold(builder: &Builder<'_>, removals: &[Removal<'_>], owned: usize) -> Option
     (count > limit).then_some(Wait::OverLimit { removals: count, limit })
 }
 
+/// What a definition may only seem to leave out.
+fn kept(builder: &Builder<'_>, removal: &Removal<'_>) -> Option<Wait> {
+    let by = builder.input.desired.streams.get(removal.id)?.keeps_tags.clone()?;
+    Some(Wait::Held { by })
+}
+
 /// What was defined in a file that is there and was not looked into is not known to be gone.
 fn unread(builder: &Builder<'_>, removal: &Removal<'_>) -> Option<Wait> {
     let unread = &builder.input.desired.unread;
@@ -131,7 +138,7 @@ fn tags<'a>(builder: &Builder<'_>, id: &'a StreamId, wanted: &DesiredStream, liv
     let made_by = |repository: &str, name: &str| made_by(live, repository, name);
     // A repository's tags stay with it; those of another one before it go once it is known which of them this one has.
     let listing = (!wanted.docker_image_repository.is_empty())
-        .then(|| imports::listing(builder, &wanted.docker_image_repository));
+        .then(|| imports::listing(builder, &id.namespace, &wanted.docker_image_repository));
     let kept = |name: &str| {
         let before = &live.stream.spec.docker_image_repository;
         made_by(&wanted.docker_image_repository, name)

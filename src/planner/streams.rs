@@ -144,7 +144,7 @@ fn update(builder: &mut Builder<'_>, id: &StreamId, stream: &DesiredStream, live
 }
 
 /// What another source manages is not changed, whatever flags say.
-fn managed_by(source: &str) -> Wait {
+pub(super) fn managed_by(source: &str) -> Wait {
     let source = inert(source, 200);
     let by = format!(
         "the source `{source}` manages it; `previousIdentities` in the config takes it over if this source was that one"
@@ -246,8 +246,16 @@ pub(super) fn set_tag(id: &StreamId, live: &ImageStream, wanted: &TagReference) 
 }
 
 fn header(stream: &DesiredStream) -> StreamHeader {
-    let DesiredStream { labels, annotations, lookup_policy, docker_image_repository, tags: _, origin: _, content: _ } =
-        stream;
+    let DesiredStream {
+        labels,
+        annotations,
+        lookup_policy,
+        docker_image_repository,
+        keeps_tags: _,
+        tags: _,
+        origin: _,
+        content: _,
+    } = stream;
     StreamHeader {
         labels: labels.clone(),
         annotations: annotations.clone(),

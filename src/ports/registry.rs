@@ -15,6 +15,12 @@ pub trait Registry: Sync {
     /// What a digest resolves to, if its bytes were seen before. Asks nobody.
     fn known(&self, digest: &Digest) -> Option<Resolution>;
 
+    /// Why policy forbids to import from there, if it does. Asks nobody.
+    fn forbids(&self, question: &Question) -> Option<String> {
+        let _ = question;
+        None
+    }
+
     /// The tags of a repository, all pages of them. A list that may lack some is `Unknown`.
     fn tags(&self, repository: &Question) -> impl Future<Output = Observed<Vec<String>>> + Send;
 

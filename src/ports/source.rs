@@ -67,7 +67,7 @@ pub struct RefusedEntry {
 }
 
 /// Why something is not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// A symbolic link.
     Link,
@@ -75,15 +75,24 @@ pub enum Refused {
     Submodule,
     /// A name that could leave the source.
     UnsafePath,
+    /// A path that is longer than any system allows. The path is cut.
+    LongPath,
+    /// A directory, or a part of the source, that cannot be read: why.
+    Unreadable(String),
+    /// A file that Git tracks and that is not in the work tree.
+    NotCheckedOut,
 }
 
 impl Refused {
     /// In a word, for hashes.
-    pub fn word(self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Link => "link",
             Self::Submodule => "submodule",
             Self::UnsafePath => "unsafe path",
+            Self::LongPath => "long path",
+            Self::Unreadable(_) => "unreadable",
+            Self::NotCheckedOut => "not checked out",
         }
     }
 }
@@ -115,6 +124,18 @@ pub enum SourceError {
         /// Why it cannot be resolved.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A branch and a tag have the same name and are at different commits: who may push the one must not move what is pinned to the
+    /// other.
+    #[error(
+        "`{revision}` is a branch and a tag of the repository `{repository}`, at different commits: `refs/heads/{revision}` and \
+         `refs/tags/{revision}`"
+    )]
+    Ambiguous {
+        /// The repository, without credentials.
+        repository: String,
+        /// The name.
+        revision: String,
     },
     /// The source is given in a way that is not understood.
     #[error("`{given}` is not a source: {why}")]

@@ -39,10 +39,14 @@ impl<O: Opener, P: Progress> Session<'_, O, P> {
         let is_unrelated = begun.is_none();
         let source = self.opener.source(Some(begun.as_deref().unwrap_or(revision)))?;
         let now: Timestamp = (self.clock)();
-        let reading = opened.settings.reading([], now)?;
+        let mut reading = opened.settings.reading([], now)?;
+        // Where the change gives all definitions another meaning, equal files do not say the same.
+        let before = opened.settings.base_options.clone().unwrap_or_else(|| reading.options.clone());
+        let is_same = before == reading.options;
+        reading.options = before;
         let mut list = read::list(&*source, &reading)?;
         let revision = list.listing.revision.clone();
-        let touched = touched(&mut list.listing.entries, head);
+        let touched = if is_same { touched(&mut list.listing.entries, head) } else { None };
         let read = read::definitions(&*source, list, &reading, memory, self.progress)?;
         Ok(Basis { base: Base { revision, desired: read.assembled.desired, touched }, is_unrelated })
     }

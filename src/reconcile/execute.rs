@@ -54,7 +54,8 @@ impl<'c, O: Opener, P: Progress> Connected<'c, '_, O, P> {
         self.session.opener.writer(self.settings, self.live).await
     }
 
-    /// Carries a plan out. Cancelling `stop` lets the steps under way end and starts no others.
+    /// Carries a plan out; of steps that are `decided` it is known what has become. Cancelling `stop` lets the steps under way end and
+    /// starts no others.
     ///
     /// # Errors
     ///
@@ -62,6 +63,7 @@ impl<'c, O: Opener, P: Progress> Connected<'c, '_, O, P> {
     pub async fn execute<'p>(
         &self,
         plan: &'p Plan,
+        decided: &BTreeMap<StepId, Outcome>,
         target: &impl Target,
         stop: &CancellationToken,
     ) -> Result<Executed<'p>, PortError> {
@@ -71,6 +73,7 @@ impl<'c, O: Opener, P: Progress> Connected<'c, '_, O, P> {
             reason: &self.session.reason,
             clock: &Timestamp::now,
             updates_at_once: at_once,
+            decided,
             stop,
             progress: self.session.progress,
         };

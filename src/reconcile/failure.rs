@@ -12,6 +12,8 @@ pub enum FailureKind {
     Failed,
     /// Definitions are invalid, or a policy is not met.
     Refused,
+    /// A saved plan is no longer the plan.
+    Stale,
     /// The request makes no sense.
     Usage,
 }
@@ -42,6 +44,11 @@ impl Failure {
         Self::new(FailureKind::Refused, error)
     }
 
+    /// A saved plan is no longer the plan.
+    pub fn stale(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(FailureKind::Stale, error)
+    }
+
     /// The request makes no sense.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Usage, message.into())
@@ -67,9 +74,14 @@ impl From<SourceError> for Failure {
             SourceError::NoRevision { .. } => {
                 Some("`--revision` takes a branch, a tag or a commit that the repository has")
             }
+            SourceError::Ambiguous { .. } => Some("write the full name of the one that is meant"),
             SourceError::NotUnderstood { .. } | SourceError::TooLarge { .. } | SourceError::Failed { .. } => None,
         };
-        Self { hint: hint.map(str::to_owned), ..Self::failed(error) }
+        let hint = hint.map(str::to_owned);
+        match error {
+            SourceError::Ambiguous { .. } => Self { hint, ..Self::refused(error) },
+            error => Self { hint, ..Self::failed(error) },
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Reads the files of a source on all cores; what was read before is remembered by content.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
@@ -13,13 +14,16 @@ use crate::source::{Hasher, SourceText, chain, inert};
 use super::selection::Reading;
 
 /// Raised whenever reading the same bytes gives something else: what was remembered is then read again.
-const READER_VERSION: u32 = 5;
+const READER_VERSION: u32 = 6;
 
 /// What became of one file.
 pub(super) enum FileRead {
-    Definitions(Box<FileDefinitions>),
+    /// Equal files share what they define.
+    Definitions(Arc<FileDefinitions>),
     /// Nothing in it is about image streams.
     PassedOver,
+    /// The files before it have as many bytes as are read.
+    OverTotal,
     Finding(Code, String),
 }
 
@@ -38,8 +42,16 @@ struct Keyed {
     read: FileRead,
     /// Encoded for the memory, if it was not remembered.
     fresh: Option<Vec<u8>>,
+    /// Bytes that count against the total: none for what is not read into memory.
+    bytes: u64,
     dirty: bool,
 }
+
+/// What was read already, by key: equal files are read once. The number is the bytes of the file.
+type Done = Mutex<BTreeMap<[u8; 32], (Arc<FileDefinitions>, u64)>>;
+
+/// Encoded definitions that are larger are not kept: to read such a file again costs little beside it.
+const KEPT: usize = 256 * 1024;
 
 impl<M: Memory, P: Progress> Files<'_, M, P> {
     /// Reads all entries, in their order, on all cores. Also says whether a file differs from what is committed, and gives a
@@ -50,23 +62,30 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
         let remembered = if self.memory.keeps() { self.memory.definitions(&keys) } else { BTreeMap::new() };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let next = AtomicUsize::new(0);
+        let (done, total) = (Done::default(), AtomicU64::new(0));
         // Small pieces, so that no thread waits long for another at the end.
         const PIECE: usize = 16;
         let results: Vec<Result<Vec<(usize, Keyed)>, SourceError>> = std::thread::scope(|scope| {
             let worker = || -> Result<Vec<(usize, Keyed)>, SourceError> {
                 let mut reader = self.source.reader()?;
-                let mut done = Vec::new();
+                let mut read = Vec::new();
                 loop {
+                    // Pieces are taken in order and read to their end: what is read is always the first part of the source.
+                    if total.load(Ordering::Relaxed) > self.reading.limits.total_bytes {
+                        return Ok(read);
+                    }
                     let start = next.fetch_add(PIECE, Ordering::Relaxed);
                     let Some(piece) = entries
                         .get(start..)
                         .map(|rest| &rest[..rest.len().min(PIECE)])
                         .filter(|piece| !piece.is_empty())
                     else {
-                        return Ok(done);
+                        return Ok(read);
                     };
                     for (offset, entry) in piece.iter().enumerate() {
-                        done.push((start + offset, self.file(&mut *reader, entry, &remembered)));
+                        let file = self.file(&mut *reader, entry, &remembered, &done);
+                        total.fetch_add(file.bytes, Ordering::Relaxed);
+                        read.push((start + offset, file));
                     }
                     self.progress.advance(piece.len());
                 }
@@ -77,10 +96,12 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
                 .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         });
+        drop(done);
         let mut keyed: BTreeMap<usize, Keyed> = BTreeMap::new();
         for result in results {
             keyed.extend(result?);
         }
+        self.cut(entries, &mut keyed);
         let mut content = Context::new(&SHA256);
         let mut dirty = false;
         let mut fresh = Vec::new();
@@ -101,12 +122,48 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
         Ok((read, dirty, hex::encode(content.finish())))
     }
 
-    fn file(&self, reader: &mut dyn BlobReader, entry: &Entry, remembered: &BTreeMap<[u8; 32], Vec<u8>>) -> Keyed {
+    /// Leaves out what is past the limit of the total, in the order of the files.
+    fn cut(&self, entries: &[Entry], keyed: &mut BTreeMap<usize, Keyed>) {
+        let mut total = 0;
+        for (at, entry) in entries.iter().enumerate() {
+            let over = || Keyed {
+                key: [0; 32],
+                id: entry.id.clone().unwrap_or_default(),
+                read: FileRead::OverTotal,
+                fresh: None,
+                bytes: 0,
+                dirty: false,
+            };
+            let file = keyed.entry(at).or_insert_with(over);
+            total += file.bytes;
+            if total > self.reading.limits.total_bytes && file.bytes > 0 {
+                *file = over();
+            }
+        }
+    }
+
+    fn file(
+        &self,
+        reader: &mut dyn BlobReader,
+        entry: &Entry,
+        remembered: &BTreeMap<[u8; 32], Vec<u8>>,
+        done: &Done,
+    ) -> Keyed {
+        let known = |key: &[u8; 32]| {
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((definitions, _)) = done.get(key) {
+                return Some((Arc::clone(definitions), 0));
+            }
+            let bytes = remembered.get(key)?;
+            let definitions = Arc::new(serde_json::from_slice(bytes).ok()?);
+            done.insert(*key, (Arc::clone(&definitions), bytes.len() as u64));
+            Some((definitions, bytes.len() as u64))
+        };
         if let Some(id) = &entry.id {
             let key = self.key(&entry.path, id);
-            if let Some(definitions) = remembered.get(&key).and_then(|bytes| serde_json::from_slice(bytes).ok()) {
-                let read = FileRead::Definitions(Box::new(definitions));
-                return Keyed { key, id: id.clone(), read, fresh: None, dirty: false };
+            if let Some((definitions, bytes)) = known(&key) {
+                let read = FileRead::Definitions(definitions);
+                return Keyed { key, id: id.clone(), read, fresh: None, bytes, dirty: false };
             }
         }
         let bytes = match reader.read(entry, self.reading.limits.file_bytes) {
@@ -114,15 +171,28 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
             Err(error) => {
                 let (code, message) = explain(error);
                 let id = entry.id.clone().unwrap_or_default();
-                return Keyed { key: [0; 32], id, read: FileRead::Finding(code, message), fresh: None, dirty: false };
+                let read = FileRead::Finding(code, message);
+                return Keyed { key: [0; 32], id, read, fresh: None, bytes: 0, dirty: false };
             }
         };
         let id = entry.id.clone().unwrap_or_else(|| blob_id(&bytes));
         let dirty = entry.committed.as_ref().is_some_and(|committed| *committed != id);
         let key = self.key(&entry.path, &id);
-        let candidate = self.reading.selection.candidate(&entry.path);
+        // On disk, what a file has is known only now.
+        if let Some((definitions, bytes)) = known(&key) {
+            return Keyed { key, id, read: FileRead::Definitions(definitions), fresh: None, bytes, dirty };
+        }
+        let (candidate, size) = (self.reading.selection.candidate(&entry.path), bytes.len() as u64);
         let (read, fresh) = self.definitions(candidate, bytes);
-        Keyed { key, id, read, fresh, dirty }
+        let mut bytes = 0;
+        if let FileRead::Definitions(definitions) = &read {
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            // Two threads may have read it at once: it counts once.
+            if done.insert(key, (Arc::clone(definitions), size)).is_none() {
+                bytes = size;
+            }
+        }
+        Keyed { key, id, read, fresh, bytes, dirty }
     }
 
     fn definitions(&self, candidate: Candidate, bytes: Vec<u8>) -> (FileRead, Option<Vec<u8>>) {
@@ -130,6 +200,14 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
             // Passed over: cheaper to find out again than to remember. UTF-16, which tools on Windows write, hides every word.
             if candidate == Candidate::Named && (bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])) {
                 return (FileRead::Finding(Code::NotUtf8, "the file is UTF-16; save it as UTF-8".to_owned()), None);
+            }
+            if candidate == Candidate::Named && bytes.starts_with(b"version https://git-lfs.github.com/spec/") {
+                let message = "this is a Git LFS pointer, not the file".to_owned();
+                return (FileRead::Finding(Code::PlaceholderFile, message), None);
+            }
+            if bytes.starts_with(b"\0GITCRYPT\0") {
+                let message = "the file is encrypted by git-crypt".to_owned();
+                return (FileRead::Finding(Code::PlaceholderFile, message), None);
             }
             return (FileRead::PassedOver, None);
         }
@@ -142,7 +220,7 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
         };
         let definitions = definitions::read(&SourceText::new(text), &self.reading.options);
         let encoded = self.memory.keeps().then(|| serde_json::to_vec(&definitions).ok()).flatten();
-        (FileRead::Definitions(Box::new(definitions)), encoded)
+        (FileRead::Definitions(Arc::new(definitions)), encoded.filter(|encoded| encoded.len() <= KEPT))
     }
 
     /// Everything that what a file says depends on: its content, how it is read, and whether its name makes it a candidate.

@@ -90,6 +90,7 @@ impl<'c, O: Opener, P: Progress> Connected<'c, '_, O, P> {
         let retry = planner::retry(desired, &made.live, (session.clock)());
         let Prediction { mut plan, live, due } = made;
         plan.inputs = Some(self.inputs(request, read, &plan));
+        plan.id = plan.id();
         Ok(Planned { plan, live, due, retry, registry })
     }
 

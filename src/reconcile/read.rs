@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::definitions::{self, Assembled, Candidate, FileEntry, assemble};
 use crate::findings::{Code, Diagnostic, Severity};
 use crate::model::{Cause, Ignorance};
-use crate::ports::{Entry, Listing, Memory, Progress, Refused, Source, SourceError};
+use crate::ports::{Entry, Listing, Memory, Progress, Refused, RefusedEntry, Source, SourceError};
 use crate::source::{Place, inert};
 
 use super::files::{FileRead, Files};
@@ -83,6 +83,10 @@ pub(super) fn definitions(
     let List { mut listing, mut unread } = list;
     let mut findings = refused(&listing.refused);
     let mut incomplete = Vec::new();
+    for entry in listing.refused.iter().filter(|entry| matches!(entry.kind, Refused::LongPath)) {
+        // Its path is cut: what was defined there cannot be told from the rest.
+        incomplete.push(Ignorance::new(inert(&entry.path, 200), Cause::Unreadable, "its path is too long to be read"));
+    }
     if listing.truncated {
         let message = format!("more than {} files could be definitions; the rest is not read", limits.files);
         let finding = Diagnostic::new(Code::TooManyFiles, Place::default(), message);
@@ -94,15 +98,23 @@ pub(super) fn definitions(
     progress.begin("reading definitions", listing.entries.len());
     let (read, dirty, content) = Files { source, reading, memory, progress }.read(&mut listing.entries)?;
     progress.end();
+    let left = read.iter().filter(|read| matches!(read, FileRead::OverTotal)).count();
+    if left > 0 {
+        let message = format!(
+            "the files with definitions have more than {} bytes; {left} of them are not read",
+            limits.total_bytes
+        );
+        incomplete.push(Ignorance::new(&listing.revision.source, Cause::Unreadable, &message));
+        let finding = Diagnostic::new(Code::TooLargeSource, Place::default(), message);
+        findings.push(finding.help("narrow the source with `include` and `exclude`, or raise `limits.totalBytes`"));
+    }
     listing.revision.dirty |= dirty;
     listing.revision.content = content;
     let mut files = Vec::new();
     for (entry, read) in listing.entries.iter().zip(read) {
         match read {
-            FileRead::Definitions(definitions) => {
-                files.push(FileEntry { path: Arc::clone(&entry.path), definitions: *definitions })
-            }
-            FileRead::PassedOver => {
+            FileRead::Definitions(definitions) => files.push(FileEntry { path: Arc::clone(&entry.path), definitions }),
+            FileRead::PassedOver | FileRead::OverTotal => {
                 unread.insert(entry.path.to_string());
             }
             FileRead::Finding(code, message) => {
@@ -119,14 +131,34 @@ pub(super) fn definitions(
     Ok(ReadSource { assembled, entries: listing.entries })
 }
 
-fn refused(entries: &[crate::ports::RefusedEntry]) -> Vec<Diagnostic> {
-    let finding = |entry: &crate::ports::RefusedEntry| {
-        let (code, message) = match entry.kind {
-            Refused::Link => (Code::Link, "a symbolic link is not followed"),
-            Refused::Submodule => (Code::Submodule, "another repository inside this one is not read"),
-            Refused::UnsafePath => (Code::UnsafePath, "a name that could lead out of the source is not read"),
+/// What was not looked into, each with a finding; of files that are not in the work tree, one for all of them.
+fn refused(entries: &[RefusedEntry]) -> Vec<Diagnostic> {
+    let mut findings = Vec::new();
+    let mut not_checked_out = Vec::new();
+    for entry in entries {
+        let (code, message) = match &entry.kind {
+            Refused::Link => (Code::Link, "a symbolic link is not followed".to_owned()),
+            Refused::Submodule => (Code::Submodule, "another repository inside this one is not read".to_owned()),
+            Refused::UnsafePath => {
+                (Code::UnsafePath, "a name that could lead out of the source is not read".to_owned())
+            }
+            Refused::LongPath => (Code::UnsafePath, "a path of more than 4096 bytes is not read".to_owned()),
+            Refused::Unreadable(why) => (Code::UnreadableFile, format!("it cannot be read: {}", inert(why, 300))),
+            Refused::NotCheckedOut => {
+                not_checked_out.push(&entry.path);
+                continue;
+            }
         };
-        Diagnostic::new(code, Place::file(&entry.path), message)
-    };
-    entries.iter().map(finding).collect()
+        findings.push(Diagnostic::new(code, Place::file(&entry.path), message));
+    }
+    if let Some(first) = not_checked_out.first() {
+        let more = match not_checked_out.len() - 1 {
+            0 => String::new(),
+            more => format!(", and {more} more,"),
+        };
+        let message = format!("Git tracks `{}`{more} and it is not in the work tree", inert(first, 200));
+        let help = "check it out, or delete it with `git rm`; until then nothing that was defined there changes";
+        findings.push(Diagnostic::new(Code::NotCheckedOut, Place::file(first), message).help(help));
+    }
+    findings
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::config::{FILE_BYTES, FILES};
+use crate::config::{FILE_BYTES, FILES, TOTAL_BYTES};
 use crate::definitions::{self, Candidate, ReadOptions};
 use crate::findings::FindingPolicy;
 
@@ -28,13 +28,15 @@ pub struct Selection {
 pub struct ReadLimits {
     /// Bytes of one file.
     pub file_bytes: u64,
+    /// Bytes of all files with definitions; equal files count once.
+    pub total_bytes: u64,
     /// Files.
     pub files: usize,
 }
 
 impl Default for ReadLimits {
     fn default() -> Self {
-        Self { file_bytes: FILE_BYTES, files: FILES }
+        Self { file_bytes: FILE_BYTES, total_bytes: TOTAL_BYTES, files: FILES }
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Settings {
     pub no_local_registry: bool,
     /// What flags say.
     pub options: PlanOptions,
+    /// What gave the definitions of the trusted revision their meaning, where that is another one.
+    pub base_options: Option<ReadOptions>,
     /// Keys of the source's own config that differ from the trusted one and do not count.
     pub ignored_keys: Vec<&'static str>,
     /// Holds the files that a config in a revision names.
@@ -107,6 +109,7 @@ impl Settings {
         let defaults = ReadLimits::default();
         ReadLimits {
             file_bytes: self.config.limits.file_bytes.unwrap_or(defaults.file_bytes),
+            total_bytes: self.config.limits.total_bytes.unwrap_or(defaults.total_bytes),
             files: self.config.limits.files.unwrap_or(defaults.files),
         }
     }

@@ -16,16 +16,18 @@ pub struct StaleStep {
     pub stream: StreamId,
     /// What it relies on.
     pub precondition: Precondition,
+    /// What is so instead; where that is not known, why not.
+    pub actual: String,
     /// Whether that is known at all.
     pub is_known: bool,
 }
 
-/// The preconditions of a plan that do not hold now.
+/// The preconditions of a plan that do not hold now, and the streams that they were held to.
 ///
 /// # Errors
 ///
 /// When the target as a whole cannot be read.
-pub async fn stale_steps(plan: &Plan, target: &impl LiveState) -> Result<Vec<StaleStep>, PortError> {
+pub async fn stale_steps(plan: &Plan, target: &impl LiveState) -> Result<(Vec<StaleStep>, Live), PortError> {
     let own = plan.steps.iter().map(|step| step.action.stream());
     let others = plan.steps.iter().flat_map(|step| &step.requires).filter_map(Precondition::stream);
     let namespaces = own.chain(others).map(|stream| stream.namespace.clone()).collect();
@@ -43,15 +45,15 @@ pub async fn stale_steps(plan: &Plan, target: &impl LiveState) -> Result<Vec<Sta
             if matches!(precondition, Precondition::TagAt { .. }) && written.contains(about) {
                 continue;
             }
-            let is_known = match rules::check(precondition, live.stream(about).map(|live| &live.stream)) {
+            let (actual, is_known) = match rules::check(precondition, live.stream(about).map(|live| &live.stream)) {
                 Check::Holds => continue,
-                Check::Stale { .. } => true,
-                Check::Unknown(_) => false,
+                Check::Stale { actual } => (actual, true),
+                Check::Unknown(ignorance) => (ignorance.to_string(), false),
             };
             let (stream, precondition) = (stream.clone(), precondition.clone());
-            stale.push(StaleStep { step: step.id, stream, precondition, is_known });
+            stale.push(StaleStep { step: step.id, stream, precondition, actual, is_known });
         }
         written.insert(stream);
     }
-    Ok(stale)
+    Ok((stale, live))
 }

@@ -17,7 +17,7 @@ use super::request::PlanRequest;
 use super::selection::Reading;
 
 /// Raised whenever the meaning of what is hashed changes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A plan that found nothing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,16 @@ pub(super) fn key(
         return None;
     }
     let Reading { selection, identity, limits, options, findings, no_local_registry } = reading;
-    let read = (selection.identity(), identity, limits.file_bytes, limits.files, options, findings, no_local_registry);
+    let read = (
+        selection.identity(),
+        identity,
+        limits.file_bytes,
+        limits.total_bytes,
+        limits.files,
+        options,
+        findings,
+        no_local_registry,
+    );
     let refused: Vec<(&str, &str)> = listing.refused.iter().map(|entry| (&*entry.path, entry.kind.word())).collect();
     let mut hasher = Hasher::default();
     hasher.part(live.identity());
@@ -62,7 +71,7 @@ pub(super) fn remember(memory: &impl Memory, key: [u8; 32], read: &ReadSource, m
     let Prediction { plan, due, .. } = made;
     let silent = read.assembled.findings.iter().all(|finding| finding.severity == Severity::Info);
     if silent && plan.is_empty() && plan.deferred.is_empty() && read.assembled.desired.incomplete.is_empty() {
-        let recalled = Recalled { until: *due, plan: plan.clone() };
+        let recalled = Recalled { until: *due, plan: Plan { id: plan.id(), ..plan.clone() } };
         if let Ok(bytes) = serde_json::to_vec(&recalled) {
             memory.keep_definitions(&[(key, bytes)]);
         }

@@ -67,6 +67,9 @@ pub fn findings_text(findings: &[Diagnostic], lines: &mut dyn SourceLines, paint
     out
 }
 
+/// Bytes of a line that is shown.
+const LINE: usize = 2000;
+
 struct Excerpt {
     text: String,
     line: usize,
@@ -80,11 +83,15 @@ fn excerpt(text: &str, place: &Place) -> Option<Excerpt> {
     }
     // Findings that span files know line and column only.
     let start = if place.span == Span::default() { byte_at(text, place)? } else { place.span.start as usize };
-    let line_start = text.get(..start)?.rfind('\n').map_or(0, |at| at + 1);
-    let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+    let (before, after) = text.split_at_checked(start)?;
+    // A line of a minified file is no help to anyone, and not gone through to its ends.
+    let near = |bytes: &[u8], at: Option<usize>| at.or((bytes.len() <= LINE).then_some(bytes.len()));
+    let end = before.as_bytes().iter().rev().take(LINE).position(|byte| *byte == b'\n');
+    let line_start = start - near(before.as_bytes(), end)?;
+    let end = after.as_bytes().iter().take(LINE).position(|byte| *byte == b'\n');
+    let line_end = start + near(after.as_bytes(), end)?;
     let line = text[line_start..line_end].trim_end_matches('\r');
-    // A line of a minified file is no help to anyone.
-    if line.len() > 2000 {
+    if line.len() > LINE {
         return None;
     }
     let word = line[start - line_start..].find([' ', ',', '}', ']']).unwrap_or(line.len() + line_start - start);

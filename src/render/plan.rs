@@ -29,6 +29,9 @@ pub fn plan_text(plan: &Plan, paint: Paint) -> String {
     rolls_text(&mut out, plan, paint);
     waiting(&mut out, plan, paint);
     behind(&mut out, plan, paint);
+    if !plan.is_empty() {
+        let _ = writeln!(out, "{}", paint.dim(&format!("Plan ID: {}", plan.id())));
+    }
     let _ = writeln!(out, "{}", paint.bold(&fold(&plan_line(plan), paint.width, 6)));
     out
 }

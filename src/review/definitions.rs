@@ -17,9 +17,15 @@ pub(super) fn changes(before: &Base, head: &Desired) -> Vec<DefinitionChange> {
     let mut changes = Vec::new();
     for id in ids {
         let (before, after) = (base.streams.get(id), head.streams.get(id));
-        // One that has errors, on either side, is not known: `validate` says what is wrong with it.
-        if base.held.contains_key(id) || head.held.contains_key(id) {
+        // One that has errors now is left alone: `validate` says what is wrong with it.
+        if head.held.contains_key(id) {
             continue;
+        }
+        // One that had errors is applied only because of the change: all of it counts as changed.
+        if let (Some(held), Some(after)) = (base.held.get(id), after) {
+            let (was, origin) = (format!("invalid: {}", held.detail), after.origin.clone());
+            let after = Some(header(after));
+            changes.push(DefinitionChange { stream: id.clone(), tag: None, before: Some(was), after, origin });
         }
         // Equal content, equal definition.
         if let (Some(before), Some(after)) = (before, after)

@@ -11,6 +11,7 @@ use crate::source::inert;
 
 use super::Input;
 use super::images::{BASE_IMAGE, are_comparable, source};
+use super::wanted::{pinned, too_many_new};
 
 /// An image that is larger by so much, and by half, is worth a word.
 const JUMP: u64 = 100 * 1024 * 1024;
@@ -76,6 +77,7 @@ pub(super) fn risks(input: &Input<'_>, images: &[ImageChange], pending: &[StepId
     for change in images.iter().filter(|change| !is_pending(&change.steps)) {
         image(input, change, &mut risks);
     }
+    not_looked_at(input, pending, &mut risks);
     for step in input.plan.steps.iter().filter(|step| !pending.contains(&step.id)) {
         definition(step, &mut risks);
         removal(input, step, &mut risks);
@@ -95,8 +97,8 @@ pub(super) fn risks(input: &Input<'_>, images: &[ImageChange], pending: &[StepId
 fn image(input: &Input<'_>, change: &ImageChange, risks: &mut Risks<'_>) {
     let (about, step) = (Subject::Tags(change.tags.clone()), change.steps.first().copied());
     for ignorance in &change.unseen {
-        let message = format!("an image could not be compared: {}", inert(&ignorance.to_string(), 300));
-        risks.add(Code::ImageNotSeen, &about, step, message);
+        let message = format!("an image could not be inspected: {}", inert(&ignorance.to_string(), 300));
+        risks.add(Code::NotInspected, &about, step, message);
     }
     let facts = |digest| input.facts.get(digest).and_then(Observed::known);
     let (Some(before), Some(after)) = (&change.before, &change.after) else {
@@ -210,6 +212,28 @@ fn configs(
             );
         }
         _ => {}
+    }
+}
+
+/// Images that were not looked at: those that no digest names, and new ones of which there are too many.
+fn not_looked_at(input: &Input<'_>, pending: &[StepId], risks: &mut Risks<'_>) {
+    let too_many = too_many_new(input.plan);
+    let mut new = BTreeSet::new();
+    for step in input.plan.steps.iter().filter(|step| !pending.contains(&step.id)) {
+        for change in step.moves.iter().filter(|change| change.before != change.after) {
+            let Some(after) = &change.after else { continue };
+            if pinned(after).is_none() {
+                let about = Subject::Tags(vec![step.action.stream().tag(&change.tag)]);
+                let message = format!("an image could not be inspected: `{}` names no digest", inert(after, 200));
+                risks.add(Code::NotInspected, &about, Some(step.id), message);
+            } else if too_many && change.before.is_none() {
+                new.insert(after);
+            }
+        }
+    }
+    if !new.is_empty() {
+        let message = format!("{} new images were not inspected: there are too many of them for one review", new.len());
+        risks.add(Code::NotInspected, &Subject::Plan, None, message);
     }
 }
 

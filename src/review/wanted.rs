@@ -27,11 +27,12 @@ pub fn wanted(plan: &Plan) -> Vec<Question> {
 
 /// Likewise, wherever they are: what is attached to an image in one repository need not be in another.
 pub fn wanted_attached(plan: &Plan) -> Vec<Question> {
-    let mut wanted: BTreeMap<ImageReference, bool> = BTreeMap::new();
-    for (_, Question { reference, insecure }) in changed(plan) {
-        *wanted.entry(reference).or_default() |= insecure;
+    let mut wanted: BTreeMap<(String, ImageReference), bool> = BTreeMap::new();
+    for (_, Question { namespace, reference, insecure }) in changed(plan) {
+        *wanted.entry((namespace, reference)).or_default() |= insecure;
     }
-    wanted.into_iter().map(|(reference, insecure)| Question { reference, insecure }).collect()
+    let question = |((namespace, reference), insecure)| Question { namespace, reference, insecure };
+    wanted.into_iter().map(question).collect()
 }
 
 fn changed(plan: &Plan) -> Vec<(Digest, Question)> {
@@ -43,7 +44,8 @@ fn changed(plan: &Plan) -> Vec<(Digest, Question)> {
         let moves = step.moves.iter().filter(|change| change.after.is_some() && (change.before.is_some() || !too_many));
         for spec in moves.flat_map(|change| [&change.before, &change.after]).flatten() {
             let Some((digest, reference)) = pinned(spec) else { continue };
-            changed.push((digest, Question { reference, insecure }));
+            let namespace = step.action.stream().namespace.clone();
+            changed.push((digest, Question { namespace, reference, insecure }));
         }
     }
     changed
@@ -64,7 +66,8 @@ pub fn wanted_packages(plan: &Plan, facts: &BTreeMap<Digest, Observed<ImageFacts
                 && old.0 != new.0
             {
                 for (digest, reference) in [old, new] {
-                    wanted.entry(digest).or_insert(Question { reference, insecure });
+                    let namespace = step.action.stream().namespace.clone();
+                    wanted.entry(digest).or_insert(Question { namespace, reference, insecure });
                 }
             }
         }

@@ -13,7 +13,7 @@ mod shown;
 mod source_map;
 
 pub use node::{Entry, Node, Scalar, Value};
-pub use parse::{Limits, Parsed, parse};
+pub use parse::{Limits, NODE_BYTES, Parsed, parse};
 pub use place::Place;
 pub use problem::{ProblemKind, SyntaxProblem};
 pub use scalar::ScalarKind;

@@ -1,5 +1,8 @@
 //! YAML and JSON into spanned trees, one a document, everything wrong on the way reported.
 
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, StrInput};
 
 use super::node::{Entry, Node, Scalar, Value};
@@ -12,15 +15,31 @@ use super::source_map::{SourceText, Span, inert};
 pub struct Limits {
     /// Levels of lists and maps. Real files have at most 16.
     pub depth: usize,
-    /// Nodes of a file after aliases are expanded.
+    /// Nodes of a file after aliases are expanded. Real files have at most some ten thousand.
     pub nodes: usize,
+    /// Bytes of all values of a file after aliases are expanded, with what each node takes itself.
+    pub bytes: usize,
     /// Documents of a file.
     pub documents: usize,
+    /// Problems that are reported of a file; what follows the last of them is not read.
+    pub problems: usize,
+}
+
+/// What a node takes beside its text.
+pub const NODE_BYTES: usize = 64;
+
+/// What takes no room on a screen, joiners aside, which are a part of words in some languages.
+fn is_invisible(char: char) -> bool {
+    matches!(
+        char,
+        '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+    )
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { depth: 128, nodes: 1_000_000, documents: 10_000 }
+        Self { depth: 128, nodes: 500_000, bytes: 48 * 1024 * 1024, documents: 10_000, problems: 1000 }
     }
 }
 
@@ -47,9 +66,11 @@ pub fn parse(source: &SourceText, limits: Limits) -> Parsed {
         source,
         limits,
         parser: Parser::new_from_str_with_options(text, options),
-        anchors: Vec::new(),
+        anchors: BTreeMap::new(),
         nodes: 0,
+        bytes: 0,
         problems: Vec::new(),
+        markup: OnceCell::new(),
     };
     let mut documents = Vec::new();
     let mut complete = true;
@@ -66,16 +87,21 @@ pub fn parse(source: &SourceText, limits: Limits) -> Parsed {
                     break;
                 }
                 // A file over its limits gets no second chance: the budget is the file's.
-                let budget_left = builder.nodes < limits.nodes;
+                let budget_left = builder.nodes < limits.nodes && builder.bytes < limits.bytes;
                 if !budget_left || !builder.parser.proceed_next_document().unwrap_or(false) {
                     break;
                 }
             }
         }
-        if documents.len() > limits.documents {
+        let over = if documents.len() > limits.documents {
+            Some(format!("the file has more than {} documents", limits.documents))
+        } else {
+            let most = limits.problems;
+            (builder.problems.len() >= most).then(|| format!("more than {most} things are wrong; the rest is not read"))
+        };
+        if let Some(message) = over {
             complete = false;
             let place = Place::of(source, Span::new(0, 0));
-            let message = format!("the file has more than {} documents", limits.documents);
             builder.problems.push(SyntaxProblem::new(ProblemKind::TooComplex, place, message));
             break;
         }
@@ -90,10 +116,20 @@ struct Builder<'a> {
     source: &'a SourceText,
     limits: Limits,
     parser: Parser<'a, StrInput<'a>>,
-    /// Anchored nodes by the parser's number, with the nodes each stands for.
-    anchors: Vec<(usize, Node, usize)>,
+    /// Anchored nodes by the parser's number, with what each stands for.
+    anchors: BTreeMap<usize, (Node, Size)>,
     nodes: usize,
+    bytes: usize,
     problems: Vec<SyntaxProblem>,
+    /// Whose template language the file is written in: looked for once.
+    markup: OnceCell<Option<&'static str>>,
+}
+
+/// How much a tree is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
 }
 
 impl Builder<'_> {
@@ -104,7 +140,7 @@ impl Builder<'_> {
                 let span = span.byte_range().map_or_else(Span::default, |range| Span::new(range.start, range.end));
                 Ok(Some((event, span)))
             }
-            Some(Err(error)) => Err(Stop(Box::new(syntax(self.source, &error)))),
+            Some(Err(error)) => Err(Stop(Box::new(self.syntax(&error)))),
         }
     }
 
@@ -133,14 +169,16 @@ impl Builder<'_> {
 
     /// A node, or nothing where the event was none (comments, anchors).
     fn try_node(&mut self, depth: usize) -> Result<Option<Node>, Stop> {
-        self.count(1, depth)?;
+        self.count(Size { nodes: 1, bytes: NODE_BYTES }, depth)?;
         let Some((event, span)) = self.next()? else {
             return Ok(Some(null(Span::default())));
         };
         let (value, anchor, end) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && !tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
-                (Value::Scalar(Scalar { text: text.into_owned(), plain }), anchor, span)
+                let text = text.into_owned();
+                self.count(Size { nodes: 0, bytes: text.len() }, depth)?;
+                (Value::Scalar(Scalar { text, plain }), anchor, span)
             }
             Event::SequenceStart(_, anchor, _) => {
                 let mut items = Vec::new();
@@ -157,6 +195,7 @@ impl Builder<'_> {
                 let end = loop {
                     match self.item(depth + 1)? {
                         Item::Node(key) => {
+                            self.key_characters(&key);
                             let value = self.node(depth + 1)?;
                             entries.push(Entry { key, value });
                         }
@@ -175,7 +214,7 @@ impl Builder<'_> {
         if anchor > 0 {
             let size = size(&node);
             self.count(size, depth)?;
-            self.anchors.push((anchor, node.clone(), size));
+            self.anchors.insert(anchor, (node.clone(), size));
         }
         Ok(Some(node))
     }
@@ -199,15 +238,13 @@ impl Builder<'_> {
     }
 
     fn alias(&mut self, id: usize, span: Span, depth: usize) -> Result<Node, Stop> {
-        let Some((node, size)) =
-            self.anchors.iter().find(|(anchor, ..)| *anchor == id).map(|(_, node, size)| (node, *size))
-        else {
+        let Some((node, size)) = self.anchors.get(&id).map(|(node, size)| (node, *size)) else {
             let place = Place::of(self.source, span);
             let problem = SyntaxProblem::new(ProblemKind::Syntax, place, "an alias inside the value it stands for");
             return Err(Stop(Box::new(problem)));
         };
         // Counted before it is copied, so that a bomb costs nothing.
-        if self.nodes + size > self.limits.nodes {
+        if self.nodes + size.nodes > self.limits.nodes || self.bytes + size.bytes > self.limits.bytes {
             return Err(self.too_complex(span));
         }
         let node = Node { value: node.value.clone(), span };
@@ -215,18 +252,37 @@ impl Builder<'_> {
         Ok(node)
     }
 
-    fn count(&mut self, nodes: usize, depth: usize) -> Result<(), Stop> {
-        self.nodes += nodes;
-        if self.nodes > self.limits.nodes || depth > self.limits.depth {
+    fn count(&mut self, size: Size, depth: usize) -> Result<(), Stop> {
+        self.nodes += size.nodes;
+        self.bytes += size.bytes;
+        let Limits { nodes, bytes, .. } = self.limits;
+        if self.nodes > nodes || self.bytes > bytes || depth > self.limits.depth {
             return Err(self.too_complex(Span::default()));
         }
         Ok(())
     }
 
+    fn syntax(&self, error: &ScanError) -> SyntaxProblem {
+        let at = error.marker().byte_offset();
+        let at = at.unwrap_or_else(|| self.source.byte_of_character(error.marker().index()));
+        let info = error.info();
+        let place = Place::of(self.source, Span::new(at, at));
+        if info.contains("nesting") || info.contains("recursion") || info.contains("depth") {
+            let message = format!("nested too deeply: {}", inert(&info, 200));
+            return SyntaxProblem::new(ProblemKind::TooComplex, place, message);
+        }
+        let message = format!("not valid YAML or JSON: {}", inert(&info, 200));
+        match self.markup.get_or_init(|| template_markup(self.source.text())) {
+            Some(markup) => SyntaxProblem::new(ProblemKind::Markup, place, message).help(markup),
+            None => SyntaxProblem::new(ProblemKind::Syntax, place, message),
+        }
+    }
+
     fn too_complex(&self, span: Span) -> Stop {
-        let Limits { depth, nodes, .. } = self.limits;
-        let message =
-            format!("the file is nested deeper than {depth} levels or has more than {nodes} nodes with its aliases");
+        let Limits { depth, nodes, bytes, .. } = self.limits;
+        let message = format!(
+            "the file is nested deeper than {depth} levels, or has more than {nodes} nodes or {bytes} bytes with its aliases"
+        );
         Stop(Box::new(
             SyntaxProblem::new(ProblemKind::TooComplex, Place::of(self.source, span), message)
                 .help("write the values out"),
@@ -241,6 +297,7 @@ impl Builder<'_> {
             return Ok(entries);
         }
         let (merges, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_merge);
+        let mut keys: BTreeSet<Option<String>> = own.iter().map(|mine| mine.key.text().map(str::to_owned)).collect();
         for merge in merges {
             let place = Place::of(self.source, merge.key.span);
             self.problems.push(
@@ -251,8 +308,8 @@ impl Builder<'_> {
                 Value::Mapping(_) | Value::Scalar(_) => vec![merge.value],
             };
             for entry in bases.into_iter().flat_map(|base| base.entries().to_vec()) {
-                self.count(1, 0)?;
-                if !own.iter().any(|mine| mine.key.text() == entry.key.text()) {
+                self.count(Size { nodes: 1, bytes: NODE_BYTES }, 0)?;
+                if keys.insert(entry.key.text().map(str::to_owned)) {
                     own.push(entry);
                 }
             }
@@ -260,11 +317,34 @@ impl Builder<'_> {
         Ok(own)
     }
 
+    /// Reports a key that hides what stands under it.
+    fn key_characters(&mut self, key: &Node) {
+        let is_odd = |char: char| char.is_control() || (char.is_whitespace() && !char.is_ascii()) || is_invisible(char);
+        let Some(text) = key.text().filter(|text| text.contains(is_odd)) else { return };
+        if self.problems.len() >= self.limits.problems {
+            return;
+        }
+        let mut shown = String::new();
+        for char in text.chars().take(80) {
+            match is_odd(char) {
+                true => shown.push_str(&format!("U+{:04X}", u32::from(char))),
+                false => shown.push(char),
+            }
+        }
+        let message =
+            format!("the key `{}` has characters in it that look like spaces, or like nothing", inert(&shown, 200));
+        let problem = SyntaxProblem::new(ProblemKind::KeyCharacter, Place::of(self.source, key.span), message);
+        self.problems.push(problem.help("replace them by spaces, with the indentation that is meant"));
+    }
+
     fn duplicates(&mut self, entries: &[Entry]) {
         // Few keys: comparing each with those before it beats a set.
         const FEW: usize = 32;
-        let mut seen = std::collections::BTreeMap::new();
+        let mut seen = BTreeMap::new();
         for (at, entry) in entries.iter().enumerate() {
+            if self.problems.len() >= self.limits.problems {
+                return;
+            }
             let Some(key) = entry.key.text() else { continue };
             let first = if entries.len() <= FEW {
                 entries[..at].iter().find(|other| other.key.text() == Some(key)).map(|other| other.key.span)
@@ -291,31 +371,18 @@ fn null(span: Span) -> Node {
     Node { value: Value::Scalar(Scalar { text: String::new(), plain: true }), span }
 }
 
-/// Nodes in a tree. Depth is bounded by the parser, so recursion is.
-fn size(node: &Node) -> usize {
-    1 + match &node.value {
-        Value::Scalar(_) => 0,
-        Value::Sequence(items) => items.iter().map(size).sum(),
-        Value::Mapping(entries) => entries.iter().map(|entry| size(&entry.key) + size(&entry.value)).sum(),
+impl std::iter::Sum for Size {
+    fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
+        sizes.fold(Self::default(), |sum, size| Self { nodes: sum.nodes + size.nodes, bytes: sum.bytes + size.bytes })
     }
 }
 
-fn syntax(source: &SourceText, error: &ScanError) -> SyntaxProblem {
-    let at = error.marker().byte_offset().unwrap_or_else(|| byte_of_char(source.text(), error.marker().index()));
-    let info = error.info();
-    let place = Place::of(source, Span::new(at, at));
-    if info.contains("nesting") || info.contains("recursion") || info.contains("depth") {
-        return SyntaxProblem::new(ProblemKind::TooComplex, place, format!("nested too deeply: {}", inert(&info, 200)));
-    }
-    let message = format!("not valid YAML or JSON: {}", inert(&info, 200));
-    match template_markup(source.text()) {
-        Some(markup) => SyntaxProblem::new(ProblemKind::Markup, place, message).help(markup),
-        None => SyntaxProblem::new(ProblemKind::Syntax, place, message),
-    }
-}
-
-fn byte_of_char(text: &str, index: usize) -> usize {
-    text.char_indices().nth(index).map_or(text.len(), |(at, _)| at)
+/// How much a tree is. Depth is bounded by the parser, so recursion is.
+fn size(node: &Node) -> Size {
+    let text = node.text().map_or(0, str::len);
+    let own = Size { nodes: 1, bytes: NODE_BYTES + text };
+    let entries = node.entries().iter().flat_map(|entry| [&entry.key, &entry.value]);
+    [own].into_iter().chain(node.items().iter().chain(entries).map(size)).sum()
 }
 
 /// Says whose template language a file is written in, if it looks like one.

@@ -15,6 +15,8 @@ pub enum ProblemKind {
     MergeKey,
     /// A key that appears twice in one map.
     DuplicateKey,
+    /// A key with white space or control characters in it that no keyboard writes: what stands under it looks right and is not.
+    KeyCharacter,
 }
 
 /// One problem. Problems are collected, never thrown: one does not stop the next document.

@@ -29,6 +29,16 @@ impl Span {
 pub struct SourceText {
     text: String,
     lines: Vec<u32>,
+    /// Characters before each block of bytes: a place on a line of megabytes costs no more than on a short one.
+    characters: Vec<u32>,
+}
+
+/// Bytes whose characters are counted together.
+const BLOCK: usize = 1024;
+
+/// How many characters begin in these bytes of UTF-8.
+fn characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
 impl SourceText {
@@ -36,7 +46,33 @@ impl SourceText {
     pub fn new(text: String) -> Self {
         let breaks = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
         let lines = std::iter::once(0).chain(breaks.map(|(at, _)| Span::new(at + 1, at + 1).start)).collect();
-        Self { text, lines }
+        let counts = text.as_bytes().chunks(BLOCK).scan(0, |count, block| {
+            let before = *count;
+            *count += characters(block);
+            Some(u32::try_from(before).unwrap_or(u32::MAX))
+        });
+        let characters = counts.collect();
+        Self { text, lines, characters }
+    }
+
+    /// How many characters begin before a byte.
+    fn characters_before(&self, byte: usize) -> usize {
+        let byte = byte.min(self.text.len());
+        let Some(before) = self.characters.get(byte / BLOCK) else { return self.characters_of_blocks() };
+        *before as usize + characters(&self.text.as_bytes()[byte / BLOCK * BLOCK..byte])
+    }
+
+    fn characters_of_blocks(&self) -> usize {
+        let Some(last) = self.characters.last() else { return 0 };
+        *last as usize + characters(&self.text.as_bytes()[(self.characters.len() - 1) * BLOCK..])
+    }
+
+    /// The first byte of the character of that number, from 0.
+    pub(super) fn byte_of_character(&self, number: usize) -> usize {
+        let block = self.characters.partition_point(|before| *before as usize <= number).saturating_sub(1);
+        let begun = self.characters.get(block).map_or(0, |before| *before as usize);
+        let starts = self.text.bytes().enumerate().skip(block * BLOCK).filter(|(_, byte)| byte & 0xc0 != 0x80);
+        starts.map(|(at, _)| at).nth(number - begun.min(number)).unwrap_or(self.text.len())
     }
 
     /// The text.
@@ -52,7 +88,7 @@ impl SourceText {
         while !self.text.is_char_boundary(end) {
             end -= 1;
         }
-        let column = self.text.get(start..end).map_or(0, |before| before.chars().count());
+        let column = self.characters_before(end) - self.characters_before(start);
         (u32::try_from(line + 1).unwrap_or(u32::MAX), u32::try_from(column + 1).unwrap_or(u32::MAX))
     }
 }
@@ -98,6 +134,19 @@ mod tests {
         assert_eq!(source.line_column(7), (2, 2), "a column is a character");
         assert_eq!(source.line_column(12), (3, 1));
         assert_eq!(source.line_column(99), (4, 1), "past the end is the end");
+    }
+
+    #[test]
+    fn places_on_long_lines_are_right() {
+        let text = "äb".repeat(5000) + "\n" + &"x".repeat(3000);
+        let source = SourceText::new(text.clone());
+        let (mut line, mut column) = (1, 1);
+        for (number, (at, char)) in text.char_indices().enumerate() {
+            assert_eq!(source.line_column(u32::try_from(at).unwrap_or_default()), (line, column), "byte {at}");
+            assert_eq!(source.byte_of_character(number), at);
+            (line, column) = if char == '\n' { (line + 1, 1) } else { (line, column + 1) };
+        }
+        assert_eq!(source.byte_of_character(99_999), text.len());
     }
 
     #[test]

@@ -49,6 +49,16 @@ pub fn define(folder: &Path, path: &str, name: &str, tags: &[(&str, &str)]) {
     std::fs::write(path, text).unwrap();
 }
 
+/// Commits the definitions.
+pub fn commit(folder: &Path) {
+    let source = folder.join("source");
+    if !source.join(".git").exists() {
+        git(&source, &["init", "-q", "-b", "main"]);
+    }
+    git(&source, &["add", "-A"]);
+    git(&source, &["commit", "-q", "--allow-empty", "-m", "x"]);
+}
+
 fn sk(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     run(folder, &[arguments, &["-s", "source"]].concat())
 }
@@ -113,12 +123,18 @@ fn a_saved_plan_is_done_exactly_and_stale_plans_are_refused() {
     define(folder.path(), "a.yaml", "a", &[("1", "1"), ("2", "2")]);
     apply(folder.path());
     define(folder.path(), "a.yaml", "a", &[("1", "3"), ("2", "2")]);
-    let (code, _, err) = sk(folder.path(), &["plan", "--out", "p.json"]);
+    commit(folder.path());
+    std::fs::write(folder.path().join("key"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let (code, _, err) = sk(folder.path(), &["plan", "--out", "p.json", "--key-file", "key"]);
     assert_eq!(code, 0, "{err}");
     // The world moves on in the definitions and upstream: the plan does what it said.
     define(folder.path(), "a.yaml", "a", &[("1", "4"), ("2", "5")]);
     images(folder.path(), 1);
+    // Whoever cannot prove that it is the plan that was saved is asked for the digest again, and has another one.
     let (code, out, err) = sk(folder.path(), &["apply", "p.json", "--yes"]);
+    assert_eq!(code, 4, "{out}{err}");
+    assert!(err.contains("the plan has another image") && err.contains("Nothing was changed"), "{err}");
+    let (code, out, err) = sk(folder.path(), &["apply", "p.json", "--yes", "--key-file", "key"]);
     assert_eq!(code, 0, "{out}{err}");
     let planned: Value = serde_json::from_slice(&std::fs::read(folder.path().join("p.json")).unwrap()).unwrap();
     assert!(planned.to_string().contains(&image(folder.path(), "a:1")));
@@ -138,6 +154,7 @@ fn a_saved_plan_is_done_exactly_and_stale_plans_are_refused() {
 fn an_old_plan_neither_rolls_back_nor_deletes_again() {
     let folder = site();
     define(folder.path(), "a.yaml", "a", &[("1", "1"), ("old", "2")]);
+    commit(folder.path());
     sk(folder.path(), &["plan", "--out", "create.json"]);
     apply(folder.path());
     let first = image(folder.path(), "a:1");
@@ -151,6 +168,7 @@ fn an_old_plan_neither_rolls_back_nor_deletes_again() {
     assert_ne!(image(folder.path(), "a:1"), first, "no step backwards");
     // A removal that was done, undone in Git, and asked for again by the old plan.
     define(folder.path(), "a.yaml", "a", &[("1", "3")]);
+    commit(folder.path());
     sk(folder.path(), &["plan", "--out", "remove.json"]);
     sk(folder.path(), &["apply", "remove.json", "--yes"]);
     define(folder.path(), "a.yaml", "a", &[("1", "3"), ("old", "2")]);

@@ -264,7 +264,7 @@ fn apply_then_plan_is_empty_for_every_repository() {
     for row in rows(&folder).iter().filter(|row| row.path.starts_with("streams/")) {
         let read = read(&folder, &row.path);
         let tags = read.streams.iter().flat_map(|stream| &stream.tags);
-        let questions = tags.filter_map(|tag| tag.question()).map(|question| question.reference);
+        let questions = tags.filter_map(|tag| tag.question("n")).map(|question| question.reference);
         let repositories = read
             .streams
             .iter()

@@ -94,7 +94,7 @@ impl Daemon {
         panic!("it has not ended: {:#?}", self.lines());
     }
 
-    fn status_of(&self, field: &str) -> u64 {
+    pub fn status_of(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -114,7 +114,7 @@ pub fn ask(address: &str, method: &str, path: &str, headers: &str, body: &[u8]) 
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
         body.len()
     );
     let _ = stream.write_all(&[head.as_bytes(), body].concat());
@@ -242,8 +242,7 @@ fn a_push_is_applied_when_the_source_was_asked_and_at_once_after_a_webhook() {
         };
         *codes.entry(ask(&address, "POST", path, header, &body).0).or_insert(0_usize) += 1;
     }
-    assert!(codes.keys().all(|code| matches!(code, 403 | 404 | 429)), "{codes:?}");
-    assert!(codes[&429] > codes[&403], "most come too fast: {codes:?}");
+    assert!(codes.keys().all(|code| matches!(code, 403 | 404)), "{codes:?}");
     // Whoever has the secret is heard all the same.
     let (code, body) = ask(&address, "POST", "/webhooks/gitlab", &format!("X-Gitlab-Token: {secret}\r\n"), b"{}");
     assert_eq!(code, 202, "{body}");
@@ -254,7 +253,7 @@ fn a_push_is_applied_when_the_source_was_asked_and_at_once_after_a_webhook() {
     let looks = server.seen.lock().unwrap().len() - lists;
     assert!(passes() == before_passes && looks <= 3, "one look, for the one who has the secret: {looks}");
     let (code, _) = ask(&address, "POST", "/webhooks/github", "", &vec![b'x'; 3 * 1024 * 1024]);
-    assert!(matches!(code, 413 | 429 | 0), "{code}");
+    assert!(matches!(code, 403 | 0), "{code}");
     drop(daemon);
 }
 

@@ -368,7 +368,7 @@ fn listings() -> Vec<Case> {
 }
 
 /// Runs the program and gives its exit code, what it wrote, and the most memory it had, in KiB.
-fn measured(folder: &Path, arguments: &[&str]) -> (i32, String, u64) {
+pub fn measured(folder: &Path, arguments: &[&str]) -> (i32, String, u64) {
     let mut command = program(folder);
     command.args(arguments).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     command.env("DOCKER_CONFIG", folder.join("docker"));

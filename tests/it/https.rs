@@ -20,6 +20,15 @@ pub struct GitServer {
 impl GitServer {
     /// Serves the repositories in a folder; with `login`, only to who has it.
     pub fn start(folder: &Path, login: Option<&'static str>) -> Self {
+        Self::start_as(folder, login, None)
+    }
+
+    /// Sends everybody to the same path of another server.
+    pub fn redirecting(folder: &Path, to: &str) -> Self {
+        Self::start_as(folder, None, Some(to.to_owned()))
+    }
+
+    fn start_as(folder: &Path, login: Option<&'static str>, elsewhere: Option<String>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let certificate = folder.join("ca.pem");
@@ -36,18 +45,19 @@ impl GitServer {
         std::thread::spawn(move || {
             for stream in listener.incoming().take(100) {
                 let (config, root, log) = (Arc::clone(&config), root.clone(), Arc::clone(&log));
+                let elsewhere = elsewhere.clone();
                 std::thread::spawn(move || {
                     let stream = stream.unwrap();
                     stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
                     let tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
-                    let _ = serve(tls, &root, login, &log);
+                    let _ = serve(tls, &root, (login, elsewhere.as_deref()), &log);
                 });
             }
         });
         Self { port, certificate, seen }
     }
 
-    fn run(&self, folder: &Path, url: &str, arguments: &[&str]) -> (i32, String, String) {
+    pub fn run(&self, folder: &Path, url: &str, arguments: &[&str]) -> (i32, String, String) {
         let mut command = program(folder);
         command.args(arguments).args(["--source", url, "--store", "store"]).env("SSL_CERT_FILE", &self.certificate);
         outcome(command.output().unwrap())
@@ -58,7 +68,7 @@ impl GitServer {
 fn serve(
     tls: StreamOwned<ServerConnection, TcpStream>,
     root: &Path,
-    login: Option<&str>,
+    (login, elsewhere): (Option<&str>, Option<&str>),
     log: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(tls);
@@ -85,6 +95,13 @@ fn serve(
             let answer = "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             return reader.get_mut().write_all(answer.as_bytes());
         }
+    }
+    if let Some(elsewhere) = elsewhere {
+        let path = head[0].split(' ').nth(1).unwrap_or_default();
+        let answer = format!(
+            "HTTP/1.1 302 Found\r\nLocation: {elsewhere}{path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        return reader.get_mut().write_all(answer.as_bytes());
     }
     let mut words = head[0].split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -230,4 +247,37 @@ fn logins_are_used_and_not_shown_and_unknown_certificates_refused() {
         err.to_lowercase().contains("certificate") || err.contains("UnknownIssuer") || err.contains("certs"),
         "{err}"
     );
+}
+
+/// Whoever answers for a source may send one to any host. The user's logins for that host are not asked for.
+#[test]
+fn a_redirect_asks_for_no_login_under_another_hosts_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    for path in [&one, &other] {
+        std::fs::create_dir(path).unwrap();
+        repository(path);
+    }
+    let victim = GitServer::start(&other, Some("u:hunter2canary"));
+    let evil = GitServer::redirecting(&one, &format!("https://localhost:{}", victim.port));
+    // Both certificates are good, and a helper would answer for any host.
+    let both = [&evil.certificate, &victim.certificate].map(|path| std::fs::read_to_string(path).unwrap()).concat();
+    std::fs::write(folder.path().join("both.pem"), both).unwrap();
+    let home = folder.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    let helper = "!f() { cat >> \"$HOME/asked\"; echo username=u; echo password=hunter2canary; }; f";
+    std::fs::write(home.join(".gitconfig"), format!("[credential]\n\thelper = {helper:?}\n")).unwrap();
+    let run = |port: u16| {
+        let mut command = program(folder.path());
+        let url = format!("https://localhost:{port}/repo.git");
+        command.args(["plan", "--store", "store", "--source", &url]).env("HOME", &home);
+        outcome(command.env("SSL_CERT_FILE", folder.path().join("both.pem")).output().unwrap())
+    };
+    let (code, out, err) = run(evil.port);
+    assert!(code == 1 && err.contains("no login is asked for under another host's name"), "{code} {out}{err}");
+    assert!(!home.join("asked").exists(), "{}", std::fs::read_to_string(home.join("asked")).unwrap_or_default());
+    assert!(victim.seen.lock().unwrap().iter().all(|head| !head.to_lowercase().contains("authorization")));
+    // Under its own name it is asked for.
+    let (code, out, err) = run(victim.port);
+    assert!(code == 0 && home.join("asked").exists(), "{code} {out}{err}");
 }

@@ -10,6 +10,7 @@
 mod sim;
 
 mod api_client;
+mod budgets;
 mod ci_recipes;
 mod cli;
 mod corpus;
@@ -26,6 +27,7 @@ mod fuzz;
 mod held_back;
 mod hostile_registry;
 mod https;
+mod incomplete;
 mod kubernetes;
 mod kubernetes_workloads;
 mod live_kubernetes;
@@ -48,7 +50,9 @@ mod recorded_server;
 mod registry;
 mod review;
 mod review_outputs;
+mod saved_plans;
 mod schemas;
+mod server;
 mod site;
 mod sources;
 mod store_workloads;

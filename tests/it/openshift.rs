@@ -18,11 +18,9 @@ fn the_main_job_on_a_cluster() {
     let (code, out, err) = site.run(&["apply", "plan.json"]);
     assert_eq!(code, 0, "{out}{err}");
     let server = &site.cluster.server;
-    assert_eq!(
-        (server.count("PATCH "), server.count("POST "), server.count("GET ")),
-        (1, 2, 1),
-        "a look, an apply, imports of three"
-    );
+    assert_eq!((server.count("PATCH "), server.count("POST ")), (1, 2), "an apply, imports of three");
+    // The plan is made again, so that everything is looked at once: streams, and each kind of workload.
+    assert!(server.count("GET ") <= 12, "{:?}", server.seen());
     assert_eq!(site.images("app").len(), 4);
     let (code, out, err) = site.run(&["plan", "--exit-code"]);
     assert_eq!(code, 0, "{out}{err}");

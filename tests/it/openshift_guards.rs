@@ -130,18 +130,20 @@ fn a_stream_that_cannot_be_read_is_unknown_and_the_rest_goes_on() {
 }
 
 #[test]
-fn whoever_names_a_cluster_means_it_and_a_saved_plan_knows_who_made_it() {
+fn whoever_names_a_cluster_means_it_and_a_saved_plan_decides_not_as_whom() {
     let site = Site::new();
     site.define("app", &["1"]);
     let run = |arguments: &[&str]| {
         let mut command = program(site.root());
         outcome(command.args(arguments).args(["-s", "source", "--kubeconfig", "kubeconfig"]).output().unwrap())
     };
-    // The config stands elsewhere: applied without it, the plan says as whom.
+    // The config stands elsewhere. Without it the field manager is another one, whatever the plan says.
     std::fs::rename(site.root().join("source/streamkeeper.yaml"), site.root().join("c.yaml")).unwrap();
     let (code, out, err) = run(&["plan", "--config", "c.yaml", "--out", "plan.json"]);
     assert!(code == 0 && err.contains("--config c.yaml"), "{out}{err}");
-    let (code, out, err) = run(&["apply", "plan.json"]);
+    let (code, _, err) = run(&["apply", "plan.json"]);
+    assert!(code == 3 && err.contains("as streamkeeper-tests`, and this is"), "{code} {err}");
+    let (code, out, err) = run(&["apply", "plan.json", "--config", "c.yaml"]);
     assert_eq!(code, 0, "{out}{err}");
     assert_eq!(site.images("app").len(), 1, "the cluster was written, not a store");
 }

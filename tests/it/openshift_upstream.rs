@@ -79,7 +79,7 @@ fn images_that_only_the_cluster_can_reach_are_looked_up_by_it() {
     );
     assert!(out.contains("gone") && out.contains("which fails: NotFound"), "{out}");
     assert!(site.cluster.world.lock().unwrap().streams.is_empty(), "nothing was written");
-    let (code, out, err) = site.run(&["apply", "plan.json"]);
+    let (code, out, err) = site.run(&["apply", "plan.json", "--resolve", "cluster"]);
     assert_eq!(code, 5, "{out}{err}");
     assert_eq!(site.images("app")["multi"], amd64);
     // Without a cluster there is nobody to ask.

@@ -394,7 +394,7 @@ fn what_is_no_layer_or_no_database_is_said_and_is_no_loss_of_packages() {
         push(&desk, &format!("n{number}"), &[(TAR, good.clone()), (media_type, layer)]);
         let review = desk.review(&["--packages"]);
         let risk = &review["risks"][0];
-        assert_eq!(risk["rule"], Code::ImageNotSeen.id(), "case {number}: {review:#}");
+        assert_eq!(risk["rule"], Code::NotInspected.id(), "case {number}: {review:#}");
         assert!(risk["message"].as_str().unwrap().contains(words), "case {number}: {risk:#}");
         assert!(review["images"][0]["packages"].is_null(), "case {number}");
         assert!(review["images"][0]["differences"].is_array(), "case {number}: the rest is compared");

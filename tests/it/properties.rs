@@ -463,7 +463,7 @@ proptest! {
             // A tag whose own registry is silent keeps the image it has.
             for (id, stream) in &second.desired().streams {
                 for (name, tag) in &stream.tags {
-                    let Some(question) = tag.question() else { continue };
+                    let Some(question) = tag.question(&id.namespace) else { continue };
                     let image: usize = question.reference.name.trim_start_matches("app").parse().unwrap();
                     let head = |state: &BTreeMap<StreamId, ImageStream>| {
                         state.get(id).and_then(|stream| stream.head(name)).map(|head| head.image.clone())

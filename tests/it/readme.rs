@@ -17,7 +17,8 @@ fn normal(text: &str) -> String {
             .split(' ')
             .map(|word| {
                 let bare = word.trim_matches(['(', ')', ',']);
-                let is_commit = bare.len() == 12 && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
+                let is_plan = bare.len() == 35 && bare.starts_with("p1-");
+                let is_commit = is_plan || bare.len() == 12 && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
                 let is_time = bare.ends_with('Z') && bare.contains('T') && bare.starts_with("20");
                 let is_seconds =
                     timed && bare.contains('.') && bare.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');

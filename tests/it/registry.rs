@@ -67,7 +67,7 @@ impl RegistryMemory for Kept {
 /// A question in the form that definitions ask it.
 pub fn question(reference: &str, insecure: bool) -> Question {
     let reference: ImageReference = reference.parse().unwrap();
-    Question { reference: reference.with_defaults(), insecure }
+    Question::new("", &reference, insecure)
 }
 
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -535,9 +535,7 @@ fn a_list_that_shrinks_is_incomplete_until_the_registry_says_no_to_each() {
     assert_eq!(tags().known().map(Vec::len), Some(3));
     *hides.lock().unwrap() = true;
     for _ in 0..2 {
-        let (cause, detail) = unknown(tags());
-        assert_eq!(cause, Cause::Incomplete);
-        assert!(detail.contains("lacks 2 tags that were there before (2, 3)"), "{detail}");
+        assert_eq!(tags().known().map(Vec::len), Some(3), "what is not denied is still there");
     }
     // Gone indeed: asked for by name, the registry says so.
     *hides.lock().unwrap() = false;
@@ -604,14 +602,14 @@ fn one_name_a_host() {
         Registries::new(settings(&[(&host, on_loopback())]), Credentials::default(), Arc::new(Kept::default()));
     let asked = |text: &str| Question {
         reference: ImageReference { registry: text.to_owned(), ..question(&format!("{host}/a:1"), true).reference },
-        insecure: true,
+        ..question(&host, true)
     };
     let pinned = |text: &str| Question {
         reference: ImageReference {
             registry: text.to_owned(),
             ..question(&format!("{host}/a@{image}"), true).reference
         },
-        insecure: true,
+        ..question(&host, true)
     };
     block_on(async {
         for name in [host.as_str(), &host.to_uppercase()] {

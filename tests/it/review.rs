@@ -104,7 +104,7 @@ impl Desk {
     }
 }
 
-fn rules(review: &Value) -> Vec<String> {
+pub fn rules(review: &Value) -> Vec<String> {
     review["risks"].as_array().into_iter().flatten().map(|risk| risk["rule"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -367,7 +367,8 @@ fn mondays_plan_is_mondays_image_or_stale_and_never_tuesdays() {
     let before = desk.head();
     let monday = desk.push("2", &config("1001", "2.0.0", "2026-02-01T00:00:00Z"), &[("base", 1000)]);
     desk.define("app", &[("live", "2")]);
-    desk.plan(&["--out", "monday.json"]);
+    std::fs::write(desk.folder.path().join("key"), "0123456789abcdef0123456789abcdef").unwrap();
+    desk.plan(&["--out", "monday.json", "--key-file", "key"]);
     // It names the files by the ids that Git would give them, on disk as in commits.
     let plan: Value =
         serde_json::from_str(&std::fs::read_to_string(desk.folder.path().join("monday.json")).unwrap()).unwrap();
@@ -376,13 +377,18 @@ fn mondays_plan_is_mondays_image_or_stale_and_never_tuesdays() {
     let tuesday = desk.push("2", &config("1001", "2.0.1", "2026-02-02T00:00:00Z"), &[("base", 1000)]);
     let (code, shown, err) = desk.run(&["show", "monday.json"]);
     assert!(code == 0 && shown.contains("1.0.0 becomes 2.0.0"), "{shown}{err}");
+    // Whoever cannot prove that it is Monday's plan has to hear what the tag is now.
+    let (code, _, err) = desk.run(&["apply", "monday.json"]);
+    assert!(code == 4 && err.contains("Nothing was changed"), "{code} {err}");
     desk.registry.server.forget();
-    let (code, out, err) = desk.run(&["apply", "monday.json"]);
+    let (code, out, err) = desk.run(&["apply", "monday.json", "--key-file", "key"]);
     assert_eq!(code, 0, "{out}{err}");
     assert_eq!(desk.registry.server.seen().len(), 0, "nothing is looked up anew");
     assert!(desk.head().contains(&monday) && monday != tuesday, "{} {before}", desk.head());
     // Somebody has done something else meanwhile: all of it is stale.
+    desk.commit("monday");
     desk.define("app", &[("live", "1")]);
+    desk.commit("back");
     desk.plan(&["--out", "back.json"]);
     desk.push("3", &config("1001", "3.0.0", "2026-03-01T00:00:00Z"), &[("base", 1000)]);
     desk.define("app", &[("live", "3")]);
@@ -400,6 +406,7 @@ fn all_or_nothing_does_nothing_when_a_part_is_stale() {
     desk.apply();
     desk.define("app", &[("live", "1"), ("more", "1")]);
     desk.define("b", &[("x", "1"), ("more", "1")]);
+    desk.commit("more");
     desk.plan(&["--out", "plan.json"]);
     // Somebody is quicker, with one of the two.
     let other = [("x", "1"), ("others", "1")];
@@ -455,6 +462,7 @@ fn a_plan_of_copies_of_copies_does_not_stand_in_its_own_way() {
     assert!(out.contains("nothing to do"), "{out}");
     // What a plan found without an image, and has one now: nobody has reviewed that.
     copies("default/late", "x", "default/nobody:y");
+    desk.commit("late");
     desk.plan(&["--out", "late.json"]);
     std::fs::remove_file(desk.source().join("late.yaml")).unwrap();
     desk.define("nobody", &[("other", "1"), ("y", "1")]);
@@ -599,7 +607,7 @@ fn each_risk_is_found_by_its_rule() {
     }
     std::fs::remove_file(support::cache(desk.folder.path())).unwrap();
     write("x", &desk.from("2"), "");
-    assert!(rules(&desk.review(&[])).contains(&Code::ImageNotSeen.id().to_owned()), "{:#}", desk.review(&[]));
+    assert!(rules(&desk.review(&[])).contains(&Code::NotInspected.id().to_owned()), "{:#}", desk.review(&[]));
     // The rest have a test of their own: SignatureLost in what is attached, PlatformLost and AttestationLost in lists, RemovedInUse in removals, OwnRule in rules.
     let rest = [
         Code::SignatureLost,
@@ -671,7 +679,7 @@ fn what_is_attached_is_found_by_referrers_by_their_tag_and_by_cosigns() {
     let review = desk.review(&["--signatures"]);
     assert_eq!(
         (said(&review).0, rules(&review)),
-        ((None, None), vec![Code::ImageNotSeen.id().to_owned()]),
+        ((None, None), vec![Code::NotInspected.id().to_owned()]),
         "{review:#}"
     );
     // A mirror's yes is one; its no is none, whatever became of the source.
@@ -701,7 +709,7 @@ fn what_is_attached_is_found_by_referrers_by_their_tag_and_by_cosigns() {
     let (desk, old, new) = about_to_move();
     desk.registry.content.lock().unwrap().referrers =
         Some([(format!("lab/app@{old}"), both.clone()), (format!("lab/app@{new}"), vec![json!("no object")])].into());
-    assert_eq!(rules(&desk.review(&["--signatures"])), [Code::ImageNotSeen.id()]);
+    assert_eq!(rules(&desk.review(&["--signatures"])), [Code::NotInspected.id()]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What several tests need.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -44,12 +45,15 @@ pub fn check_file(path: &Path, text: &str) {
 /// The program, in a folder, without anything of the machine's: no home, no Git configuration, no colours.
 pub fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_streamkeeper"));
+    // Nothing is left behind in the package.
+    let is_package = folder.starts_with(manifest_folder());
+    let home = if is_package { PathBuf::from(env!("CARGO_TARGET_TMPDIR")) } else { folder.to_owned() };
     command
         .current_dir(folder)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", folder.join("no-home"))
-        .env("STREAMKEEPER_CACHE_DIR", folder.join("no-home/cache"))
+        .env("HOME", home.join("no-home"))
+        .env("STREAMKEEPER_CACHE_DIR", home.join("no-home/cache"))
         .env("GIT_CONFIG_NOSYSTEM", "1");
     command
 }
@@ -57,7 +61,7 @@ pub fn program(folder: &Path) -> Command {
 /// The cache of the one store that the program has used in a folder.
 pub fn cache(folder: &Path) -> PathBuf {
     let stores = std::fs::read_dir(folder.join("no-home/cache/stores")).unwrap();
-    let files: Vec<PathBuf> = stores.map(|entry| entry.unwrap().path().join("cache-6.db")).collect();
+    let files: Vec<PathBuf> = stores.map(|entry| entry.unwrap().path().join("cache-7.db")).collect();
     files.into_iter().find(|path| path.exists()).unwrap()
 }
 
@@ -97,7 +101,15 @@ pub async fn execute(
     stop: &CancellationToken,
 ) -> Result<Report, PortError> {
     let reason = |_: &Step| "because".to_owned();
-    let execution = Execution { reason: &reason, clock: &clock, updates_at_once: 1, stop, progress: &NoProgress };
+    let decided = BTreeMap::new();
+    let execution = Execution {
+        reason: &reason,
+        clock: &clock,
+        updates_at_once: 1,
+        decided: &decided,
+        stop,
+        progress: &NoProgress,
+    };
     execution.execute(plan, target).await
 }
 

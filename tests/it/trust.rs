@@ -23,7 +23,7 @@ pullSecrets: true
 namespaces: [other]
 include: ['none/**']
 exclude: ['**']
-limits: {fileBytes: 99999999, files: 9999999}
+limits: {fileBytes: 99999999, files: 9999999, totalBytes: 999999999}
 findings:
   severities: {SK701: off, SK710: off, SK718: off}
   waive: [{code: SK710, path: '**', reason: x}]
@@ -333,7 +333,7 @@ fn committed_cache_is_not_read() {
     let cache = crate::support::cache(folder.path());
     std::fs::remove_dir_all(source.join(".streamkeeper")).unwrap();
     std::fs::create_dir(source.join(".streamkeeper")).unwrap();
-    for name in ["cache-5.db", "cache-6.db"] {
+    for name in ["cache-6.db", "cache-7.db"] {
         std::fs::copy(&cache, source.join(".streamkeeper").join(name)).unwrap();
         let poisoned = rusqlite::Connection::open(source.join(".streamkeeper").join(name)).unwrap();
         poisoned.execute("UPDATE definitions SET value = x'00'", []).unwrap();

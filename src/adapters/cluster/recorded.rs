@@ -105,7 +105,7 @@ fn our_requests_are_such_requests() {
                 let from = |image: &Value| image["from"]["name"].as_str().and_then(|name| name.parse().ok());
                 if !asked.spec.import {
                     let reference = from(&given["spec"]["images"][0]).expect("a reference");
-                    let request = request::look_up(namespace, &Question { reference, insecure: true });
+                    let request = request::look_up(namespace, &Question::new("", &reference, true));
                     assert_eq!(
                         line(method, uri),
                         line(request.method().as_str(), &request.uri().to_string()),

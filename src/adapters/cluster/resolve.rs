@@ -49,7 +49,7 @@ impl Resolver<'_> {
         let mut answer = unknown(Cause::Refused, "no namespace asks for it".to_owned());
         // A tag of a repository that is imported whole is wanted by whoever wants the repository.
         let whole = ImageReference { tag: String::new(), digest: None, ..question.reference.clone() };
-        let whole = Question { reference: whole, insecure: question.insecure };
+        let whole = Question { reference: whole, ..question.clone() };
         let namespaces = self.namespaces.get(question).or_else(|| self.namespaces.get(&whole));
         let mut unsure: Option<Observed<T>> = None;
         for (at, namespace) in namespaces.into_iter().flatten().enumerate() {

@@ -1,6 +1,6 @@
 //! A folder as it lies there, in a work tree or not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -41,6 +41,16 @@ impl Source for Folder {
             let repository = repository.to_thread_local();
             let prefix = objects::prefix(&repository, &self.root);
             listing.folder = prefix.join("/");
+            let there: BTreeSet<&str> = listing.entries.iter().map(|entry| &*entry.path).collect();
+            let refused: BTreeSet<&str> = listing.refused.iter().map(|entry| &*entry.path).collect();
+            let is_seen = |path: &str| {
+                let above = path.match_indices('/').map(|(at, _)| &path[..at]);
+                there.contains(path) || above.chain([path]).any(|path| refused.contains(path))
+            };
+            let missing = objects::not_checked_out(&repository, &listing.folder, wanted, is_seen);
+            let missing = missing.into_iter().map(|path| RefusedEntry { path, kind: Refused::NotCheckedOut });
+            let missing: Vec<_> = missing.collect();
+            listing.refused.extend(missing);
             if let Some((commit, committed)) = objects::committed(&repository, &prefix, wanted) {
                 listing.revision.commit = Some(commit.to_string());
                 let mut ids: BTreeMap<Arc<str>, String> =
@@ -113,7 +123,17 @@ fn walk(
     listing: &mut Listing,
 ) -> Result<(), SourceError> {
     let failed = |error| SourceError::failed(format!("read the folder `{}`", folder.display()), error);
-    for entry in fs::read_dir(folder).map_err(failed)? {
+    let below = match fs::read_dir(folder) {
+        Ok(below) => below,
+        // One directory that cannot be read does not stop the others.
+        Err(error) if !prefix.is_empty() => {
+            let path = prefix.trim_end_matches('/').to_owned();
+            listing.refused.push(RefusedEntry { path, kind: Refused::Unreadable(error.to_string()) });
+            return Ok(());
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in below {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if OURS.contains(&name.as_str()) {

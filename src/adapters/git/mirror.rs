@@ -1,14 +1,20 @@
 //! Repositories behind a URL: a bare mirror in the cache, fetched incrementally.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use gix::ObjectId;
+use gix::bstr::ByteSlice;
+use gix::remote::fetch::refmap::Source;
 use gix::remote::{Direction, fetch};
 
 use crate::adapters::private_dir;
+use crate::openshift::normal_host;
 use crate::ports::SourceError;
 use crate::source::{chain, inert, short_hash};
 
@@ -23,6 +29,9 @@ const LOCKED: Duration = Duration::from_secs(180);
 /// Whoever is silent is not waited for for ever, and nobody is asked for a password. Counts unless the user has said how to
 /// call `ssh` (`core.sshCommand`, `GIT_SSH_COMMAND`).
 const SSH: &str = "ssh -o ConnectTimeout=20 -o ServerAliveInterval=15 -o ServerAliveCountMax=4";
+
+/// No object is taken that needs more than this: a small pack can stand for gigabytes.
+const FETCH_LIMIT: &str = "gitoxide.objects.allocLimit=64m";
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -73,6 +82,9 @@ fn explain(error: Fetch, url: &str, revision: Option<&str>) -> SourceError {
         Fetch::NoRevision(source) => {
             let revision = inert(revision.unwrap_or("HEAD"), 120);
             SourceError::NoRevision { repository: shown, revision, source }
+        }
+        Fetch::Ambiguous => {
+            SourceError::Ambiguous { repository: shown, revision: inert(revision.unwrap_or("HEAD"), 120) }
         }
         Fetch::Failed(error) => SourceError::failed(format!("fetch `{shown}`"), redact(url, &shown, error)),
     }
@@ -125,6 +137,7 @@ fn redact(url: &str, shown: &str, error: BoxError) -> BoxError {
 
 enum Fetch {
     NoRevision(BoxError),
+    Ambiguous,
     Failed(BoxError),
 }
 
@@ -138,7 +151,8 @@ impl<E: Into<BoxError>> From<E> for Fetch {
 /// reference names.
 fn fetch(mirror: &Path, url: &str, revision: Option<&str>, receive: bool) -> Result<ObjectId, Fetch> {
     crate::adapters::use_ring();
-    let mut repository = gix::open(mirror)?;
+    let mut repository: gix::Repository =
+        gix::open_opts(mirror, gix::open::Options::default().config_overrides([FETCH_LIMIT]))?;
     if std::env::var_os("GIT_SSH_COMMAND").is_none() && repository.config_snapshot().string("core.sshCommand").is_none()
     {
         let mut config = repository.config_snapshot_mut();
@@ -158,9 +172,47 @@ fn fetch(mirror: &Path, url: &str, revision: Option<&str>, receive: bool) -> Res
         .with_fetch_tags(fetch::Tags::None)
         .with_refspecs(specs.iter().map(String::as_str), Direction::Fetch)?;
     let interrupt = AtomicBool::new(false);
-    let connection = remote.connect(Direction::Fetch)?;
-    let prepared = connection.prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default())?;
+    let mut connection = remote.connect(Direction::Fetch)?;
+    let elsewhere = Rc::new(RefCell::new(None));
+    let (own, mut ask) = (host(url), connection.configured_credentials_for_current_url());
+    let led = Rc::clone(&elsewhere);
+    connection.set_credentials(move |action| {
+        // Whoever answers may send one anywhere. A login is asked for, and shown, under the name of the source alone.
+        let wanted = action.context().and_then(|context| context.url.as_ref()).map(|url| host(&url.to_str_lossy()));
+        match wanted.filter(|wanted| *wanted != own) {
+            Some(other) => {
+                *led.borrow_mut() = Some(other);
+                Ok(None)
+            }
+            None => ask(action),
+        }
+    });
+    let prepared = connection.prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default());
+    let prepared = prepared.map_err(|error| match elsewhere.take() {
+        Some(other) => {
+            let why = format!(
+                "the server redirects to `{}`, which wants a login; no login is asked for under another host's name: name that URL as the source",
+                inert(&other, 120)
+            );
+            Fetch::Failed(why.into())
+        }
+        None => Fetch::from(error),
+    })?;
     // What the remote says now, not what the mirror kept: a ref that is gone upstream stays in a mirror.
+    let peeled = prepared.ref_map().mappings.iter().filter_map(|mapping| match &mapping.remote {
+        Source::Ref(reference) => {
+            let (_, id, peeled) = reference.unpack();
+            peeled.or(id)
+        }
+        Source::ObjectId(id) => Some(id),
+    });
+    let peeled: BTreeSet<&gix::oid> = peeled.collect();
+    if peeled.len() > 1 {
+        return Err(Fetch::Ambiguous);
+    }
+    if let Some(commit) = peeled.first().filter(|_| !receive) {
+        return Ok((*commit).to_owned());
+    }
     let target = prepared.ref_map().mappings.first().and_then(|mapping| mapping.remote.as_id().map(ToOwned::to_owned));
     let target = target.ok_or_else(|| Fetch::NoRevision("the remote has no such branch, tag or commit".into()))?;
     if !receive {
@@ -173,6 +225,13 @@ fn fetch(mirror: &Path, url: &str, revision: Option<&str>, receive: bool) -> Res
     let repository = gix::open(mirror)?;
     let commit = repository.find_object(target)?.peel_to_commit()?;
     Ok(commit.id)
+}
+
+/// Scheme, host and port of a URL: what a login is for.
+fn host(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    format!("{}://{}", scheme.to_ascii_lowercase(), normal_host(authority.rsplit('@').next().unwrap_or_default()))
 }
 
 fn is_commit(name: &str) -> bool {

@@ -71,6 +71,20 @@ pub fn merge_base(location: &Location, one: &str, other: Option<&str>) -> Option
     objects::merge_base(Path::new(path), one, other.unwrap_or("HEAD"))
 }
 
+/// Whether a commit is the one that a source is at, or one before it. A URL is asked, and only what it is at now is known.
+///
+/// # Errors
+///
+/// When the source cannot be reached, or has no such revision.
+pub fn has_commit(location: &Location, commit: &str) -> Result<bool, SourceError> {
+    if let Some(now) = ask(location)? {
+        return Ok(now == commit);
+    }
+    let path = location.given.strip_prefix("file://").unwrap_or(&location.given);
+    let tip = location.revision.as_deref().unwrap_or("HEAD");
+    Ok(objects::merge_base(Path::new(path), commit, tip).as_deref() == Some(commit))
+}
+
 /// Opens a source. A URL is fetched here.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::model::Revision;
 use crate::ports::{BlobReader, Entry, Listing, Refused, RefusedEntry, Source, SourceError};
+use crate::source::{chain, inert};
 
 use super::paths;
 
@@ -34,9 +35,13 @@ pub(super) fn discover(path: &Path) -> Option<gix::Repository> {
     open_repository(&git).ok()
 }
 
+/// No object is read that needs more than this, the bases of its deltas included: a small pack can stand for gigabytes. Trees of a
+/// directory with some hundred thousand files are smaller.
+const OBJECT_LIMIT: &str = "gitoxide.objects.allocLimit=16m";
+
 pub(super) fn open_repository(git: &Path) -> Result<gix::Repository, SourceError> {
     // Each blob is read once, so what is kept of packs to read others is kept small.
-    let small = ["core.deltaBaseCacheLimit=2m"];
+    let small = ["core.deltaBaseCacheLimit=2m", OBJECT_LIMIT];
     let options = gix::open::Options::isolated().open_path_as_is(true).bail_if_untrusted(false).config_overrides(small);
     options
         .open(git)
@@ -56,9 +61,12 @@ pub(super) fn open(path: &Path, revision: Option<&str>) -> Result<Objects, Sourc
     let shown = path.display().to_string();
     let unknown = |source: Box<dyn std::error::Error + Send + Sync>| SourceError::NoRevision {
         repository: shown.clone(),
-        revision: crate::source::inert(name, 120),
+        revision: inert(name, 120),
         source,
     };
+    if is_ambiguous(&repository, name) {
+        return Err(SourceError::Ambiguous { repository: shown, revision: inert(base_of(name), 120) });
+    }
     let commit = {
         let spec = gix::bstr::BStr::new(name.as_bytes());
         let id = repository.rev_parse_single(spec).map_err(|error| unknown(Box::new(error)))?;
@@ -66,6 +74,20 @@ pub(super) fn open(path: &Path, revision: Option<&str>) -> Result<Objects, Sourc
         object.peel_to_commit().map_err(|error| unknown(Box::new(error)))?.id
     };
     at_commit(repository, commit, &prefix, shown)
+}
+
+/// The name of a branch or tag that a revision such as `v1~2` or `main:folder` begins with.
+fn base_of(name: &str) -> &str {
+    name.split(['~', '^', ':', '@']).next().unwrap_or(name)
+}
+
+/// Whether a revision names a branch and a tag that are at different commits.
+fn is_ambiguous(repository: &gix::Repository, name: &str) -> bool {
+    let commit = |kind: &str| {
+        let mut reference = repository.find_reference(&format!("refs/{kind}/{}", base_of(name))).ok()?;
+        reference.peel_to_id().ok().map(gix::Id::detach)
+    };
+    commit("heads").zip(commit("tags")).is_some_and(|(branch, tag)| branch != tag)
 }
 
 /// A commit of an open repository.
@@ -101,6 +123,9 @@ pub(super) fn at_commit(
 pub(super) fn merge_base(path: &Path, one: &str, other: &str) -> Option<String> {
     let repository = if is_bare(path) { open_repository(path).ok()? } else { discover(path)? };
     let commit = |name: &str| -> Option<ObjectId> {
+        if is_ambiguous(&repository, name) {
+            return None;
+        }
         let id = repository.rev_parse_single(gix::bstr::BStr::new(name.as_bytes())).ok()?;
         Some(id.object().ok()?.peel_to_commit().ok()?.id)
     };
@@ -130,7 +155,7 @@ impl Source for Objects {
         };
         let mut listing = Listing { revision, folder: self.folder.clone(), ..Listing::default() };
         let mut walk = Walk { repository: &repository, wanted, limit, listing: &mut listing, visited: 0 };
-        walk.tree(self.tree, "", 0)?;
+        walk.tree(self.tree, "", 0);
         listing.entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(listing)
     }
@@ -150,27 +175,44 @@ struct Walk<'a> {
 }
 
 /// Entries of all kinds. A few trees that name each other many times stand for more files than anyone has.
-const ENTRIES: usize = 2_000_000;
+const ENTRIES: usize = 1_000_000;
+
+/// Things that are refused one by one; of a source with more, the rest is not looked at.
+const REFUSALS: usize = 10_000;
+
+/// Bytes of a path: no file system takes more (`PATH_MAX`).
+const PATH: usize = 4096;
 
 /// Folders inside folders; Git itself stops at the path limits of file systems.
 const DEPTH: usize = 256;
 
 impl Walk<'_> {
-    fn tree(&mut self, id: ObjectId, prefix: &str, depth: usize) -> Result<(), SourceError> {
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-            SourceError::failed(format!("read the folder `{}`", crate::source::inert(prefix, 200)), error)
-        };
+    fn tree(&mut self, id: ObjectId, prefix: &str, depth: usize) {
+        let folder = || prefix.trim_end_matches('/').to_owned();
         if depth > DEPTH {
-            self.refuse(prefix.trim_end_matches('/').to_owned(), Refused::UnsafePath);
-            return Ok(());
+            self.refuse(folder(), Refused::UnsafePath);
+            return;
         }
-        let tree = self.repository.find_tree(id).map_err(|error| failed(Box::new(error)))?;
+        let unreadable = |error: &(dyn std::error::Error + 'static)| Refused::Unreadable(inert(&chain(error), 300));
+        // One directory that cannot be read does not stop the others.
+        let tree = match self.repository.find_tree(id) {
+            Ok(tree) => tree,
+            Err(error) => return self.refuse(folder(), unreadable(&error)),
+        };
         for entry in tree.iter() {
-            let entry = entry.map_err(|error| failed(Box::new(error)))?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => return self.refuse(folder(), unreadable(&error)),
+            };
             self.visited += 1;
-            if self.visited > ENTRIES {
+            if self.visited > ENTRIES || self.listing.refused.len() > REFUSALS {
                 self.listing.truncated = true;
-                return Ok(());
+                return;
+            }
+            if prefix.len() + entry.filename().len() > PATH {
+                let path = format!("{prefix}{}", entry.filename().to_str_lossy());
+                self.refuse(path.chars().take(200).collect(), Refused::LongPath);
+                continue;
             }
             let name = entry.filename().to_str_lossy();
             let path = format!("{prefix}{name}");
@@ -179,13 +221,13 @@ impl Walk<'_> {
                 continue;
             }
             match entry.mode().kind() {
-                EntryKind::Tree => self.tree(entry.oid().to_owned(), &format!("{path}/"), depth + 1)?,
+                EntryKind::Tree => self.tree(entry.oid().to_owned(), &format!("{path}/"), depth + 1),
                 EntryKind::Commit => self.refuse(path, Refused::Submodule),
                 EntryKind::Link => self.refuse(path, Refused::Link),
                 EntryKind::Blob | EntryKind::BlobExecutable if (self.wanted)(&path) => {
                     if self.listing.entries.len() == self.limit {
                         self.listing.truncated = true;
-                        return Ok(());
+                        return;
                     }
                     let id = Some(entry.oid().to_string());
                     self.listing.entries.push(Entry { path: Arc::from(path), id, committed: None });
@@ -193,10 +235,9 @@ impl Walk<'_> {
                 EntryKind::Blob | EntryKind::BlobExecutable => {}
             }
             if self.listing.truncated {
-                return Ok(());
+                return;
             }
         }
-        Ok(())
     }
 
     fn refuse(&mut self, path: String, kind: Refused) {
@@ -219,7 +260,13 @@ impl BlobReader for ObjectReader {
             return Err(SourceError::TooLarge { size, limit });
         }
         let mut blob = self.repository.find_blob(id).map_err(|error| failed(Box::new(error)))?;
-        Ok(blob.take_data())
+        let data = blob.take_data();
+        // What lies in a mirror is believed only if it is what its name says.
+        if gix::objs::compute_hash(id.kind(), gix::objs::Kind::Blob, &data).is_ok_and(|computed| computed == id) {
+            Ok(data)
+        } else {
+            Err(failed(format!("the object `{id}` is damaged: its content has another id").into()))
+        }
     }
 }
 
@@ -233,6 +280,30 @@ pub(super) fn committed(
     let objects = at_commit(repository.clone(), commit, prefix, String::new()).ok()?;
     let listing = objects.list(wanted, usize::MAX).ok()?;
     Some((commit, listing.entries))
+}
+
+/// Wanted files that the index of a work tree lists in a folder and that are not there: outside of a sparse checkout, or deleted
+/// without telling Git. Paths are those in the folder; of a sparse index, a directory stands for all that is below it.
+pub(super) fn not_checked_out(
+    repository: &gix::Repository,
+    folder: &str,
+    wanted: &(dyn Fn(&str) -> bool + Sync),
+    is_seen: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    use gix::index::entry::Mode;
+    let Ok(index) = repository.open_index() else { return Vec::new() };
+    let inside = |path: &str| match folder {
+        "" => Some(path.to_owned()),
+        folder => Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned()),
+    };
+    let missing = index.entries().iter().filter_map(|entry| {
+        let path = inside(&entry.path(&index).to_str_lossy())?;
+        let is_file = matches!(entry.mode, Mode::FILE | Mode::FILE_EXECUTABLE) && wanted(&path);
+        let is_folder = entry.mode == Mode::DIR;
+        let path = path.trim_end_matches('/');
+        ((is_file || is_folder) && !is_seen(path)).then(|| path.to_owned())
+    });
+    missing.collect()
 }
 
 /// Whether Git tracks anything in a folder of a work tree, in the index or in `HEAD`.

@@ -30,6 +30,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 pub(super) struct Host {
     /// `host[:port]` that is connected to.
     pub(super) name: String,
+    /// Whose pull secrets may be shown to it; empty: none may. Tokens that they were changed for are of no use to others either.
+    pub(super) namespace: String,
     pub(super) config: HostConfig,
     /// TLS need not be verified, by the config's or a definition's word.
     pub(super) insecure: bool,
@@ -84,7 +86,7 @@ struct Gate {
 /// All hosts that were asked.
 pub(super) struct Hosts {
     gates: Mutex<BTreeMap<String, Arc<Gate>>>,
-    ways: Mutex<BTreeMap<(String, bool), Arc<Host>>>,
+    ways: Mutex<BTreeMap<(String, String, bool), Arc<Host>>>,
     memory: Arc<dyn RegistryMemory>,
 }
 
@@ -93,13 +95,14 @@ impl Hosts {
         Self { gates: Mutex::default(), ways: Mutex::default(), memory }
     }
 
-    /// The host of that name; `insecure` if anybody says so.
-    pub(super) fn get(&self, name: &str, config: &HostConfig, insecure: bool) -> Arc<Host> {
+    /// The host of that name, as it is asked for a namespace; `insecure` if anybody says so.
+    pub(super) fn get(&self, (name, namespace): (&str, &str), config: &HostConfig, insecure: bool) -> Arc<Host> {
         let insecure = insecure || config.insecure;
         let mut ways = lock(&self.ways);
-        let host = ways.entry((name.to_owned(), insecure)).or_insert_with(|| {
+        let host = ways.entry((name.to_owned(), namespace.to_owned(), insecure)).or_insert_with(|| {
             Arc::new(Host {
                 name: name.to_owned(),
+                namespace: namespace.to_owned(),
                 config: config.clone(),
                 insecure,
                 base: tokio::sync::OnceCell::new(),

@@ -157,7 +157,7 @@ impl Http {
             if next.origin() != answer.url.origin() {
                 // Another host is trusted by its own config alone, whatever a definition says of this one.
                 let name = host_of(&next);
-                let other = self.hosts.get(&name, &self.settings.host(&name), false);
+                let other = self.hosts.get((&name, ""), &self.settings.host(&name), false);
                 at = (Arc::clone(&other), !other.config.insecure);
             }
             let (target, verified) = (&at.0, at.1);

@@ -116,11 +116,13 @@ impl Registries {
         };
         let images = self.recall(&digest).map(|it| it.platforms).unwrap_or_default();
         let is_it = |it: &&PlatformImage| it.os == platform.0 && it.architecture == platform.1;
-        let chosen = if images.is_empty() { Some(&digest) } else { images.iter().find(is_it).map(|it| &it.digest) };
+        // Where the target's platform is not there, the first that is stands for all: something of it is to be seen.
+        let is_image = |it: &&PlatformImage| it.os != "unknown" || it.architecture != "unknown";
+        let of_list = || images.iter().find(is_it).or_else(|| images.iter().find(is_image)).map(|it| &it.digest);
+        let chosen = if images.is_empty() { Some(&digest) } else { of_list() };
         let mut config = None;
         if let Some(chosen) = chosen {
-            let reference = ImageReference { digest: Some(chosen.clone()), ..image.reference.clone() };
-            match self.see(&Question { reference, insecure: image.insecure }, &image.reference).await {
+            match self.see(&image.at(chosen), &image.reference).await {
                 Observed::Known(()) => config = self.config(chosen),
                 Observed::Absent => return self.told(Err(gone(chosen)), &asked),
                 Observed::Unknown(ignorance) => return Observed::Unknown(ignorance),

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use crate::model::{Cause, Observed};
 use crate::openshift::ImageReference;
-use crate::source::inert;
 
 use super::failure::Failure;
 use super::host::Host;
@@ -112,34 +111,28 @@ impl Http {
         incomplete("the list of tags does not end")
     }
 
-    /// Compares a list with what was there before: tags that have vanished must be gone by the registry's own word.
+    /// Compares a list with what was there before: tags that have vanished must be gone by the registry's own word. Gives what is
+    /// known to be there, and which tags of that are not listed any more: they are neither imported nor removed.
     pub(super) async fn confirm(
         &self,
         reference: &ImageReference,
         host: &Arc<Host>,
         tags: &[String],
         before: &BTreeSet<String>,
-    ) -> (BTreeSet<String>, Option<Failure>) {
+    ) -> (BTreeSet<String>, Vec<String>) {
         let listed: BTreeSet<String> = tags.iter().cloned().collect();
         let missing: Vec<&String> = before.difference(&listed).collect();
         let mut known = listed.clone();
-        let mut unsure: Vec<&str> = Vec::new();
+        let mut unsure = Vec::new();
         for (at, tag) in missing.iter().enumerate() {
             let one = ImageReference { tag: (*tag).clone(), digest: None, ..reference.clone() };
             let is_gone = at < MISSING && matches!(self.head(&one, host).await, Ok(None));
             if !is_gone {
                 known.insert((*tag).clone());
-                unsure.push(tag);
+                unsure.push((*tag).clone());
             }
         }
-        let failure = (!unsure.is_empty()).then(|| {
-            let count = unsure.len();
-            let named = inert(&unsure.iter().take(3).copied().collect::<Vec<_>>().join(", "), 200);
-            let (tags, were) = if count == 1 { ("tag", "was") } else { ("tags", "were") };
-            let detail = format!("the list of tags lacks {count} {tags} that {were} there before ({named}), and the registry does not say that they are gone");
-            Failure::new(Cause::Incomplete, detail)
-        });
-        (known, failure)
+        (known, unsure)
     }
 }
 

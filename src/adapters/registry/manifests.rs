@@ -116,9 +116,18 @@ fn paths(reference: &ImageReference) -> (String, String) {
 /// A 404 means "no" only in a registry's own words: a proxy or a login page that answers 404 has not said anything of the
 /// image.
 pub(super) fn absent(answer: &Answer) -> bool {
-    let definite =
-        |(code, _): &(String, String)| matches!(code.as_str(), "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "NOT_FOUND");
+    let definite = |(code, _): &(String, String)| is_definite(code);
     answer.status == StatusCode::NOT_FOUND && wire::error_of(&answer.bytes).as_ref().is_some_and(definite)
+}
+
+/// Codes that registries send with a 404 and that say something else than that it is not there.
+const OTHERWISE: [&str; 6] = ["UNAUTHORIZED", "DENIED", "UNSUPPORTED", "TOOMANYREQUESTS", "UNAVAILABLE", "UNKNOWN"];
+
+/// Whether the code of an error, in the form that the distribution specification gives it, says that something is not there. Registries
+/// have words of their own for that, such as `TAG_EXPIRED`.
+fn is_definite(code: &str) -> bool {
+    let is_word = (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    is_word && !OTHERWISE.contains(&code)
 }
 
 /// An answer of success, or what the registry says instead.

@@ -106,6 +106,9 @@ pub fn read_anything(bytes: &[u8]) {
     packages::read_anything(bytes);
 }
 
+/// Answers of a pass. Whoever asks first holds the place; those behind find the answer there.
+type Asked<T> = Mutex<BTreeMap<Question, Arc<tokio::sync::OnceCell<Observed<T>>>>>;
+
 /// All registries and layout folders there are, for one pass: each question is asked once.
 pub struct Registries {
     settings: Arc<Settings>,
@@ -116,12 +119,14 @@ pub struct Registries {
     held: Mutex<Held>,
     /// Manifests whose bytes were seen in this pass.
     seen: Mutex<BTreeMap<Digest, Resolution>>,
-    /// Answers of this pass. Whoever asks first holds the place; those behind find the answer there.
-    answers: Mutex<BTreeMap<Question, Arc<tokio::sync::OnceCell<Observed<Resolution>>>>>,
+    /// What references are.
+    answers: Asked<Resolution>,
+    /// What tags repositories have.
+    listed: Asked<Vec<String>>,
     /// Images of which everything was seen in this pass: content is the same wherever it is.
     complete: Mutex<BTreeSet<Digest>>,
     /// Images that were looked at in this pass.
-    fetched: Mutex<BTreeMap<Question, Arc<tokio::sync::OnceCell<Observed<()>>>>>,
+    fetched: Asked<()>,
     /// Images by their layers, that there is no other place for.
     layers: Mutex<BTreeMap<Digest, String>>,
     /// Databases of layers that were read in this pass: images share them.
@@ -159,6 +164,7 @@ impl Registries {
             held: Mutex::default(),
             seen: Mutex::default(),
             answers: Mutex::default(),
+            listed: Mutex::default(),
             complete: Mutex::default(),
             fetched: Mutex::default(),
             layers: Mutex::default(),
@@ -182,16 +188,17 @@ impl Registries {
             "docker.io" | "index.docker.io" => "registry-1.docker.io",
             name => name,
         };
-        Target::Host(self.http.hosts.get(name, &config, place.insecure))
+        Target::Host(self.http.hosts.get((name, &place.namespace), &config, place.insecure))
     }
 
     /// Where a question may be asked.
     fn places(&self, question: &Question) -> Result<Vec<Place>, Failure> {
-        let Question { reference, insecure } = question;
+        let Question { namespace, reference, insecure } = question;
         if let Some(rule) = self.settings.forbids(&reference.registry, *insecure) {
             return Err(Failure::new(Cause::Refused, rule));
         }
         let mut places = self.settings.mirrors.places(reference, *insecure);
+        places.iter_mut().for_each(|place| place.namespace.clone_from(namespace));
         if self.settings.blocks(&reference.registry) || self.settings.mirrors.blocks(reference) {
             places.retain(|place| !place.is_source);
             if places.is_empty() {
@@ -209,7 +216,21 @@ impl Registries {
     fn normal(&self, question: &Question) -> Question {
         let registry = auth::canonical(&question.reference.registry);
         let insecure = question.insecure || self.settings.host(&registry).insecure;
-        Question { reference: ImageReference { registry, ..question.reference.clone() }, insecure }
+        let reference = ImageReference { registry, ..question.reference.clone() };
+        if !self.http.credentials.has_namespaces() {
+            return Question { namespace: String::new(), reference, insecure };
+        }
+        let places = self.settings.mirrors.places(&reference, insecure);
+        let has_secret = |place: &Place| {
+            let Place { reference, .. } = place;
+            self.http.credentials.has_of(&question.namespace, &reference.registry, &reference.path())
+        };
+        // What needs no secret of a namespace is asked once for all of them.
+        let namespace = match places.iter().any(has_secret) {
+            true => question.namespace.clone(),
+            false => String::new(),
+        };
+        Question { namespace, reference, insecure }
     }
 
     /// What a manifest resolves to, from this pass or the memory.
@@ -373,16 +394,18 @@ impl Registries {
             other => return other,
         };
         let before = self.memory.listing(&asked).unwrap_or_default();
-        let (known, failure) = self.http.confirm(&place.reference, &host, &tags, &before).await;
+        let (known, unsure) = self.http.confirm(&place.reference, &host, &tags, &before).await;
         self.memory.keep_listing(&asked, &known);
-        match failure {
-            Some(failure) => failure.of(&asked),
-            None => Observed::Known(tags),
-        }
+        // What the list lacks and the registry does not deny stays: asked for by name, each tag is answered for itself.
+        Observed::Known(tags.into_iter().chain(unsure).collect())
     }
 }
 
 impl Registry for Registries {
+    fn forbids(&self, question: &Question) -> Option<String> {
+        self.places(&self.normal(question)).err().map(|failure| failure.detail)
+    }
+
     async fn resolve(&self, question: &Question) -> Observed<Resolution> {
         let question = self.normal(question);
         let place = Arc::clone(lock(&self.answers).entry(question.clone()).or_default());
@@ -424,13 +447,33 @@ impl Registry for Registries {
     }
 
     async fn tags(&self, repository: &Question) -> Observed<Vec<String>> {
+        let repository = self.normal(repository);
+        let place = Arc::clone(lock(&self.listed).entry(repository.clone()).or_default());
+        place.get_or_init(|| self.all_tags(&repository)).await.clone()
+    }
+
+    fn tally(&self) -> Tally {
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        Tally {
+            asked: count(&self.asked),
+            cached: count(&self.cached),
+            charged: count(&self.charged),
+            refused: count(&self.refused),
+            requests: count(&self.http.requests),
+            milliseconds: self.opened.elapsed().as_millis(),
+            hosts: self.http.hosts.tally(),
+        }
+    }
+}
+
+impl Registries {
+    async fn all_tags(&self, repository: &Question) -> Observed<Vec<String>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         // A list is the source's own: mirrors hold a part of it (semantics 3.4). Where the source must not be contacted, the
         // first mirror that has the repository stands for it.
-        let repository = self.normal(repository);
         let reference = &repository.reference;
         let asked = reference.repository();
-        let places = match self.places(&repository) {
+        let places = match self.places(repository) {
             Ok(places) => places,
             Err(failure) => return self.told(Err(failure), &asked),
         };
@@ -446,19 +489,6 @@ impl Registry for Registries {
             };
         }
         answer
-    }
-
-    fn tally(&self) -> Tally {
-        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
-        Tally {
-            asked: count(&self.asked),
-            cached: count(&self.cached),
-            charged: count(&self.charged),
-            refused: count(&self.refused),
-            requests: count(&self.http.requests),
-            milliseconds: self.opened.elapsed().as_millis(),
-            hosts: self.http.hosts.tally(),
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::auth::fits_host;
 use super::mirrors::Mirrors;
+use crate::openshift::split_port;
 
 /// Everything the config says of registries.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +65,9 @@ impl Settings {
             self.hosts.iter().find(same).map(|(_, config)| config)
         });
         let by_pattern = || {
-            let fitting = self.hosts.iter().filter(|(pattern, _)| pattern.contains('*') && fits_host(pattern, name));
+            let name = super::auth::canonical(name);
+            let fits = |pattern: &String| pattern.contains('*') && fits_host(&super::auth::canonical(pattern), &name);
+            let fitting = self.hosts.iter().filter(|(pattern, _)| fits(pattern));
             fitting.max_by_key(|(pattern, _)| pattern.len()).map(|(_, config)| config)
         };
         own.or_else(by_pattern).cloned().unwrap_or_default()
@@ -81,16 +84,13 @@ impl Settings {
         let name = super::auth::canonical(registry);
         let admits = |allowed: &AllowedRegistry| {
             let default = if allowed.insecure { "80" } else { "443" };
-            let (host, port) = match allowed.domain.rsplit_once(':') {
-                Some((host, port)) => (host, port),
-                None => (allowed.domain.as_str(), default),
-            };
-            let (asked, asked_port) = match name.rsplit_once(':') {
-                Some((host, port)) => (host, port),
-                None => (name.as_str(), if insecure { "80" } else { "443" }),
-            };
+            let domain = allowed.domain.to_ascii_lowercase();
+            let (host, port) = split_port(&domain);
+            let (asked, asked_port) = split_port(&name);
             // A tag that may be asked in any way fits either port (semantics 1.10).
-            let any_way = insecure && !name.contains(':') && !allowed.domain.contains(':');
+            let any_way = insecure && asked_port.is_none() && port.is_none();
+            let (port, asked_port) =
+                (port.unwrap_or(default), asked_port.unwrap_or(if insecure { "80" } else { "443" }));
             wildcard(host, asked) && (any_way || wildcard(port, asked_port))
         };
         if self.allowed.is_empty() || self.allowed.iter().any(admits) {

@@ -73,7 +73,7 @@ impl Http {
         if !host.is_trusted() {
             return Ok(None);
         }
-        let found = self.credentials.login(&host.name, repository).await;
+        let found = self.credentials.login(&host.name, repository, &host.namespace).await;
         found.map_err(|why| Failure::new(Cause::Unauthorized, why))
     }
 
@@ -143,7 +143,7 @@ impl Http {
         }
         // The scope of this question: what was offered for another one names another repository.
         let scope = offered.as_deref().filter(|offered| offered.split(' ').any(|one| one == scope)).unwrap_or(scope);
-        let target = self.hosts.get(&name, &self.settings.host(&name), false);
+        let target = self.hosts.get((&name, ""), &self.settings.host(&name), false);
         // The registry itself is as it was found; another host is as its own config says.
         let verified = if is_at(&url, &host.name) {
             host.base.get().is_none_or(|base| base.verified)

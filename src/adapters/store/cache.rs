@@ -15,7 +15,7 @@ use crate::openshift::{Digest, StreamId};
 use crate::ports::{Memory, Settled};
 
 /// Another layout is another file: old ones are simply no longer read.
-const FILE: &str = "cache-6.db";
+const FILE: &str = "cache-7.db";
 
 /// A cache that has grown past this is begun anew: most of it is of images and definitions that are long gone.
 const MOST: u64 = 512 * 1024 * 1024;
@@ -23,8 +23,8 @@ const MOST: u64 = 512 * 1024 * 1024;
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS definitions (key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS upstream (
-        reference TEXT NOT NULL, insecure INTEGER NOT NULL, checked_at TEXT NOT NULL, resolution TEXT NOT NULL,
-        PRIMARY KEY (reference, insecure)
+        namespace TEXT NOT NULL, reference TEXT NOT NULL, insecure INTEGER NOT NULL, checked_at TEXT NOT NULL,
+        resolution TEXT NOT NULL, PRIMARY KEY (namespace, reference, insecure)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS content (
         kind TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (kind, digest)
@@ -134,13 +134,14 @@ impl Memory for Cache {
 
     fn upstream(&self, questions: &[Question]) -> BTreeMap<Question, Upstream> {
         self.with(|connection| {
-            let sql = "SELECT checked_at, resolution FROM upstream WHERE reference = ?1 AND insecure = ?2";
+            let sql =
+                "SELECT checked_at, resolution FROM upstream WHERE namespace = ?1 AND reference = ?2 AND insecure = ?3";
             let transaction = connection.transaction()?;
             let mut statement = transaction.prepare_cached(sql)?;
             let mut found = BTreeMap::new();
             for question in questions {
                 let row: Option<(String, String)> = statement
-                    .query_row(params![question.reference.to_string(), question.insecure], |row| {
+                    .query_row(params![question.namespace, question.reference.to_string(), question.insecure], |row| {
                         Ok((row.get(0)?, row.get(1)?))
                     })
                     .optional()?;
@@ -164,7 +165,7 @@ impl Memory for Cache {
     fn keep_upstream(&self, answers: &BTreeMap<Question, Upstream>) {
         self.write(|transaction| {
             let mut statement =
-                transaction.prepare_cached("INSERT OR REPLACE INTO upstream VALUES (?1, ?2, ?3, ?4)")?;
+                transaction.prepare_cached("INSERT OR REPLACE INTO upstream VALUES (?1, ?2, ?3, ?4, ?5)")?;
             for (question, Upstream { answer, checked_at }) in answers {
                 let text = match answer {
                     Observed::Known(resolution) => serde_json::to_string(resolution).unwrap_or_default(),
@@ -172,7 +173,8 @@ impl Memory for Cache {
                     Observed::Unknown(_) => continue,
                 };
                 let reference = question.reference.to_string();
-                statement.execute(params![reference, question.insecure, checked_at.to_string(), text])?;
+                let (namespace, checked_at) = (&question.namespace, checked_at.to_string());
+                statement.execute(params![namespace, reference, question.insecure, checked_at, text])?;
             }
             Ok(())
         });

@@ -121,8 +121,8 @@ impl Target for Writer {
     }
 
     async fn begin(&self, plan: &Plan, now: Timestamp) -> Result<i64, PortError> {
+        let hash = plan.actions_hash();
         let plan = serde_json::to_string(plan).map_err(|error| PortError::failed("write the plan as JSON", error))?;
-        let hash = crate::source::short_hash(&plan, 64);
         self.ask(|answer| Job::Begin { plan, hash, now, answer }).await
     }
 

@@ -1,10 +1,13 @@
 //! `apply`: plan, ask, and carry it out.
 
+use std::collections::BTreeMap;
+
 use crate::cli::args::{Apply, Args, ReportFormat};
 use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::opener::Flags;
 use crate::cli::process::runtime;
+use crate::cli::saved_plan::expect;
 use crate::cli::{execute, output};
 use crate::model::Plan;
 use crate::ports::{LiveState, TargetKind};
@@ -37,17 +40,22 @@ async fn apply(flags: &Flags, command: &Apply, console: &Console) -> Result<Exit
     output::findings(&*opened.source, &opened.settings, &read, console)?;
     output::nothing_defined(&read, console);
     let mut planned = connected.plan(&read, &connected.request()?, None).await?;
-    if !command.yes {
+    if let Some(expected) = &command.expect {
+        expect(&planned.plan, expected)?;
+        planned.plan = planned.plan.reviewable();
+    } else if !command.yes {
         // A user who is asked sees what the plan means.
         planned = connected.review(planned, &read, ReviewOptions::default()).await?.planned;
     }
     output::tally(&planned.tally(), console);
     show(&planned.plan, command, console);
-    if !planned.plan.is_empty() && !console.confirm("Carry it out?", command.yes, "apply")? {
+    // What was named by its id was seen before.
+    let is_agreed = command.yes || command.expect.is_some();
+    if !planned.plan.is_empty() && !console.confirm("Carry it out?", is_agreed, "apply")? {
         console.say("Nothing was changed.");
         return Ok(Exit::Refused);
     }
-    let mut exit = execute::execute(&connected, &planned.plan, command, console).await?;
+    let mut exit = execute::execute(&connected, &planned.plan, &BTreeMap::new(), command, console).await?;
     live.live.show_warnings(console);
     if command.write_workloads {
         let written = super::write_workloads::run(&flags.args, command, &opened.settings, &read, console).await?;

@@ -1,6 +1,9 @@
-//! `apply PLAN`: carries out what a file says, and nothing else.
+//! `apply PLAN`: carries out the steps of a file that its definitions, the target and policy give today, and nothing else.
+//!
+//! The field manager, the config and what is imported are those of this command; a file decides none of them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::adapters::store::NEW_STORE;
 use crate::cli::args::{Apply, Args};
@@ -8,30 +11,32 @@ use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::opener::Flags;
 use crate::cli::process::{now, runtime};
+use crate::cli::saved_plan::{hold, open, refuse, stop};
 use crate::cli::{execute, plan_file, settings};
 use crate::model::Plan;
 use crate::ports::{LiveState, TargetKind};
-use crate::reconcile::{Settings, stale_steps};
-use crate::render;
+use crate::reconcile::{HeldPlan, Opened, Settings, answers};
 use crate::source::inert;
 
 pub(super) fn run(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result<Exit, Failure> {
     let plan = plan_file::load(path)?;
-    let flags = Flags::planning(args, &command.planning, console);
-    let mut settings = settings::load(args, &flags.options)?;
-    if plan.inputs.as_ref().is_some_and(|inputs| Some(&inputs.config) != settings.fingerprint().as_ref()) {
-        console.say("the config is another one than when the plan was made; exactly the plan is done all the same");
+    let mut flags = Flags::planning(args, &command.planning, console);
+    if let Some(key) = &command.key_file {
+        plan_file::check(&plan, path, key)?;
+        flags.digests = Arc::new(answers(&plan));
     }
-    // As the field manager that the plan was made as: the config that said so may be in a revision.
-    let manager = plan.target.rsplit_once(" as ").map(|(_, manager)| manager.to_owned());
-    settings.config.field_manager = settings.config.field_manager.or(manager);
-    runtime()?.block_on(apply(&flags, &settings, &plan, command, console))
+    let opened = open(&flags, &plan, command)?;
+    let settings = match &opened {
+        Some(opened) => opened.settings.clone(),
+        None => settings::load(args, &flags.options)?,
+    };
+    runtime()?.block_on(apply(&flags, (&settings, opened.as_ref()), plan, command, console))
 }
 
 async fn apply(
     flags: &Flags,
-    settings: &Settings,
-    plan: &Plan,
+    (settings, opened): (&Settings, Option<&Opened>),
+    plan: Plan,
     command: &Apply,
     console: &Console,
 ) -> Result<Exit, Failure> {
@@ -50,21 +55,23 @@ async fn apply(
         let message = format!("nothing is changed until {until}: {freeze}");
         return Err(Failure::refused(message).hint("`--ignore-freeze` changes things all the same"));
     }
-    if command.all_or_nothing {
-        let stale = stale_steps(plan, &live).await?;
-        for it in &stale {
-            let why = if it.is_known { "it is not so any more" } else { "whether it is so cannot be said" };
-            let (stream, planned) = (inert(&it.stream.to_string(), 300), render::planned_for(&it.precondition));
-            console.say(&format!("{} on {stream}: {planned}, and {why}", it.step));
-        }
-        if !stale.is_empty() {
-            console.say("Nothing was changed: a part of the plan is stale.");
-            return Ok(Exit::Stale);
-        }
-    }
     let memory = session.memory(settings, &live);
     let connected = session.connected(settings, &live, &memory);
-    let exit = execute::execute(&connected, plan, command, console).await;
+    let held = match opened {
+        Some(opened) => match hold(&connected, opened, &plan, console).await? {
+            Ok(held) => held,
+            Err(deviations) => return Ok(refuse(&deviations, console)),
+        },
+        None => match connected.unheld(plan).await? {
+            Ok(held) => held,
+            Err(deviations) => return Ok(refuse(&deviations, console)),
+        },
+    };
+    let HeldPlan { plan, decided, stale } = held;
+    if command.all_or_nothing && !stale.is_empty() {
+        return Ok(stop(&stale, console));
+    }
+    let exit = execute::execute(&connected, &plan, &decided, command, console).await;
     live.live.show_warnings(console);
     exit
 }

@@ -19,8 +19,12 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
     let flags = Flags { workloads, base, ..Flags::planning(args, &command.planning, console) };
     let (plan, stops) = runtime()?.block_on(plan(&flags, command, console))?;
     if let Some(path) = &command.out {
+        let plan = match &command.key_file {
+            Some(key) => plan_file::authenticated(plan.clone(), key)?,
+            None => plan.clone(),
+        };
         plan_file::save(path, &plan)?;
-        let again = plan_file::apply_command(path, args, &command.planning);
+        let again = plan_file::apply_command(path, args, command);
         console.say(&format!("saved to {}; `{again}` does exactly this", path.display()));
     }
     console.out(&output::plan(&plan, command.format, console)?);

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::openshift::ObjectMeta;
+use crate::openshift::{ObjectMeta, split_port};
 use crate::source::inert;
 
 use super::{Login, canonical};
@@ -203,8 +203,8 @@ pub(in super::super) fn fits_host(pattern: &str, host: &str) -> bool {
         return pattern == host;
     }
     let split = |text: &str| {
-        let (name, port) = text.split_once(':').map_or((text, ""), |(name, port)| (name, port));
-        (name.split('.').map(str::to_owned).collect::<Vec<_>>(), port.to_owned())
+        let (name, port) = split_port(text);
+        (name.split('.').map(str::to_owned).collect::<Vec<_>>(), port.map(str::to_owned))
     };
     let ((wanted, wanted_port), (labels, port)) = (split(pattern), split(host));
     let fits = |(pattern, label): (&String, &String)| match pattern.split_once('*') {

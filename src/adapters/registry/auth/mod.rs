@@ -16,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
+use crate::openshift::normal_host;
 use crate::ports::PortError;
 
 use file::AuthFile;
@@ -29,6 +30,8 @@ const HELPER_LIFE: Duration = Duration::from_secs(300);
 #[derive(Clone, Default)]
 pub struct Credentials {
     files: Vec<Arc<AuthFile>>,
+    /// Pull secrets, by the namespace that they count in.
+    namespaces: BTreeMap<String, Arc<AuthFile>>,
     helped: Arc<Mutex<Answers>>,
 }
 
@@ -114,6 +117,7 @@ impl Credentials {
     #[must_use]
     pub fn and(mut self, others: Self) -> Self {
         self.files.extend(others.files);
+        self.namespaces.extend(others.namespaces);
         self
     }
 
@@ -122,7 +126,7 @@ impl Credentials {
     /// # Errors
     ///
     /// When a helper fails.
-    pub(super) async fn login(&self, host: &str, repository: &str) -> Result<Option<Login>, String> {
+    pub(super) async fn login(&self, host: &str, repository: &str, namespace: &str) -> Result<Option<Login>, String> {
         let host = canonical(host);
         for file in &self.files {
             if let Some(helper) = file.helper(&host, repository)
@@ -139,7 +143,27 @@ impl Credentials {
                 return Ok(Some(login));
             }
         }
-        Ok(None)
+        Ok(self.namespaces.get(namespace).and_then(|file| file.login(&host, repository)).cloned())
+    }
+
+    /// With the pull secrets of a namespace, for what is asked for it alone.
+    #[must_use]
+    pub fn with_secrets_of(mut self, namespace: String, secrets: &Self) -> Self {
+        if let Some(file) = secrets.files.first() {
+            self.namespaces.insert(namespace, Arc::clone(file));
+        }
+        self
+    }
+
+    /// Whether any namespace has logins of its own.
+    pub(super) fn has_namespaces(&self) -> bool {
+        !self.namespaces.is_empty()
+    }
+
+    /// Whether a namespace has a login of its own for a repository.
+    pub(super) fn has_of(&self, namespace: &str, host: &str, repository: &str) -> bool {
+        let file = self.namespaces.get(namespace);
+        file.is_some_and(|file| file.login(&canonical(host), repository).is_some())
     }
 
     async fn helped(&self, helper: &str, host: &str) -> Helped {
@@ -179,11 +203,11 @@ impl Login {
     }
 }
 
-/// Docker Hub goes by three names.
+/// The one name of a registry, whatever spelling stands in a reference, a config or a login. Docker Hub goes by three names.
 pub(super) fn canonical(host: &str) -> String {
-    match host.to_ascii_lowercase().as_str() {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
-        host => host.to_owned(),
+    match normal_host(host) {
+        host if matches!(host.as_str(), "index.docker.io" | "registry-1.docker.io") => "docker.io".to_owned(),
+        host => host,
     }
 }
 
@@ -198,10 +222,10 @@ const TOKEN_SERVICES: [(&str, &str); 4] = [
 /// Whether the login of a registry may go to a token service: to itself, to the one that the config names, and to those that
 /// are known. Anything else a challenge names gets an anonymous request.
 pub(super) fn may_receive(registry: &str, configured: Option<&str>, service: &str) -> bool {
-    let registry = canonical(registry);
+    let (registry, service) = (canonical(registry), normal_host(service));
     service == registry
-        || configured.is_some_and(|configured| configured == service)
-        || TOKEN_SERVICES.contains(&(registry.as_str(), service))
+        || configured.is_some_and(|configured| normal_host(configured) == service)
+        || TOKEN_SERVICES.contains(&(registry.as_str(), service.as_str()))
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub struct Mirror {
 /// A place to ask for a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
+    /// Whose pull secrets may be shown; empty: none may.
+    pub(super) namespace: String,
     pub(super) reference: ImageReference,
     pub(super) insecure: bool,
     pub(super) is_source: bool,
@@ -130,7 +132,7 @@ impl Mirrors {
     pub(super) fn places(&self, reference: &ImageReference, insecure: bool) -> Vec<Place> {
         let full = full(reference);
         let Some((rule, prefix)) = self.rule(&full) else {
-            return vec![Place { reference: reference.clone(), insecure, is_source: true }];
+            return vec![Place { namespace: String::new(), reference: reference.clone(), insecure, is_source: true }];
         };
         let rest = &full[prefix..];
         let pulled = |mirror: &&Mirror| match mirror.pulls {
@@ -143,13 +145,23 @@ impl Mirrors {
         for mirror in rule.mirrors.iter().filter(pulled) {
             if let Some(reference) = image_at(&mirror.location, rest) {
                 // The source's setting is used for its mirrors too (semantics 3.7).
-                places.push(Place { reference, insecure: insecure || mirror.insecure, is_source: false });
+                places.push(Place {
+                    namespace: String::new(),
+                    reference,
+                    insecure: insecure || mirror.insecure,
+                    is_source: false,
+                });
             }
         }
         if !rule.never_source {
             let moved = rule.location.as_ref().and_then(|location| image_at(location, rest));
             let insecure = insecure || rule.insecure;
-            places.push(Place { reference: moved.unwrap_or_else(|| reference.clone()), insecure, is_source: true });
+            places.push(Place {
+                namespace: String::new(),
+                reference: moved.unwrap_or_else(|| reference.clone()),
+                insecure,
+                is_source: true,
+            });
         }
         places
     }

@@ -1,0 +1,424 @@
+//! Saved plans that somebody has edited, plans that are named by their id, and plans that are authenticated: what is done is what the
+//! definitions of the plan's commit and the policy of today allow, or nothing.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::cli::{commit, define, images, site};
+use crate::support::{copy_folder, git, run};
+
+const KEY: &str = "0123456789abcdef0123456789abcdef\n";
+
+fn sk(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    run(folder, &[arguments, &["-s", "source"]].concat())
+}
+
+/// Everything that the store holds, without versions and times.
+fn state(folder: &Path) -> BTreeSet<String> {
+    let (code, out, err) = sk(folder, &["get", "is", "-o", "json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let list: Value = serde_json::from_str(&out).unwrap();
+    let mut tags = BTreeSet::new();
+    for stream in list["items"].as_array().unwrap_or(&vec![list.clone()]) {
+        let name = format!("{}/{}", stream["metadata"]["namespace"], stream["metadata"]["name"]);
+        let mut annotations = stream["metadata"]["annotations"].clone();
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.remove("openshift.io/image.dockerRepositoryCheck");
+        }
+        tags.insert(format!("{name} {} {annotations}", stream["metadata"]["labels"]));
+        for tag in stream["spec"]["tags"].as_array().into_iter().flatten() {
+            tags.insert(format!("{name}:{} from {} {}", tag["name"], tag["from"], tag["importPolicy"]));
+        }
+        for tag in stream["status"]["tags"].as_array().into_iter().flatten() {
+            tags.insert(format!("{name}:{} is {}", tag["tag"], tag["items"][0]["dockerImageReference"]));
+        }
+    }
+    tags
+}
+
+/// A store, and a plan for it that is saved as `plan.json`: streams made, changed, copied and removed.
+fn saved() -> tempfile::TempDir {
+    let folder = site();
+    let config = folder.path().join("source/streamkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let policy = "policy: {blockedRegistries: [evil.example.net], maxRemovals: 3}\n";
+    std::fs::write(&config, text + policy).unwrap();
+    for name in ["gone", "keep", "other"] {
+        define(folder.path(), &format!("{name}.yaml"), name, &[("1", "1"), ("2", "2")]);
+    }
+    commit(folder.path());
+    let (code, out, err) = sk(folder.path(), &["apply", "--yes"]);
+    assert_eq!(code, 0, "{out}{err}");
+    std::fs::remove_file(folder.path().join("source/gone.yaml")).unwrap();
+    define(folder.path(), "keep.yaml", "keep", &[("1", "3"), ("3", "4")]);
+    define(folder.path(), "new.yaml", "new", &[("1", "5")]);
+    let copy = "---\napiVersion: image.openshift.io/v1\nkind: ImageStream\nmetadata: {name: copy, labels: {team: a}}\n\
+                spec:\n  tags:\n    - {name: c, from: {kind: ImageStreamTag, name: 'new:1'}}\n";
+    std::fs::write(folder.path().join("source/copy.yaml"), copy).unwrap();
+    commit(folder.path());
+    let (code, _, err) = sk(folder.path(), &["plan", "--out", "plan.json"]);
+    assert_eq!(code, 0, "{err}");
+    folder
+}
+
+fn load(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// The folder with its store.
+fn copied(folder: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(folder, copy.path());
+    copy_folder(&folder.join("source/.streamkeeper"), &copy.path().join("source/.streamkeeper"));
+    copy
+}
+
+/// Applies a plan on a copy of the folder, and gives the exit code, what was said, and the state afterwards.
+fn applied(folder: &Path, plan: &str, more: &[&str]) -> (i32, String, BTreeSet<String>) {
+    let copy = copied(folder);
+    std::fs::write(copy.path().join("plan.json"), plan).unwrap();
+    // The store belongs to the source at its place: the copy is told that it is the same.
+    let identity = folder.join("source").canonicalize().unwrap();
+    let config = copy.path().join("source/streamkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap() + &format!("identity: '{}'\n", identity.display());
+    std::fs::write(&config, text).unwrap();
+    let (code, out, err) = sk(copy.path(), &[&["apply", "plan.json", "--yes"], more].concat());
+    (code, out + &err, state(copy.path()))
+}
+
+/// Every value of a JSON document: the place of each.
+fn places(value: &Value, at: &str, out: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            let key = key.replace('~', "~0").replace('/', "~1");
+            places(value, &format!("{at}/{key}"), out);
+        }),
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(index, value)| places(value, &format!("{at}/{index}"), out))
+        }
+        _ => out.push(at.to_owned()),
+    }
+}
+
+/// The value with one byte changed: in the text in its middle.
+fn changed(value: &Value) -> Vec<Value> {
+    match value {
+        Value::String(text) if text.is_empty() => vec![json!("x")],
+        Value::String(text) => [0, text.len() / 2, text.len() - 1]
+            .into_iter()
+            .filter(|at| text.is_char_boundary(*at) && text.is_char_boundary(at + 1))
+            .map(|at| {
+                let byte = text.as_bytes()[at];
+                let other = match byte {
+                    b'0'..=b'8' | b'a'..=b'e' => (byte + 1) as char,
+                    b'9' => '0',
+                    _ => 'a',
+                };
+                json!(format!("{}{other}{}", &text[..at], &text[at + 1..]))
+            })
+            .collect(),
+        Value::Number(number) => vec![json!(number.as_u64().unwrap_or_default() + 1)],
+        Value::Bool(is) => vec![json!(!is)],
+        _ => vec![json!("x")],
+    }
+}
+
+#[test]
+fn a_plan_with_one_byte_changed_does_nothing_that_its_definitions_do_not_ask_for() {
+    let folder = saved();
+    let plan = load(&folder.path().join("plan.json"));
+    let before = state(folder.path());
+    let (code, said, after) = applied(folder.path(), &plan.to_string(), &[]);
+    assert_eq!(code, 0, "{said}");
+    assert_ne!(before, after);
+    let mut all = Vec::new();
+    places(&plan, "", &mut all);
+    let cases: Vec<(String, Value)> = all
+        .iter()
+        .flat_map(|place| changed(plan.pointer(place).unwrap()).into_iter().map(move |value| (place.clone(), value)))
+        .collect();
+    assert!(cases.len() > 150, "{}", cases.len());
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let refused = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some((place, value)) = cases.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    let mut forged = plan.clone();
+                    *forged.pointer_mut(place).unwrap() = value.clone();
+                    let (code, said, now) = applied(folder.path(), &forged.to_string(), &[]);
+                    assert!((0..=5).contains(&code), "{place}: {code} {said}");
+                    // Each tag is as it was, or as the definitions want it.
+                    let allowed = |line: &String| before.contains(line) || after.contains(line);
+                    let odd = now.iter().find(|line| !allowed(line));
+                    assert!(odd.is_none(), "{place} = {value}: {odd:?}\n{said}");
+                    let gone = before.iter().find(|line| after.contains(*line) && !now.contains(*line));
+                    assert!(gone.is_none(), "{place} = {value}: {gone:?} is gone\n{said}");
+                    if matches!(code, 1 | 3) {
+                        assert_eq!(now, before, "{place}: refused, and nothing is done\n{said}");
+                        refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let refused = refused.into_inner();
+    assert!(refused > cases.len() / 3, "{refused} of {}", cases.len());
+}
+
+/// Steps that nobody has planned: with the definitions at hand, and without them.
+#[test]
+fn steps_that_no_definition_asks_for_are_refused() {
+    let folder = saved();
+    let plan = load(&folder.path().join("plan.json"));
+    let before = state(folder.path());
+    let digest = format!("sha256:{}", "e1".repeat(32));
+    let stream = json!({"namespace": "default", "name": "other"});
+    let step = |id: u32, action: Value| json!({"id": id, "action": action, "reason": "notInRevision"});
+    let with = |steps: Vec<Value>| {
+        let mut forged = plan.clone();
+        forged["steps"] = Value::Array(steps);
+        // Whoever forges the one can leave out the other.
+        forged.as_object_mut().unwrap().remove("id");
+        forged.to_string()
+    };
+    let import = |from: &str| {
+        json!({"import": {"stream": stream, "images": [{"tag": "1", "from": from, "importPolicy": {},
+            "referencePolicy": {"type": "Source"}, "result": {"image": {"digest": digest}}}]}})
+    };
+    let removals = (1_u32..)
+        .zip(["keep", "other"])
+        .map(|(id, name)| step(id, json!({"deleteStream": {"stream": {"namespace": "default", "name": name}}})));
+    let cases = [
+        ("a digest of nobody", with(vec![step(1, import("r.example.com/app:1"))])),
+        ("a blocked registry", with(vec![step(1, import("evil.example.net/x:1"))])),
+        ("all streams", with(removals.collect())),
+        ("a tag", with(vec![step(1, json!({"deleteTag": {"stream": stream, "tag": "1"}}))])),
+        (
+            "another source of a tag",
+            with(vec![step(
+                1,
+                json!({"setTag": {"stream": stream, "after": {"name": "1",
+                "from": {"kind": "DockerImage", "name": format!("evil.example.net/x@{digest}")},
+                "importPolicy": {}, "referencePolicy": {"type": "Source"}}}}),
+            )]),
+        ),
+        (
+            "another namespace",
+            with(vec![step(1, json!({"deleteStream": {"stream": {"namespace": "../x\u{1b}[31m", "name": "x"}}}))]),
+        ),
+    ];
+    for (name, forged) in &cases {
+        for more in [&[][..], &["--unverified"]] {
+            let (code, said, now) = applied(folder.path(), forged, more);
+            assert_eq!((code, &now), (3, &before), "{name} {more:?}: {said}");
+            assert!(said.contains("Nothing was changed") && !said.contains('\u{1b}'), "{name}: {said}");
+        }
+        // No definitions at hand: only policy and ownership are left, and they have to be asked for.
+        let copy = copied(folder.path());
+        let mut elsewhere: Value = serde_json::from_str(forged).unwrap();
+        elsewhere["revision"]["commit"] = json!("1".repeat(40));
+        std::fs::write(copy.path().join("plan.json"), elsewhere.to_string()).unwrap();
+        let (code, _, err) = sk(copy.path(), &["apply", "plan.json", "--yes"]);
+        assert!(code == 3 && err.contains("--revision"), "{name}: {code} {err}");
+    }
+    let two_of_a_number = with(vec![step(1, json!({"deleteTag": {"stream": stream, "tag": "1"}})); 2]);
+    let (code, said, _) = applied(folder.path(), &two_of_a_number, &[]);
+    assert!(code == 3 && said.contains("two steps have the number #1"), "{said}");
+}
+
+#[test]
+fn without_its_definitions_a_plan_needs_a_word_and_is_held_to_policy_and_ownership() {
+    let folder = saved();
+    // Only the plan, the config and the store: as in a job that has no clone.
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let store = folder.path().join("source/.streamkeeper");
+    let config = folder.path().join("policy.yaml");
+    let identity = folder.path().join("source").canonicalize().unwrap();
+    let text = |removals: usize| {
+        format!(
+            "identity: '{}'\nregistries: [{{host: r.example.com, layout: images}}]\npolicy: {{maxRemovals: {removals}, blockedRegistries: [evil.example.net]}}\n",
+            identity.display()
+        )
+    };
+    std::fs::write(&config, text(1)).unwrap();
+    let arguments =
+        ["apply", "../plan.json", "--yes", "--config", "../policy.yaml", "--store", store.to_str().unwrap()];
+    let apply = |more: &[&str]| run(&empty, &[&arguments, more].concat());
+    let (code, _, err) = apply(&[]);
+    assert!(code == 3 && err.contains("cannot check the plan") && err.contains("--unverified"), "{code} {err}");
+    let (code, _, err) = apply(&["--unverified"]);
+    assert!(
+        code == 3 && err.contains("not checked against its definitions") && err.contains("limit is 1"),
+        "{code} {err}"
+    );
+    std::fs::write(&config, text(9)).unwrap();
+    let (code, out, err) = apply(&["--unverified"]);
+    assert_eq!(code, 0, "{out}{err}");
+}
+
+#[test]
+fn a_commit_that_is_not_in_the_history_of_the_source_gives_no_authority() {
+    let folder = saved();
+    let source = folder.path().join("source");
+    git(&source, &["checkout", "-q", "--orphan", "fork"]);
+    define(folder.path(), "evil.yaml", "evil", &[("1", "1")]);
+    commit(folder.path());
+    let (code, _, err) = sk(folder.path(), &["plan", "--out", "fork.json", "--max-removals", "99"]);
+    assert_eq!(code, 0, "{err}");
+    git(&source, &["checkout", "-q", "main"]);
+    let before = state(folder.path());
+    let (code, _, err) = sk(folder.path(), &["apply", "fork.json", "--yes"]);
+    assert!(code == 3 && err.contains("not what the source is at or before it"), "{code} {err}");
+    assert_eq!(state(folder.path()), before);
+    // Whoever names the branch means it.
+    let (code, out, err) = sk(folder.path(), &["apply", "fork.json", "--yes", "--revision", "fork"]);
+    assert!(code == 3 && err.contains("only a trusted config may"), "{code} {out}{err}");
+}
+
+#[test]
+fn policy_of_today_holds_for_the_plan_of_yesterday() {
+    let folder = saved();
+    let config = folder.path().join("source/streamkeeper.yaml");
+    let own = std::fs::read_to_string(&config).unwrap();
+    let plan = std::fs::read_to_string(folder.path().join("plan.json")).unwrap();
+    let before = state(folder.path());
+    for (policy, expected) in [
+        ("policy: {maxRemovals: 0}\n", "limit is 0"),
+        ("policy: {suspend: [default]}\n", "policy.suspend"),
+        ("policy: {blockedRegistries: [r.example.com]}\n", "blocked"),
+        ("policy: {freeze: [{from: '2020-01-01', to: '2999-01-01', reason: holidays}]}\n", "holidays"),
+    ] {
+        let text: String =
+            own.lines().filter(|line| !line.starts_with("policy")).map(|line| format!("{line}\n")).collect();
+        std::fs::write(&config, text + policy).unwrap();
+        let (code, said, now) = applied(folder.path(), &plan, &[]);
+        assert!(matches!(code, 3 | 4) && said.contains(expected), "{policy}: {code} {said}");
+        assert_eq!(now, before, "{policy}");
+    }
+}
+
+#[test]
+fn a_key_tells_the_plan_that_was_saved_from_every_other() {
+    let folder = saved();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("key"), KEY).unwrap();
+    std::fs::write(path("other-key"), KEY.replace('0', "f")).unwrap();
+    std::fs::write(path("short"), "short\n").unwrap();
+    let before = state(folder.path());
+    let refused = |arguments: &[&str], expected: &str| {
+        let (code, _, err) = sk(folder.path(), arguments);
+        assert!(code == 3 && err.contains(expected), "{arguments:?}: {code} {err}");
+        assert_eq!(state(folder.path()), before);
+    };
+    refused(&["apply", "plan.json", "--yes", "--key-file", "key"], "saved without a key");
+    let (code, _, err) = sk(folder.path(), &["plan", "--out", "plan.json", "--key-file", "short"]);
+    assert!(code == 1 && err.contains("less than 32 bytes"), "{code} {err}");
+    let (code, _, err) = sk(folder.path(), &["plan", "--out", "plan.json", "--key-file", "key"]);
+    assert!(code == 0 && err.contains("--key-file key"), "{code} {err}");
+    assert!(!std::fs::read_to_string(path("plan.json")).unwrap().contains(KEY.trim()), "the key is in no plan");
+    refused(&["apply", "plan.json", "--yes", "--key-file", "other-key"], "another key");
+    let whole = std::fs::read_to_string(path("plan.json")).unwrap();
+    let plan: Value = serde_json::from_str(&whole).unwrap();
+    let mut all = Vec::new();
+    places(&plan, "", &mut all);
+    for place in all {
+        for value in changed(plan.pointer(&place).unwrap()).into_iter().take(1) {
+            let mut forged = plan.clone();
+            *forged.pointer_mut(&place).unwrap() = value;
+            std::fs::write(path("plan.json"), forged.to_string()).unwrap();
+            let (code, _, err) = sk(folder.path(), &["apply", "plan.json", "--yes", "--key-file", "key"]);
+            assert_eq!(code, 3, "{place}: {err}");
+        }
+    }
+    assert_eq!(state(folder.path()), before);
+    // The digests of an authenticated plan count, whatever the tags are by now.
+    std::fs::write(path("plan.json"), whole).unwrap();
+    images(folder.path(), 7);
+    let (code, out, err) = sk(folder.path(), &["apply", "plan.json", "--yes", "--key-file", "key"]);
+    assert_eq!(code, 0, "{out}{err}");
+}
+
+fn id(folder: &Path, arguments: &[&str]) -> String {
+    let (code, out, err) = sk(folder, &[&["plan", "--format", "json"], arguments].concat());
+    assert_eq!(code, 0, "{err}");
+    serde_json::from_str::<Value>(&out).unwrap()["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_was_reviewed_is_what_is_applied() {
+    let folder = saved();
+    let source = folder.path().join("source");
+    let reviewed = id(folder.path(), &[]);
+    assert!(reviewed.starts_with("p1-") && reviewed.len() == 35, "{reviewed}");
+    // Another commit, another time, another file: the same effect has the same id, and every format shows it.
+    std::fs::rename(source.join("new.yaml"), source.join("moved.yaml")).unwrap();
+    commit(folder.path());
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(id(folder.path(), &[]), reviewed);
+    for format in ["text", "markdown"] {
+        let (_, out, _) = sk(folder.path(), &["plan", "--format", format]);
+        assert!(out.contains(&reviewed), "{out}");
+    }
+    let before = state(folder.path());
+    let expect = |id: &str| sk(folder.path(), &["apply", "--expect", id]);
+    let (code, _, err) = expect("p1-00000000000000000000000000000000");
+    assert!(code == 4 && err.contains(&reviewed), "{code} {err}");
+    let (code, _, err) = expect("nonsense");
+    assert!(code == 64 && err.contains("is not the id of a plan"), "{code} {err}");
+    define(folder.path(), "new.yaml", "new2", &[("1", "6")]);
+    assert_eq!(expect(&reviewed).0, 4, "a definition more");
+    std::fs::remove_file(source.join("new.yaml")).unwrap();
+    images(folder.path(), 3);
+    assert_eq!(expect(&reviewed).0, 4, "other images");
+    images(folder.path(), 0);
+    assert_eq!(state(folder.path()), before);
+    let (code, out, err) = expect(&reviewed);
+    assert_eq!(code, 0, "{out}{err}");
+    let (_, out, _) = sk(folder.path(), &["plan"]);
+    assert!(out.contains("nothing to do"), "{out}");
+    assert_eq!(expect(&reviewed).0, 4, "it is done already");
+}
+
+#[test]
+fn scheduled_moves_are_outside_of_what_was_reviewed() {
+    let folder = site();
+    let config = folder.path().join("source/streamkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text + "policy: {scheduleInterval: 1s}\n").unwrap();
+    let scheduled = |name: &str| {
+        define(folder.path(), &format!("{name}.yaml"), name, &[("1", "1")]);
+        let path = folder.path().join(format!("source/{name}.yaml"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.trim_end().to_owned() + "\n      importPolicy: {scheduled: true}\n").unwrap();
+    };
+    scheduled("s");
+    let (code, out, err) = sk(folder.path(), &["apply", "--yes"]);
+    assert_eq!(code, 0, "{out}{err}");
+    define(folder.path(), "a.yaml", "a", &[("1", "2")]);
+    let reviewed = id(folder.path(), &[]);
+    let head = |tag: &str| {
+        let (_, out, _) = sk(folder.path(), &["get", "istag", tag, "-o", "json"]);
+        serde_json::from_str::<Value>(&out).unwrap_or_default()["image"]["metadata"]["name"]
+            .as_str()
+            .unwrap_or("")
+            .to_owned()
+    };
+    let before = head("s:1");
+    // The scheduled tag moves upstream between review and merge: the reviewed plan is the same, and alone is applied.
+    images(folder.path(), 1);
+    let digests = std::fs::read_to_string(folder.path().join("images/index.json")).unwrap();
+    assert!(!digests.contains(&before));
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let (_, out, _) = sk(folder.path(), &["plan"]);
+    assert!(out.contains("default/s") && out.contains("default/a"), "both move: {out}");
+    let second = id(folder.path(), &[]);
+    assert_ne!(second, reviewed, "the image of a:1 is another one too");
+    let (code, out, err) = sk(folder.path(), &["apply", "--expect", &second]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(!head("a:1").is_empty());
+    assert_eq!(head("s:1"), before, "nobody has reviewed that move");
+}
