@@ -14,6 +14,7 @@ use crate::model::{Drift, Policy, RemovalLimit};
 use crate::source::{Place, inert};
 
 use super::Interval;
+use super::expression;
 use super::freeze::FreezeConfig;
 use super::registries::{AllowedRegistryConfig, MirrorConfig, RegistryConfig};
 use super::run::RunConfig;
@@ -330,8 +331,8 @@ impl Config {
         config.policy.freeze.iter().try_for_each(FreezeConfig::check).map_err(|message| wrong("", message))?;
         for rule in &config.review.rules {
             let place = format!(":{}:{}", rule.when.referenced.line(), rule.when.referenced.column());
-            cel::Program::compile(&rule.when.value).map_err(|error| {
-                let why = inert(&error.to_string(), 300);
+            expression::check(&rule.when.value).map_err(|error| {
+                let why = inert(&error, 300);
                 wrong(&place, format!("the rule `{}` is no expression: {why}", inert(&rule.name, 80)))
             })?;
         }

@@ -7,6 +7,7 @@
 
 mod admit;
 mod duration;
+mod expression;
 mod file;
 mod freeze;
 mod key_class;

@@ -152,11 +152,11 @@ fn refused(entries: &[RefusedEntry]) -> Vec<Diagnostic> {
         findings.push(Diagnostic::new(code, Place::file(&entry.path), message));
     }
     if let Some(first) = not_checked_out.first() {
-        let more = match not_checked_out.len() - 1 {
-            0 => String::new(),
-            more => format!(", and {more} more,"),
+        let first_path = inert(first, 200);
+        let message = match not_checked_out.len() - 1 {
+            0 => format!("Git tracks `{first_path}`, which is not in the work tree"),
+            more => format!("Git tracks `{first_path}` and {more} more that are not in the work tree"),
         };
-        let message = format!("Git tracks `{}`{more} and it is not in the work tree", inert(first, 200));
         let help = "check it out, or delete it with `git rm`; until then nothing that was defined there changes";
         findings.push(Diagnostic::new(Code::NotCheckedOut, Place::file(first), message).help(help));
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::config::{Config, FindingSeverity, WORKLOADS};
 use crate::findings::{Code, Severity};
-use crate::model::{Desired, Plan, Review};
+use crate::model::{Desired, Plan, Review, Risk};
 use crate::observe;
 use crate::ports::{Progress, Registry};
 use crate::review::{self, Base, CustomRule};
@@ -71,7 +71,7 @@ impl<O: Opener, P: Progress> Connected<'_, '_, O, P> {
             platform,
         };
         let mut found = make(&input);
-        found.risks.extend(review::broken_rules(&custom_rules(config), plan, &found).map_err(Failure::failed)?);
+        found.risks.extend(broken_rules(config, plan, &found)?);
         found.risks.extend(review::config_keys(&self.settings.ignored_keys));
         let policy = self.settings.finding_policy((self.session.clock)())?;
         (found.risks, found.waived) = review::judge(&policy, found.risks);
@@ -112,6 +112,24 @@ impl<O: Opener, P: Progress> Session<'_, O, P> {
 /// The one place that reviews.
 fn make(input: &review::Input<'_>) -> Review {
     review::review(input)
+}
+
+/// Bytes of stack for rules: parser and interpreter call themselves for each operator of an expression.
+const STACK: usize = 64 * 1024 * 1024;
+
+/// The rules of the config that a plan breaks.
+fn broken_rules(config: &Config, plan: &Plan, review: &Review) -> Result<Vec<Risk>, Failure> {
+    let rules = custom_rules(config);
+    if rules.is_empty() {
+        return Ok(Vec::new());
+    }
+    let broken = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        let thread = thread.spawn_scoped(scope, || review::broken_rules(&rules, plan, review));
+        thread.map(std::thread::ScopedJoinHandle::join)
+    });
+    let broken = broken.map_err(Failure::failed)?;
+    broken.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(Failure::failed)
 }
 
 /// The rules of the config that are not switched off.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Action, Deferred, Desired, ImportItem, ImportResult, Observed, Outcome, Plan, Precondition, Question, Reason,
-    Refresh, Step, StepId, Update, Wait,
+    Refresh, RollImage, Step, StepId, Update, Wait,
 };
 use crate::openshift::{Digest, ImageStream, StreamId};
 use crate::planner;
@@ -183,10 +183,12 @@ fn hold(
     for update in &saved.updates {
         match held.update(update) {
             Some(update) => updates.push(update),
-            None if held.skips(update.id, &update.after) => updates.push(update.clone()),
             None => {
-                let about = update.workload.to_string();
-                deviations.push(Deviation { step: update.id, about, why: DeviationReason::NotDefined });
+                // It may have been done by an earlier run, or no longer be wanted: in either case it is not done.
+                if !held.skips(update.id, &update.after) {
+                    held.decided.insert(update.id, outdated(update));
+                }
+                updates.push(update.clone());
             }
         }
     }
@@ -199,6 +201,13 @@ fn hold(
     let decided = held.decided.clone();
     steps.sort_by_key(|step| step.id);
     Ok(HeldPlan { plan: Plan { steps, updates, ..now }, decided, stale })
+}
+
+/// What becomes of an update that is not planned now.
+fn outdated(update: &Update) -> Outcome {
+    let image = update.images.first().and_then(|image| image.before.clone()).unwrap_or_default();
+    let precondition = Precondition::WorkloadAt { workload: update.workload.clone(), image };
+    Outcome::Stale { precondition, actual: "it is not to get these images now".to_owned() }
 }
 
 /// What becomes of a step that is stale. Where that is not known, it may be tried again.
@@ -284,12 +293,19 @@ impl<'a> Held<'a> {
         })
     }
 
-    /// An update that is planned now and gives the same images.
+    /// An update that gives images which the workload is to get now, too. That it still has those that the saved plan has seen is checked
+    /// by whoever writes it.
     fn update(&self, saved: &Update) -> Option<Update> {
-        let same = |now: &&Update| now.workload == saved.workload && now.images == saved.images;
-        let now = self.now.updates.iter().find(same)?;
+        let now = self.now.updates.iter().find(|now| now.workload == saved.workload)?;
+        let gets = |image: &RollImage| {
+            let same = |now: &RollImage| {
+                (&now.container, &now.tag, &now.after) == (&image.container, &image.tag, &image.after)
+            };
+            now.images.iter().any(same)
+        };
         let after = now.after.iter().filter_map(|id| self.ids.get(id).copied()).collect();
-        Some(Update { id: saved.id, after, ..now.clone() })
+        let (images, uid) = (saved.images.clone(), saved.uid.clone());
+        images.iter().all(gets).then(|| Update { id: saved.id, images, uid, after, ..now.clone() })
     }
 
     fn deviation(&self, saved: &'a Step) -> Deviation {

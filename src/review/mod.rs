@@ -10,6 +10,7 @@ mod definitions;
 mod images;
 mod input;
 mod risks;
+mod rule_cost;
 mod secrets;
 mod wanted;
 

@@ -381,3 +381,82 @@ fn a_source_that_is_too_large_is_read_in_part_and_removes_nothing() {
         "{code} {out}{err}"
     );
 }
+
+/// The process of `examples/deploy` has 256 MiB. Every hostile input in one source ends in findings there, and meanwhile another source
+/// is reconciled.
+#[test]
+fn a_hostile_source_keeps_no_other_from_being_reconciled() {
+    use crate::daemon::Daemon;
+    use crate::support::program;
+
+    let folder = tempfile::tempdir().unwrap();
+    let hostile = folder.path().join("hostile");
+    std::fs::create_dir(&hostile).unwrap();
+    for (at, (_, most, generate)) in GENERATORS.iter().enumerate() {
+        let mut text = generate(*most);
+        text.truncate(4 * 1024 * 1024);
+        std::fs::write(hostile.join(format!("{at}.{}", if text.starts_with('{') { "json" } else { "yaml" })), text)
+            .unwrap();
+    }
+    let mut sources = "  - {name: files, source: hostile}\n".to_owned();
+    for (at, (_, make)) in REPOSITORIES.iter().enumerate() {
+        let bare = format!("{at}.git");
+        git(folder.path(), &["init", "-q", "--bare", "-b", "main", &bare]);
+        make(&Objects(&folder.path().join(&bare)));
+        writeln!(sources, "  - {{name: r{at}, source: {bare}, revision: main}}").unwrap();
+    }
+    let good = folder.path().join("good");
+    std::fs::create_dir(&good).unwrap();
+    let define = |name: &str| {
+        let text = HEAD.replace("name: a, namespace: n", &format!("name: {name}")) + "spec: {tags: [{name: pushed}]}\n";
+        std::fs::write(good.join(format!("{name}.yaml")), text).unwrap();
+    };
+    define("first");
+    let config = format!(
+        "run:\n  sources:\n  - {{name: good, source: good}}\n{sources}  targets: [{{name: here, target: store, store: store}}]\n"
+    );
+    std::fs::write(folder.path().join("run.yaml"), config).unwrap();
+    let mut command = program(folder.path());
+    command.args(["run", "--log", "json", "--config", "run.yaml", "--poll", "2s"]);
+    let daemon = Daemon::spawn(command);
+    let stores =
+        || std::fs::read_dir(folder.path().join("store")).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let has = |name: &str| {
+        stores().any(|store| {
+            run(folder.path(), &["get", "-o", "name", "--store", store.to_str().unwrap()])
+                .1
+                .contains(&format!("/{name}\n"))
+        })
+    };
+    let begun = std::time::Instant::now();
+    for name in ["first", "second", "third"] {
+        define(name);
+        let since = std::time::Instant::now();
+        while !has(name) {
+            assert!(since.elapsed().as_secs() < 120, "{name}: {:#?}", daemon.lines());
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+    }
+    // Every source has had its pass, and none of them ends the process.
+    let passed = || {
+        let lines = daemon.lines();
+        let lanes: std::collections::BTreeSet<String> = lines
+            .iter()
+            .filter(|line| matches!(line["message"].as_str(), Some("pass" | "pass failed")))
+            .map(|line| line["lane"].to_string())
+            .collect();
+        lanes.len()
+    };
+    while passed() < REPOSITORIES.len() + 2 {
+        assert!(begun.elapsed().as_secs() < 400, "{} of {}: {:#?}", passed(), REPOSITORIES.len() + 2, daemon.lines());
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    define("fourth");
+    while !has("fourth") {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        assert!(begun.elapsed().as_secs() < 500, "{:#?}", daemon.lines());
+    }
+    let peak = daemon.status_of("VmHWM:");
+    eprintln!("{} sources in {} s, {} MiB at most", REPOSITORIES.len() + 2, begun.elapsed().as_secs(), peak / 1024);
+    assert!(peak <= 256 * 1024, "{peak} KiB");
+}

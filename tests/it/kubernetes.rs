@@ -89,11 +89,12 @@ fn the_main_job_on_a_plain_cluster() {
 fn exactly_the_planned_image_is_written() {
     let site = Site::plain();
     site.define("app", &["1"]);
-    let (code, out, err) = site.run(&["plan", "--out", "plan.json", "--format", "json"]);
+    std::fs::write(site.root().join("key"), "0123456789abcdef0123456789abcdef").unwrap();
+    let (code, out, err) = site.run(&["plan", "--out", "plan.json", "--key-file", "key", "--format", "json"]);
     assert_eq!(code, 0, "{out}{err}");
     // Upstream moves between the plan and its apply: what was reviewed is what is written.
     site.push("1", "moved");
-    let (code, out_, err) = site.run(&["apply", "plan.json"]);
+    let (code, out_, err) = site.run(&["apply", "plan.json", "--key-file", "key"]);
     assert_eq!(code, 0, "{out_}{err}");
     assert!(out.contains(&site.heads("app")[0].1[0]), "{out}");
 }

@@ -8,7 +8,8 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use streamkeeper::adapters::registry::{Credentials, HostConfig, Registries};
-use streamkeeper::model::{Cause, Observed, Resolution};
+use streamkeeper::model::{Cause, Observed, Question, Resolution};
+use streamkeeper::openshift::ImageReference;
 use streamkeeper::ports::Registry;
 
 use crate::real_registry::RealRegistry;
@@ -619,4 +620,29 @@ fn a_second_hop_is_trusted_by_its_own_config() {
     assert_eq!(cause, Cause::Refused, "{detail}");
     assert!(detail.contains(&storage.host) && detail.contains("private address"), "{detail}");
     assert_eq!(storage.seen().len(), 0);
+}
+
+/// Pull secrets count for what their own namespace asks, also of the same image, and also where they were changed for a token.
+#[test]
+fn pull_secrets_serve_their_own_namespace() {
+    let login = format!("u:{SECRET}");
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = site(folder.path(), &login);
+    let auth = STANDARD.encode(&login);
+    let config = format!("{{\"auths\":{{\"{}\":{{\"auth\":\"{auth}\"}}}}}}", server.host);
+    let secrets = Credentials::parse(config.as_bytes()).unwrap();
+    let credentials = Credentials::default().with_secrets_of("shop".to_owned(), &secrets);
+    let host = HostConfig { insecure: true, ..on_loopback() };
+    let registries = Registries::new(settings(&[(&server.host, host)]), credentials, Arc::new(Kept::default()));
+    let reference = format!("{}/lab/app:1.0", server.host).parse().unwrap();
+    let question = |namespace: &str| Question::new(namespace, &reference, true);
+    for namespace in ["other", "shop", "", "other"] {
+        let answer = block_on(registries.resolve(&question(namespace)));
+        assert_eq!(answer.known().is_some(), namespace == "shop", "{namespace}: {answer:?}");
+        let tags = block_on(registries.tags(&Question {
+            reference: ImageReference { tag: String::new(), ..question(namespace).reference },
+            ..question(namespace)
+        }));
+        assert_eq!(tags.known().is_some(), namespace == "shop", "{namespace}: {tags:?}");
+    }
 }

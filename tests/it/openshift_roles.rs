@@ -116,6 +116,14 @@ fn read_pull_secrets(plain: Option<bool>, target: &'static str, resource: &str, 
     let granted =
         [&rule["apiGroups"][0], &rule["resources"][0], &rule["verbs"][0]].map(|word| word.as_str().unwrap().to_owned());
     assert_eq!(asked[0], granted.into());
+    // A namespace without that secret gets nothing with it, not even of the same image.
+    let other = std::fs::read_to_string(site.root().join("source/app.yaml")).unwrap();
+    let other = other.replace("name: app", "name: app, namespace: other");
+    assert!(other.contains("namespace: other"));
+    std::fs::write(site.root().join("source/other.yaml"), other).unwrap();
+    let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
+    assert!(code == 5 && format!("{out}{err}").contains("unauthorized"), "{code} {out}{err}");
+    std::fs::remove_file(site.root().join("source/other.yaml")).unwrap();
     // Who may not read them is told, and goes on without.
     site.cluster.world.lock().unwrap().hidden.insert(resource.to_owned());
     let (code, _, err) = site.run(&["plan"]);

@@ -1,5 +1,7 @@
 //! What a source manages is its own: no other source changes or removes it, whatever its field manager is called.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use streamkeeper::openshift::StreamId;
 
@@ -216,4 +218,116 @@ fn renamed_field_manager_takes_over_on_openshift() {
 #[test]
 fn renamed_field_manager_takes_over_on_kubernetes() {
     renamed(&Site::plain());
+}
+
+/// Numbers that differ, and are the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
+
+/// Tags with what they are filled from and the image they have, by `stream:tag`.
+type Tags = BTreeMap<String, (String, String)>;
+
+fn tags_of(list: &Value) -> Tags {
+    let mut tags = Tags::new();
+    for stream in list["items"].as_array().into_iter().flatten() {
+        let name = stream["metadata"]["name"].as_str().unwrap();
+        for tag in stream["spec"]["tags"].as_array().into_iter().flatten() {
+            let tag_name = tag["name"].as_str().unwrap();
+            let lists = stream["status"]["tags"].as_array().into_iter().flatten();
+            let image =
+                lists.filter(|list| list["tag"] == tag["name"]).map(|list| list["items"][0]["image"].to_string());
+            tags.insert(format!("{name}:{tag_name}"), (tag["from"]["name"].to_string(), image.collect()));
+        }
+    }
+    tags
+}
+
+/// A random revision of a source: some of the streams that both like to define, each with some tags.
+fn revise(site: &Site, source: &str, random: &mut Random) {
+    let folder = site.root().join(source);
+    for name in ["a", "b", "c", "d"] {
+        let path = folder.join(format!("{name}.yaml"));
+        let tags: Vec<&str> = ["1", "2", "3"].into_iter().filter(|_| random.below(2) == 0).collect();
+        if random.below(3) == 0 || tags.is_empty() {
+            let _ = std::fs::remove_file(path);
+            continue;
+        }
+        let froms: Vec<String> = tags.iter().map(|_| site.from(&(1 + random.below(5)).to_string())).collect();
+        let tags: Vec<(&str, &str)> = tags.iter().copied().zip(froms.iter().map(String::as_str)).collect();
+        std::fs::write(path, crate::registry::stream(name, &tags, "")).unwrap();
+    }
+}
+
+/// A hundred revisions of each of two sources, in any order, which share target, config and field manager, and like the same names. What
+/// a source has made is its own until it removes it: nothing that the other does writes or removes it, whatever flags it is given.
+fn two_sources_in_random_order(target: &'static str, plain: Option<bool>) {
+    let mut site = Site::new();
+    site.target = target;
+    site.cluster.world.lock().unwrap().plain = plain;
+    std::fs::create_dir(site.root().join("second")).unwrap();
+    std::fs::copy(site.root().join("source/streamkeeper.yaml"), site.root().join("second/streamkeeper.yaml")).unwrap();
+    let run = |source: &str, arguments: &[&str]| {
+        let mut command = program(site.root());
+        command.args(arguments).args(["-s", source, "--target", target]);
+        match target {
+            "store" => command.args(["--store", "store"]),
+            _ => command.args(["--kubeconfig", "kubeconfig"]),
+        };
+        outcome(command.output().unwrap())
+    };
+    let mut random = Random(7);
+    let (mut owners, mut before) = (BTreeMap::<String, &str>::new(), Tags::new());
+    let (mut left, mut held_back, mut changes) = ([100, 100], 0, 0);
+    while left[0] + left[1] > 0 {
+        let at = usize::from(left[0] == 0 || (left[1] > 0 && random.below(2) == 0));
+        left[at] -= 1;
+        let source = ["source", "second"][at];
+        revise(&site, source, &mut random);
+        let mut arguments = vec!["apply", "--yes", "--max-removals", "99", "--allow-empty", "--change-scope"];
+        if random.below(2) == 0 && target != "store" {
+            arguments.push("--force-conflicts");
+        }
+        let (code, out, err) = run(source, &arguments);
+        assert!(matches!(code, 0 | 5), "{source}: {code} {out}{err}");
+        held_back += usize::from(code == 5);
+        let (_, list, err) = run(source, &["get", "is", "-o", "json"]);
+        let list: Value = serde_json::from_str(&list).unwrap_or_else(|error| panic!("{error}: {list}{err}"));
+        let now = tags_of(&list);
+        for (tag, value) in &before {
+            if now.get(tag) != Some(value) {
+                assert_eq!(owners[tag], source, "{target}: {source} has changed {tag}: {value:?}, {:?}", now.get(tag));
+                changes += 1;
+            }
+        }
+        owners.retain(|tag, _| now.contains_key(tag));
+        for tag in now.keys() {
+            owners.entry(tag.clone()).or_insert(source);
+        }
+        before = now;
+    }
+    assert!(held_back > 10 && changes > 50, "they did get in each other's way: {held_back}, {changes}");
+}
+
+#[test]
+fn two_hundred_random_revisions_of_two_sources_on_openshift() {
+    two_sources_in_random_order("openshift", None);
+}
+
+#[test]
+fn two_hundred_random_revisions_of_two_sources_on_kubernetes() {
+    two_sources_in_random_order("kubernetes", Some(true));
+}
+
+#[test]
+fn two_hundred_random_revisions_of_two_sources_on_the_store() {
+    two_sources_in_random_order("store", None);
 }

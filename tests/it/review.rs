@@ -500,6 +500,24 @@ fn rules_of_the_config_are_over_the_plan_and_say_where_they_are_wrong() {
     rule("plan.nothing.there");
     let (code, out, _) = desk.run(&["plan", "--fail-on", "error"]);
     assert!(code == 3 && out.contains("the rule cannot be evaluated"), "{code} {out}");
+    // What would take all memory, or all day, is not evaluated: it refuses the plan.
+    let list = format!("[{}]", vec!["1"; 200].join(","));
+    for (greedy, said) in [
+        (format!("{list}.map(a, {list}.map(b, {list}.map(c, plan))).size() > 0"), "more than"),
+        (format!("{list}.all(a, {list}.all(b, {list}.all(c, {list}.all(d, a < 0))))"), "steps"),
+    ] {
+        rule(&greedy);
+        let (code, out, err) = desk.run(&["plan", "--fail-on", "error"]);
+        assert!(code == 3 && out.contains("the rule is not evaluated") && out.contains(said), "{code} {out}{err}");
+    }
+    // Long and deep is no danger to the stack.
+    rule(&format!("{} > 1000000", vec!["1"; 790].join("+")));
+    assert_eq!(desk.run(&["plan", "--fail-on", "error"]).0, 0);
+    for (wrong, said) in [("(".repeat(2000), "brackets in each other"), ("1+".repeat(5000), "more than 8192 bytes")] {
+        rule(&wrong);
+        let (code, _, err) = desk.run(&["plan"]);
+        assert!(code == 3 && err.contains(said), "{code} {err}");
+    }
     rule("plan.steps.size( >");
     let (code, _, err) = desk.run(&["plan"]);
     assert!(

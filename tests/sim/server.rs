@@ -91,7 +91,7 @@ pub struct Server {
     pub host: String,
     seen: Arc<Mutex<Vec<Request>>>,
     connections: Arc<AtomicUsize>,
-    /// Requests under way now, and the most there ever were.
+    /// Requests that write, under way now, and the most there ever were.
     under_way: Arc<(AtomicUsize, AtomicUsize)>,
 }
 
@@ -107,6 +107,9 @@ impl Server {
         let (seen, connections) = (Arc::clone(&server.seen), Arc::clone(&server.connections));
         let under_way = Arc::clone(&server.under_way);
         let handler = move |request: &Request| {
+            if request.method == "GET" {
+                return handler(request);
+            }
             let now = under_way.0.fetch_add(1, Ordering::SeqCst) + 1;
             under_way.1.fetch_max(now, Ordering::SeqCst);
             let reply = handler(request);
@@ -148,7 +151,7 @@ impl Server {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// The most requests that were under way at once since it was last told to forget.
+    /// The most requests that write and were under way at once since it was last told to forget.
     pub fn most_at_once(&self) -> usize {
         self.under_way.1.load(Ordering::SeqCst)
     }
