@@ -216,18 +216,19 @@ impl Objects<'_> {
 
 const MIB: usize = 1 << 20;
 
-fn same_blob(objects: &Objects<'_>) {
+/// As many folders as each has names of one blob.
+fn same_blob(objects: &Objects<'_>, count: usize) {
     let blob = objects.blob(&format!("{HEAD}x: \"{}\"\n", "x".repeat(4 * MIB - 400)));
-    let names = |prefix: &str, end: &str| (0..200).map(|at| format!("{prefix}{at:05}{end}")).collect::<Vec<_>>();
+    let names = |prefix: &str, end: &str| (0..count).map(|at| format!("{prefix}{at:05}{end}")).collect::<Vec<_>>();
     let files: Vec<_> = names("f", ".yaml").into_iter().map(|name| ("100644", name, &*blob)).collect();
     let folder = objects.tree(&files);
     let folders: Vec<_> = names("d", "").into_iter().map(|name| ("40000", name, &*folder)).collect();
     objects.commit(&objects.tree(&folders));
 }
 
-fn long_names(objects: &Objects<'_>) {
+fn long_names(objects: &Objects<'_>, count: usize) {
     let blob = objects.blob("x");
-    let links: Vec<_> = (0..20_000).map(|at| ("120000", format!("l{at:06}.yaml"), &*blob)).collect();
+    let links: Vec<_> = (0..count).map(|at| ("120000", format!("l{at:06}.yaml"), &*blob)).collect();
     let mut tree = objects.tree(&links);
     for _ in 0..4 {
         tree = objects.tree(&[("40000", "n".repeat(MIB), &tree)]);
@@ -246,9 +247,9 @@ fn fan(objects: &Objects<'_>) {
     objects.commit(&tree);
 }
 
-fn deep(objects: &Objects<'_>) {
+fn deep(objects: &Objects<'_>, depth: usize) {
     let mut tree = objects.tree(&[("100644", "f.yaml".to_owned(), &objects.blob(HEAD))]);
-    for _ in 0..20_000 {
+    for _ in 0..depth {
         tree = objects.tree(&[("40000", "d".to_owned(), &tree)]);
     }
     objects.commit(&tree);
@@ -332,14 +333,59 @@ fn delta_on_a_large_base(objects: &Objects<'_>) {
 type Repository = (&'static str, fn(&Objects<'_>));
 
 const REPOSITORIES: &[Repository] = &[
-    ("one blob under 40,000 names", same_blob),
-    ("names of 1 MiB", long_names),
+    ("one blob under 40,000 names", |objects| same_blob(objects, 200)),
+    ("names of 1 MiB", |objects| long_names(objects, 20_000)),
     ("a fan of trees", fan),
-    ("20,000 levels", deep),
+    ("20,000 levels", |objects| deep(objects, 20_000)),
     ("a large commit", large_commit),
     ("a large tree", large_tree),
     ("a delta on a large base", delta_on_a_large_base),
 ];
+
+/// Bytes and number of allocations of reading a repository: its files listed, and each of them read.
+fn work_on_git(make: impl Fn(&Objects<'_>)) -> (u64, u64) {
+    use streamkeeper::adapters::git as source;
+
+    let folder = tempfile::tempdir().unwrap();
+    git(folder.path(), &["init", "-q", "--bare", "-b", "main", "x.git"]);
+    make(&Objects(&folder.path().join("x.git")));
+    let given = folder.path().join("x.git").display().to_string();
+    let info = allocation_counter::measure(|| {
+        let location = source::Location { given, revision: Some("main".to_owned()), ..source::Location::default() };
+        // One that is too large for the budget is refused, which is work as well.
+        let Ok(source) = source::open(&location) else { return };
+        let Ok(listing) = source.list(&|path: &str| path.ends_with(".yaml"), 100_000) else { return };
+        let mut reader = source.reader().unwrap();
+        let mut read = std::collections::BTreeSet::new();
+        for entry in listing.entries.iter().filter(|entry| read.insert(entry.id.clone())) {
+            let _ = reader.read(entry, 4 * MIB as u64);
+        }
+    });
+    (info.bytes_total, info.count_total)
+}
+
+#[test]
+fn work_on_a_repository_grows_as_it_does() {
+    let twice = |name: &str, one: (u64, u64), two: (u64, u64)| {
+        let slack = 1024 * 1024;
+        assert!(two.0 <= one.0 * 5 / 2 + slack && two.1 <= one.1 * 5 / 2 + 1000, "{name}: {one:?}, twice: {two:?}");
+    };
+    // Twice as many folders of twice as many names are four times as many files.
+    let [one, two] = [50, 100].map(|count| work_on_git(|objects| same_blob(objects, count)));
+    assert!(two.0 <= one.0 * 5 && two.1 <= one.1 * 5, "{one:?} {two:?}");
+    twice(
+        "long names",
+        work_on_git(|objects| long_names(objects, 2_000)),
+        work_on_git(|objects| long_names(objects, 4_000)),
+    );
+    twice("levels", work_on_git(|objects| deep(objects, 1_000)), work_on_git(|objects| deep(objects, 2_000)));
+    // What stands for more than the budget costs what the budget allows, however much that is.
+    for (name, make) in REPOSITORIES {
+        let (bytes, count) = work_on_git(make);
+        assert!(bytes <= 2 << 30 && count <= 20_000_000, "{name}: {bytes} bytes in {count} allocations");
+        eprintln!("{name}: {} MiB in {count} allocations", bytes >> 20);
+    }
+}
 
 fn size(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());

@@ -459,6 +459,7 @@ fn a_full_disk_is_told_and_leaves_the_store_as_it_was() {
             .current_dir(folder.path())
             .args(["-c", &command])
             .env("HOME", "/nonexistent")
+            .env("STREAMKEEPER_CACHE_DIR", folder.path().join("cache"))
             .output()
             .unwrap(),
     );

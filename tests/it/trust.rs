@@ -343,3 +343,30 @@ fn committed_cache_is_not_read() {
     let (_, after) = review(folder.path(), &["--head", "change", "--store", "st"]);
     assert_eq!(before["review"]["definitions"], after["review"]["definitions"]);
 }
+
+/// A cache is for speed. Where it cannot be kept, in a place that nobody may write, everything is done all the same, and
+/// nothing is put into the source instead.
+#[test]
+fn caches_that_cannot_be_kept_cost_time_alone() {
+    let folder = site();
+    define(folder.path(), "a.yaml", "a", &[("1", "1"), ("2", "2")]);
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let listed = || {
+        let entries = std::fs::read_dir(folder.path().join("source")).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let before = listed();
+    for (at, cache) in ["/proc/nothing/there", "file", "file/below"].into_iter().enumerate() {
+        let store = format!("store-{at}");
+        let mut command = program(folder.path());
+        command.args(["apply", "--yes", "-s", "source", "--store", &store]).env("STREAMKEEPER_CACHE_DIR", cache);
+        let (code, out, err) = outcome(command.output().unwrap());
+        assert_eq!(code, 0, "{cache}: {out}{err}");
+        assert_eq!(listed(), before, "{cache}");
+        let (_, out, _) = run(folder.path(), &["get", "istag", "-s", "source", "--store", &store, "-o", "name"]);
+        assert_eq!(out.lines().count(), 2, "{cache}: {out}");
+    }
+    assert_eq!(std::fs::read(folder.path().join("file")).unwrap(), b"", "what stood there is as it was");
+}
