@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Interval, TargetConfig};
 use crate::findings::Severity;
+use crate::model::is_plan_id;
 use crate::reconcile::PlanOptions;
 
 /// Keeps OpenShift image streams what Git says they are.
@@ -34,7 +35,7 @@ pub struct Args {
     #[arg(long, global = true, value_name = "REV", env = "STREAMKEEPER_CONFIG_REVISION", conflicts_with = "config")]
     pub config_revision: Option<String>,
 
-    /// Do not trust the config that lies in the source: only keys that any revision may set count.
+    /// Do not trust the config that lies in the source: a key that only a trusted config may set is refused.
     #[arg(long, global = true)]
     pub untrusted: bool,
 
@@ -303,6 +304,9 @@ pub enum PlanFormat {
 pub struct Show {
     /// A plan saved by `plan --out`.
     pub plan: PathBuf,
+    /// Refuse it unless it was authenticated with the key in this file.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
     /// How to show it.
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
@@ -314,7 +318,7 @@ pub struct Show {
 /// `apply`
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Apply {
-    /// A plan saved by `plan --out`: exactly that is done.
+    /// A plan saved by `plan --out`: exactly that is done, without asking.
     pub plan: Option<PathBuf>,
     /// What to look at and how far to go.
     #[command(flatten)]
@@ -323,8 +327,8 @@ pub struct Apply {
     #[arg(long, short)]
     pub yes: bool,
     /// Plan again, and apply only if the result is the plan of this id, which `plan` prints; exit code 4 otherwise. Scheduled moves and
-    /// corrections of drift are not part of the id and not applied.
-    #[arg(long, value_name = "PLAN_ID", conflicts_with = "plan")]
+    /// corrections of drift are not part of the id and not applied. Does not ask.
+    #[arg(long, value_name = "PLAN_ID", conflicts_with = "plan", value_parser = plan_id)]
     pub expect: Option<String>,
     /// With a saved plan: refuse it unless it was authenticated with the key in this file. The digests of such a plan count as they
     /// are; those of any other are asked for again.
@@ -542,4 +546,12 @@ fn severities() -> impl TypedValueParser<Value = Severity> {
         "warning" => Severity::Warning,
         _ => Severity::Info,
     })
+}
+
+/// The id of a plan, whole and of this version.
+fn plan_id(given: &str) -> Result<String, String> {
+    if is_plan_id(given) {
+        return Ok(given.to_owned());
+    }
+    Err("it is not the id of a plan of this version; `streamkeeper plan` prints the id: `p1-` and 32 hexadecimal digits".to_owned())
 }

@@ -69,3 +69,9 @@ pub(super) fn commit_of(change: &Change) -> String {
     let commit = change.revision.as_deref().map_or("no commit".to_owned(), |commit| inert(commit, 12));
     if change.dirty { format!("{commit} (dirty)") } else { commit }
 }
+
+/// The same in a sentence.
+pub(super) fn by_commit(change: &Change) -> String {
+    let commit = commit_of(change);
+    if change.revision.is_some() { format!("commit {commit}") } else { commit }
+}

@@ -8,19 +8,20 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
 use crate::adapters::cluster::{Cluster, Informer};
-use crate::adapters::git::{self, Location};
+use crate::adapters::git::{self, History, Location};
 use crate::adapters::store::{Cache, Writer};
 use crate::config::LeaseConfig;
 use crate::model::{Desired, Plan, Question, Report, Step, Update};
 use crate::openshift::Digest;
 use crate::ports::{Command, Performed, PortError, Progress, Source, Target};
-use crate::reconcile::{Opener, PlanOptions, Session, Settings};
+use crate::reconcile::{Opened, Opener, PlanOptions, Session, Settings};
 use crate::render;
 
 use super::answered::Answered;
 use super::args::{Args, Planning, Resolve};
 use super::console::Console;
 use super::failure::Failure;
+use super::places::local_folder;
 use super::process::{TOOL, now};
 use super::registries::{Upstreams, upstreams};
 use super::settings::{self, location};
@@ -91,9 +92,17 @@ impl Flags {
         Ok((settings, source))
     }
 
-    /// Whether a commit belongs to the history of the source as it is named. None where that is not known.
-    pub(super) fn has_commit(&self, commit: &str) -> Result<bool, Failure> {
-        Ok(git::has_commit(&location(&self.args), commit)?)
+    /// Where a commit is in the history of the source as it is named.
+    pub(super) fn history(&self, commit: &str) -> Result<History, Failure> {
+        Ok(git::history(&location(&self.args), commit)?)
+    }
+
+    /// The source at the commit that it is at now: of a work tree, what is committed.
+    pub(super) fn at_tip(&self) -> Result<Opened, Failure> {
+        let (settings, _) = self.open(None)?;
+        let committed = local_folder(&self.args.source).map(|_| "HEAD");
+        let source = self.source(self.args.revision.as_deref().or(committed))?;
+        Ok(Opened { settings, source: source.into(), broken: None })
     }
 
     /// A session that works by these flags.

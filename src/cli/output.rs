@@ -38,6 +38,13 @@ pub(super) fn plan(plan: &Plan, format: PlanFormat, console: &Console) -> Result
     })
 }
 
+/// Shows a plan that is about to be carried out; of one without steps, only what waits where the report is for a program.
+pub(super) fn show(plan: &Plan, format: ReportFormat, console: &Console) {
+    if !plan.is_empty() || format == ReportFormat::Text || !plan.deferred.is_empty() {
+        console.say(render::plan_text(plan, console.err_paint()).trim_end());
+    }
+}
+
 /// Prints a report.
 pub(super) fn report(plan: &Plan, report: &Report, format: ReportFormat, console: &Console) -> Result<(), Failure> {
     match format {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::adapters::store;
+use crate::adapters::{git, store};
 use crate::config::FILE_NAME;
 use crate::source::short_hash;
 
@@ -38,7 +38,9 @@ fn upwards() -> Option<(PathBuf, String)> {
             return None;
         }
         let mut what = Vec::new();
-        if absolute.join(FILE_NAME).symlink_metadata().is_ok() {
+        // One that a sparse checkout leaves out is not dropped without a word: it is missed when it is to be read.
+        let config = absolute.join(FILE_NAME);
+        if config.symlink_metadata().is_ok() || git::is_tracked(&config) {
             what.push(format!("the config `{FILE_NAME}`"));
         }
         if absolute.join(STORE).join("store.db").symlink_metadata().is_ok() {
@@ -95,7 +97,7 @@ pub(super) fn check_store(args: &Args, folder: &Path) -> Result<(), Failure> {
     let Ok(parent) = parent.canonicalize() else { return Ok(()) };
     let Some(name) = folder.file_name().filter(|_| parent.starts_with(&source)) else { return Ok(()) };
     store::refuse_links(&parent.join(name))?;
-    if crate::adapters::git::tracks(&parent.join(name)) {
+    if git::tracks(&parent.join(name)) {
         let message = format!("the store `{}` is tracked by Git", folder.display());
         return Err(Failure::refused(message).hint(
             "`git rm -r --cached` takes it out of the repository, `--store DIR` names another one; what a commit brings along is \

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::adapters::git::without_credentials;
-use crate::model::{FORMAT_VERSION, Plan};
+use crate::model::{FORMAT_VERSION, Plan, StepId};
 use crate::source::inert;
 use ring::hmac;
 
@@ -89,16 +89,33 @@ pub(super) fn load(path: &Path) -> Result<Plan, Failure> {
         Failure::refused(message).hint("`streamkeeper plan --out FILE` saves one")
     };
     let plan: Plan = serde_json::from_slice(&bytes).map_err(|error| none(&error.to_string()))?;
+    let edited = |why: &str| {
+        Failure::refused(format!("the plan `{shown}` is not as it was saved: {why}"))
+            .hint("plan again; a plan is changed by changing its definitions")
+    };
     let mut ids = BTreeSet::new();
     let all = plan.steps.iter().map(|step| step.id).chain(plan.updates.iter().map(|update| update.id));
     if let Some(id) = all.into_iter().find(|id| !ids.insert(*id)) {
-        return Err(none(&format!("two steps have the number {id}")));
+        return Err(edited(&format!("two steps have the number {id}")));
+    }
+    // Without it nothing would tell that the stream has changed since.
+    if let Some(step) = unversioned(&plan) {
+        return Err(edited(&format!("the step {step} does not say for which version of its stream it was planned")));
     }
     // No proof, which takes a key; but whoever has edited a plan by hand is told.
     if !plan.id.is_empty() && plan.id != plan.id() {
-        return Err(none("it was changed since it was saved, so that its id is another one"));
+        return Err(edited("its id is that of another plan"));
     }
     Ok(plan)
+}
+
+/// A step that is the first on its stream, and needs no version of it.
+fn unversioned(plan: &Plan) -> Option<StepId> {
+    let mut begun = BTreeSet::new();
+    let mut firsts = plan.steps.iter().filter(|step| begun.insert(step.action.stream()));
+    firsts
+        .find(|step| !step.requires.iter().any(|it| it.is_version() && it.stream() == Some(step.action.stream())))
+        .map(|step| step.id)
 }
 
 /// The version of a plan's format, whatever else is in it.
@@ -123,7 +140,9 @@ pub(super) fn apply_command(path: &Path, args: &Args, plan: &args::Plan) -> Stri
     flag("--context", args.context.clone());
     flag("--as", args.impersonate.clone());
     flag("--config", path_of(&args.config));
-    flag("--config-revision", args.config_revision.clone());
+    // A plan against a base was made by the config of the base.
+    let config_revision = args.config_revision.clone().or_else(|| plan.base.clone().filter(|_| args.config.is_none()));
+    flag("--config-revision", config_revision);
     flag("--key-file", path_of(&plan.key_file));
     flag("--revision", args.revision.clone());
     flag("--max-removals", planning.max_removals.map(|count| count.to_string()));

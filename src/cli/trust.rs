@@ -1,13 +1,14 @@
 //! Which config counts: the trusted one, and what an untrusted one may add to it.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::adapters::git;
 use crate::config::{Admitted, Config, FILE_NAME, admit};
-use crate::ports::{BlobReader, Source};
+use crate::ports::{BlobReader, Found, Source};
 use crate::source::inert;
 
 use super::args::Args;
@@ -134,8 +135,11 @@ fn placed(mut config: Config, path: String, folder: &Path) -> Counting {
 /// The config beside a source on disk, if there is one, and whether it is trusted.
 fn beside(args: &Args, folder: &Path) -> Result<Option<Written>, Failure> {
     let path = folder.join(FILE_NAME);
-    if local_folder(&args.source).is_none() || args.revision.is_some() || path.symlink_metadata().is_err() {
+    if local_folder(&args.source).is_none() || args.revision.is_some() {
         return Ok(None);
+    }
+    if path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return not_checked_out(args, &path).map(|()| None);
     }
     let (config, owner) = read_file(&path, false)?;
     let of_folder = folder.metadata().map_or(u32::MAX, |metadata| metadata.uid());
@@ -146,6 +150,19 @@ fn beside(args: &Args, folder: &Path) -> Result<Option<Written>, Failure> {
         (false, None) => None,
     };
     Ok(Some(Written { config, distrust }))
+}
+
+/// Refuses a config that is missing from the work tree although Git tracks it, unless a trusted one is named: without it, a freeze or a
+/// namespace that it sets would be dropped.
+fn not_checked_out(args: &Args, path: &Path) -> Result<(), Failure> {
+    if args.config_revision.is_some() || !git::is_tracked(path) {
+        return Ok(());
+    }
+    let message = format!("Git tracks the config `{}`, which is not in the work tree", path.display());
+    Err(Failure::refused(message).hint(
+        "check it out (`git sparse-checkout` may leave it out), delete it with `git rm`, or name the config with \
+         `--config FILE` or `--config-revision REV`",
+    ))
 }
 
 /// Reads a config file, and gives its owner. A link is not followed: who may change it would choose the config. Only the one that
@@ -179,16 +196,18 @@ fn read_file(path: &Path, named: bool) -> Result<(Config, u32), Failure> {
     Ok((Config::parse_unplaced(&text, &shown)?, metadata.uid()))
 }
 
-/// The config of a revision, if it has one.
+/// The config of a revision, if it has one. One that cannot be looked for is not none.
 fn in_revision(source: &dyn Source) -> Result<Option<Config>, Failure> {
-    let listing = source.list(&|path: &str| path == FILE_NAME, 1)?;
-    if listing.refused.iter().any(|refused| refused.path == FILE_NAME) {
-        let message = format!("`{FILE_NAME}` in the revision is a link, and links are not followed");
-        return Err(Failure::refused(message).hint("name a config with `--config FILE`"));
-    }
-    let Some(entry) = listing.entries.first() else { return Ok(None) };
+    let entry = match source.find(FILE_NAME)? {
+        Found::Nothing => return Ok(None),
+        Found::File(entry) => entry,
+        Found::Refused(kind) => {
+            let message = format!("`{FILE_NAME}` in the revision is a {}, and no file", kind.word());
+            return Err(Failure::refused(message).hint("name a config with `--config FILE`"));
+        }
+    };
     let mut reader: Box<dyn BlobReader + '_> = source.reader()?;
-    let bytes = reader.read(entry, LIMIT)?;
+    let bytes = reader.read(&entry, LIMIT)?;
     let not_text = |_| Failure::refused(format!("`{FILE_NAME}` in the revision is not UTF-8"));
     let text = String::from_utf8(bytes).map_err(not_text)?;
     Ok(Some(Config::parse_unplaced(&text, FILE_NAME)?))
@@ -202,12 +221,12 @@ fn with_files(args: &Args, mut config: Config, source: &dyn Source) -> Result<Co
     if !wanted.is_empty() {
         let failed = |error: std::io::Error| Failure::failed(format!("failed to keep a file of the config: {error}"));
         let folder = tempfile::Builder::new().prefix("streamkeeper-").tempdir().map_err(failed)?;
-        let listing = source.list(&|path: &str| wanted.iter().any(|wanted| wanted == path), wanted.len())?;
         let mut reader = source.reader()?;
-        for (at, entry) in listing.entries.iter().enumerate() {
+        for (at, wanted) in wanted.iter().enumerate() {
+            let Found::File(entry) = source.find(wanted)? else { continue };
             let file = folder.path().join(at.to_string());
-            std::fs::write(&file, reader.read(entry, LIMIT)?).map_err(failed)?;
-            for path in config.files_mut().filter(|path| path.to_str() == Some(&entry.path)) {
+            std::fs::write(&file, reader.read(&entry, LIMIT)?).map_err(failed)?;
+            for path in config.files_mut().filter(|path| path.to_str() == Some(&**wanted)) {
                 path.clone_from(&file);
             }
         }

@@ -10,7 +10,7 @@ use crate::source::inert;
 
 use super::args::Args;
 use super::failure::Failure;
-use super::live_streams::{LiveStreams, commit_of};
+use super::live_streams::{LiveStreams, by_commit};
 use super::process::now;
 use super::target::Live;
 
@@ -54,10 +54,10 @@ pub(super) fn text(settings: &Settings, args: &Args, what: &str) -> Result<Strin
             if change.path.is_empty() { "a definition that is gone".to_owned() } else { inert(&change.path, 300) };
         let _ = writeln!(
             out,
-            "because of {} ({}), commit {}, {file}",
+            "because of {} ({}), {}, {file}",
             change.action,
             inert(&change.reason, 200),
-            commit_of(&change)
+            by_commit(&change)
         );
     }
     if let Some(condition) = stream.status_tag(&tag).and_then(|list| list.conditions.first()) {

@@ -11,7 +11,7 @@ use serde_saphyr::Spanned;
 
 use crate::findings::Severity;
 use crate::model::{Drift, Policy, RemovalLimit};
-use crate::source::{Place, inert};
+use crate::source::{Place, inert, yaml_mistake};
 
 use super::Interval;
 use super::expression;
@@ -315,11 +315,8 @@ impl Config {
             return Ok(Self::default());
         }
         let config: Self = serde_saphyr::from_str(text).map_err(|error| {
-            // The first line says what; the others draw the file, which the place does as well.
-            let full = error.to_string();
-            let first = full.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
             let place = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));
-            wrong(&place, inert(&first, 300))
+            wrong(&place, yaml_mistake(&error))
         })?;
         for registry in &config.registries {
             registry.check().map_err(|message| wrong("", message))?;

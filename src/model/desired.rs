@@ -30,6 +30,8 @@ pub struct Desired {
     /// Paths that are there and were not looked into (filtered out, passed over, links and what is below them): what was
     /// once defined there is not removed.
     pub unread: BTreeSet<String>,
+    /// Of those, files that were looked into because something was once defined there: why they do not say that it is gone.
+    pub broken: BTreeMap<String, String>,
     /// Which part of the source was read, in words.
     pub scope: String,
 }

@@ -42,6 +42,7 @@ pub use plan::{
     Action, Deferred, DeferredAction, FORMAT_VERSION, ImportFailure, ImportItem, ImportResult, Inputs, Move, Plan,
     Precondition, Step, StreamHeader, Wait,
 };
+pub use plan_id::is_plan_id;
 pub use policy::{
     Drift, INTERVAL_ANNOTATION, OnFailure, Policy, RECONCILE_ANNOTATION, RemovalLimit, Schedule, WorkloadPolicy,
     fingerprint, interval,

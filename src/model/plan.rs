@@ -285,6 +285,11 @@ impl Precondition {
             Self::WorkloadAt { .. } => None,
         }
     }
+
+    /// Whether it holds a stream to one version, or to not being there.
+    pub fn is_version(&self) -> bool {
+        matches!(self, Self::StreamAbsent { .. } | Self::ResourceVersion { .. })
+    }
 }
 
 /// A step that has to wait.

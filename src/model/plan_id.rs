@@ -14,6 +14,15 @@ use super::workload::WorkloadId;
 /// Version of what is hashed, and the beginning of every id.
 const VERSION: &str = "p1";
 
+/// Hexadecimal digits of an id.
+const DIGITS: usize = 32;
+
+/// Whether a text is an id of this version, whole.
+pub fn is_plan_id(text: &str) -> bool {
+    let digits = text.strip_prefix(VERSION).and_then(|rest| rest.strip_prefix('-'));
+    digits.is_some_and(|it| it.len() == DIGITS && it.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+}
+
 /// The part of a step that counts: what it does, without what was there before.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,7 +50,7 @@ impl Plan {
         for effect in effects {
             hasher.part(effect);
         }
-        format!("{VERSION}-{}", hex::encode(&hasher.finish()[..16]))
+        format!("{VERSION}-{}", hex::encode(&hasher.finish()[..DIGITS / 2]))
     }
 
     /// A name for what the plan does to streams, all of it: that of the same plan again, after a run of it was interrupted.

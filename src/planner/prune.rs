@@ -116,8 +116,12 @@ fn unread(builder: &Builder<'_>, removal: &Removal<'_>) -> Option<Wait> {
         unread.contains(*path) || folders.into_iter().any(|folder| unread.contains(folder))
     };
     let path = removal.paths.iter().find(hides)?;
-    let detail = "it was defined there; the file is there and was not read";
-    Some(Wait::Unknown(Ignorance::new(path, Cause::Unreadable, detail)))
+    let why = builder.input.desired.broken.get(path).map_or("was not read", String::as_str);
+    Some(Wait::Unknown(Ignorance::new(
+        path,
+        Cause::Unreadable,
+        format!("it was defined there; the file is there and {why}"),
+    )))
 }
 
 /// What was written from another part of the source is not known to be gone from there.

@@ -14,7 +14,7 @@ pub use live::{LiveState, Looking, Observation, TargetKind, Which, Workloads};
 pub use memory::{Memory, NoMemory, Settled};
 pub use progress::{NoProgress, Progress};
 pub use registry::Registry;
-pub use source::{BlobReader, Entry, Listing, Refused, RefusedEntry, Source, SourceError};
+pub use source::{BlobReader, Entry, Found, Listing, Refused, RefusedEntry, Source, SourceError};
 pub use target::{Command, Performed, Provenance, Target};
 
 /// A failure at the edge; the cause is its source.

@@ -13,6 +13,13 @@ pub trait Source: Send + Sync {
     /// When the source as a whole cannot be read.
     fn list(&self, wanted: &(dyn Fn(&str) -> bool + Sync), limit: usize) -> Result<Listing, SourceError>;
 
+    /// What is at a path, whatever else the source has.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be told.
+    fn find(&self, path: &str) -> Result<Found, SourceError>;
+
     /// Something that reads files, for one thread.
     ///
     /// # Errors
@@ -53,8 +60,19 @@ pub struct Entry {
     pub path: Arc<str>,
     /// Git blob id in hex, where it is known without reading.
     pub id: Option<String>,
-    /// For a work tree: the blob id that the commit has at this path; differing content is dirty.
+    /// For a work tree: the blob id that the commit has at this path, empty where it has none; differing content is dirty.
     pub committed: Option<String>,
+}
+
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing, or a directory.
+    Nothing,
+    /// A file.
+    File(Entry),
+    /// Something that is not read.
+    Refused(Refused),
 }
 
 /// Something that is not read.

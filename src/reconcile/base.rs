@@ -1,10 +1,11 @@
 //! What the definitions were where a change began.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::ports::{Entry, Memory, Progress};
+use crate::ports::{Entry, Memory, Progress, Source};
 use crate::review::Base;
 
 use super::failure::Failure;
@@ -37,7 +38,7 @@ impl<O: Opener, P: Progress> Session<'_, O, P> {
     ) -> Result<Basis, Failure> {
         let begun = self.opener.merge_base(revision);
         let is_unrelated = begun.is_none();
-        let source = self.opener.source(Some(begun.as_deref().unwrap_or(revision)))?;
+        let source: Arc<dyn Source> = self.opener.source(Some(begun.as_deref().unwrap_or(revision)))?.into();
         let now: Timestamp = (self.clock)();
         let mut reading = opened.settings.reading([], now)?;
         // Where the change gives all definitions another meaning, equal files do not say the same.
@@ -47,7 +48,7 @@ impl<O: Opener, P: Progress> Session<'_, O, P> {
         let mut list = read::list(&*source, &reading)?;
         let revision = list.listing.revision.clone();
         let touched = if is_same { touched(&mut list.listing.entries, head) } else { None };
-        let read = read::definitions(&*source, list, &reading, memory, self.progress)?;
+        let read = read::definitions(&source, list, &reading, memory, self.progress)?;
         Ok(Basis { base: Base { revision, desired: read.assembled.desired, touched }, is_unrelated })
     }
 }

@@ -70,9 +70,11 @@ impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
         let hint = match &error {
             SourceError::Missing { .. } => Some("name the source with `--source PATH` or `--source URL`"),
-            SourceError::NoRepository { .. } => Some("leave out `--revision` to read the files as they are"),
+            SourceError::NoRepository { .. } => {
+                Some("a folder outside of Git has no revisions: leave out the flag that names one")
+            }
             SourceError::NoRevision { .. } => {
-                Some("`--revision` takes a branch, a tag or a commit that the repository has")
+                Some("name a branch, a tag or a commit that the repository has; a shallow clone lacks older ones")
             }
             SourceError::Ambiguous { .. } => Some("write the full name of the one that is meant"),
             SourceError::NotUnderstood { .. } | SourceError::TooLarge { .. } | SourceError::Failed { .. } => None,

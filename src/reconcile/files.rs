@@ -27,6 +27,21 @@ pub(super) enum FileRead {
     Finding(Code, String),
 }
 
+impl FileRead {
+    /// Nothing depends on what is in the file.
+    fn is_silent(&self) -> bool {
+        match self {
+            Self::PassedOver => true,
+            Self::OverTotal | Self::Finding(..) => false,
+            Self::Definitions(definitions) => {
+                let FileDefinitions { streams, workloads, built, findings, parameters, complete, .. } = &**definitions;
+                let is_empty = streams.is_empty() && workloads.is_empty() && built.is_empty();
+                is_empty && findings.is_empty() && parameters.is_empty() && *complete
+            }
+        }
+    }
+}
+
 /// The files to read.
 pub(super) struct Files<'a, M, P> {
     pub(super) source: &'a dyn Source,
@@ -55,7 +70,7 @@ const KEPT: usize = 256 * 1024;
 
 impl<M: Memory, P: Progress> Files<'_, M, P> {
     /// Reads all entries, in their order, on all cores. Also says whether a file differs from what is committed, and gives a
-    /// hash over all paths and contents. The id of a file on disk is known from then on.
+    /// hash over the paths and contents of those that say anything. The id of a file on disk is known from then on.
     pub(super) fn read(&self, entries: &mut [Entry]) -> Result<(Vec<FileRead>, bool, String), SourceError> {
         let keys: Vec<[u8; 32]> =
             entries.iter().filter_map(|entry| Some(self.key(&entry.path, entry.id.as_deref()?))).collect();
@@ -107,11 +122,15 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
         let mut fresh = Vec::new();
         let mut read = Vec::with_capacity(keyed.len());
         for (entry, file) in entries.iter_mut().zip(keyed.into_values()) {
-            content.update(entry.path.as_bytes());
-            content.update(b"\0");
-            content.update(file.id.as_bytes());
-            content.update(b"\n");
-            dirty |= file.dirty;
+            // A file that says nothing, such as a plan that was saved here, makes no other source of it.
+            if !file.read.is_silent() {
+                content.update(entry.path.as_bytes());
+                content.update(b"\0");
+                content.update(file.id.as_bytes());
+                content.update(b"\n");
+            }
+            let is_new = entry.committed.as_ref().is_some_and(String::is_empty);
+            dirty |= file.dirty && !(is_new && file.read.is_silent());
             fresh.extend(file.fresh.map(|bytes| (file.key, bytes)));
             read.push(file.read);
             entry.id = entry.id.take().or(Some(file.id).filter(|id| !id.is_empty()));

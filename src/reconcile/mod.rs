@@ -7,6 +7,7 @@
 //! Tests: `tests/it/cli.rs`, `tests/it/properties.rs`.
 
 mod base;
+mod doubts;
 mod execute;
 mod failure;
 mod files;
@@ -15,6 +16,7 @@ mod open;
 mod opener;
 mod plan;
 mod read;
+mod redefined;
 mod request;
 mod review;
 mod saved;
@@ -33,6 +35,7 @@ pub use open::{Listed, Opened};
 pub use opener::Opener;
 pub use plan::Planned;
 pub use read::{List, ReadSource};
+pub use redefined::redefined;
 pub use request::PlanRequest;
 pub use review::{ReviewOptions, Reviewed};
 pub use saved::{Deviation, DeviationReason, HeldPlan, answers};

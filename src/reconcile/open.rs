@@ -1,5 +1,7 @@
 //! Config and source, opened and listed; and the target beside them.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::ports::{Memory, Progress, Source};
@@ -16,7 +18,7 @@ pub struct Opened {
     /// What the session works by.
     pub settings: Settings,
     /// The source.
-    pub source: Box<dyn Source>,
+    pub source: Arc<dyn Source>,
     /// Why `settings` are not of the newest config: that one is broken.
     pub broken: Option<String>,
 }
@@ -39,7 +41,7 @@ impl Opened {
     /// When there is no such source, or its config is broken.
     pub fn open(opener: &impl Opener, commit: Option<&str>) -> Result<Self, Failure> {
         let (settings, source) = opener.open(commit)?;
-        Ok(Self { settings, source, broken: None })
+        Ok(Self { settings, source: source.into(), broken: None })
     }
 
     /// Likewise; with a config that is broken, `last` counts, the last one that was not.
@@ -53,7 +55,7 @@ impl Opened {
             opened => return opened,
         };
         let Some(settings) = last.cloned() else { return Err(broken) };
-        let source = opener.source(None)?;
+        let source = opener.source(None)?.into();
         Ok(Self { settings, source, broken: Some(inert(&chain(&*broken.error), 600)) })
     }
 
@@ -76,6 +78,6 @@ impl Listed<'_> {
     ///
     /// When the source as a whole can no longer be read.
     pub fn read(self, memory: &impl Memory, progress: &impl Progress) -> Result<ReadSource, Failure> {
-        Ok(read::definitions(&*self.opened.source, self.list, &self.reading, memory, progress)?)
+        Ok(read::definitions(&self.opened.source, self.list, &self.reading, memory, progress)?)
     }
 }

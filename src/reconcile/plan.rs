@@ -10,6 +10,7 @@ use crate::planner;
 use crate::ports::{LiveState, Progress, Registry};
 use crate::source::hash_of;
 
+use super::doubts;
 use super::failure::Failure;
 use super::observe_and_plan::{self, Prediction};
 use super::open::Listed;
@@ -83,7 +84,10 @@ impl<'c, O: Opener, P: Progress> Connected<'c, '_, O, P> {
         let registry = session.opener.registries(settings, live, memory, desired).await?;
         let sources = Sources { live, registry: &registry, memory: &**memory, progress: session.progress };
         let now = (session.clock)();
-        let made = observe_and_plan::observe_and_plan(sources, desired, request, now).await?;
+        let mut made = observe_and_plan::observe_and_plan(sources, desired, request, now).await?;
+        if let Some(desired) = doubts::settle(read, &made.plan, settings.limits().file_bytes) {
+            made = observe_and_plan::observe_and_plan(sources, &desired, request, now).await?;
+        }
         if let Some(key) = key {
             unchanged::remember(&**memory, key, read, &made);
         }

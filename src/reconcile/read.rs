@@ -13,12 +13,13 @@ use super::files::{FileRead, Files};
 use super::selection::Reading;
 
 /// A source that was read.
-#[derive(Debug)]
 pub struct ReadSource {
     /// What it says.
     pub assembled: Assembled,
     /// Its files, to show lines of.
     pub entries: Vec<Entry>,
+    /// The source, to look into a file again.
+    pub source: Arc<dyn Source>,
 }
 
 impl ReadSource {
@@ -73,7 +74,7 @@ pub(super) fn list(source: &dyn Source, reading: &Reading) -> Result<List, Sourc
 ///
 /// When the source as a whole can no longer be read. What is wrong with single files are findings.
 pub(super) fn definitions(
-    source: &dyn Source,
+    source: &Arc<dyn Source>,
     list: List,
     reading: &Reading,
     memory: &impl Memory,
@@ -96,7 +97,7 @@ pub(super) fn definitions(
     }
 
     progress.begin("reading definitions", listing.entries.len());
-    let (read, dirty, content) = Files { source, reading, memory, progress }.read(&mut listing.entries)?;
+    let (read, dirty, content) = Files { source: &**source, reading, memory, progress }.read(&mut listing.entries)?;
     progress.end();
     let left = read.iter().filter(|read| matches!(read, FileRead::OverTotal)).count();
     if left > 0 {
@@ -128,7 +129,7 @@ pub(super) fn definitions(
     let mut assembled = assemble(read, policy, *no_local_registry);
     assembled.desired.unread = unread;
     assembled.desired.scope = selection.scope(identity, &listing.folder, &options.namespace);
-    Ok(ReadSource { assembled, entries: listing.entries })
+    Ok(ReadSource { assembled, entries: listing.entries, source: Arc::clone(source) })
 }
 
 /// What was not looked into, each with a finding; of files that are not in the work tree, one for all of them.

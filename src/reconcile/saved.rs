@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Action, Deferred, Desired, ImportItem, ImportResult, Observed, Outcome, Plan, Precondition, Question, Reason,
+    Action, Deferred, Desired, ImportItem, ImportResult, Live, Observed, Outcome, Plan, Precondition, Question, Reason,
     Refresh, RollImage, Step, StepId, Update, Wait,
 };
 use crate::openshift::{Digest, ImageStream, StreamId};
@@ -27,7 +27,7 @@ pub struct HeldPlan {
     pub plan: Plan,
     /// What has become of those that cannot be done any more.
     pub decided: BTreeMap<StepId, Outcome>,
-    /// Those that are stale.
+    /// Those that are stale, and not so already.
     pub stale: Vec<StaleStep>,
 }
 
@@ -56,13 +56,18 @@ pub enum DeviationReason {
     Blocked(Wait),
     /// The definitions do not ask for it.
     NotDefined,
+    /// A later commit of the source defines it otherwise.
+    Redefined {
+        /// The commit that the source is at.
+        commit: String,
+    },
 }
 
 impl DeviationReason {
     /// Time alone may be behind it, so that a new plan is what helps.
     pub fn is_stale(&self) -> bool {
         match self {
-            Self::OtherImage { .. } | Self::Blocked(Wait::Unknown(_)) => true,
+            Self::OtherImage { .. } | Self::Redefined { .. } | Self::Blocked(Wait::Unknown(_)) => true,
             Self::Blocked(_) | Self::NotDefined => false,
         }
     }
@@ -96,15 +101,20 @@ impl<O: Opener, P: Progress> Connected<'_, '_, O, P> {
         request.state.refresh = refresh(saved, &read.assembled.desired);
         let now = self.plan(read, &request, None).await?.plan;
         let (stale, live) = stale_steps(saved, self.live).await?;
+        Ok(hold(saved, now, stale, &self.done(saved, &live)))
+    }
+
+    /// The steps of a saved plan that the target is as they leave it.
+    fn done(&self, saved: &Plan, live: &Live) -> BTreeSet<StepId> {
         let streams: BTreeMap<StreamId, ImageStream> =
             live.streams.iter().map(|(id, live)| (id.clone(), live.stream.clone())).collect();
         let server = self.settings.server(self.live);
-        let is_done = |action: &Action| {
-            let id = action.stream();
+        let is_done = |step: &&Step| {
+            let id = step.action.stream();
             let state = State { id, stream: streams.get(id), others: &streams, server: &server };
-            matches!(live.stream(id), Observed::Known(_) | Observed::Absent) && rules::is_satisfied(state, action)
+            matches!(live.stream(id), Observed::Known(_) | Observed::Absent) && rules::is_satisfied(state, &step.action)
         };
-        Ok(hold(saved, now, stale, is_done))
+        saved.steps.iter().filter(is_done).map(|step| step.id).collect()
     }
 
     /// The steps of a saved plan whose definitions cannot be read; those that policy or ownership forbids are deviations.
@@ -119,6 +129,8 @@ impl<O: Opener, P: Progress> Connected<'_, '_, O, P> {
         let (policy, state) = (settings.policy(live), settings.pass_state(live, (session.clock)())?);
         let forbidden = planner::forbidden(&saved, &now, (&policy, &state), |question| registry.forbids(question));
         if forbidden.is_empty() {
+            let done = self.done(&saved, &now);
+            let stale = stale.into_iter().filter(|it| !done.contains(&it.step)).collect();
             return Ok(Ok(HeldPlan { plan: saved, decided: BTreeMap::new(), stale }));
         }
         let about = |id: &StepId| {
@@ -145,12 +157,12 @@ fn refresh(saved: &Plan, desired: &Desired) -> Refresh {
     if names.is_empty() { Refresh::None } else { Refresh::Some(names) }
 }
 
-/// Holds the saved steps to those that are planned `now`. `is_done`: the target is as an action leaves it.
+/// Holds the saved steps to those that are planned `now`. `done`: those that the target is as they leave it.
 fn hold(
     saved: &Plan,
     now: Plan,
-    stale: Vec<StaleStep>,
-    is_done: impl Fn(&Action) -> bool,
+    mut stale: Vec<StaleStep>,
+    done: &BTreeSet<StepId>,
 ) -> Result<HeldPlan, Vec<Deviation>> {
     let mut held = Held { now: &now, ids: BTreeMap::new(), decided: BTreeMap::new() };
     let mut stuck: BTreeMap<&StreamId, &StaleStep> = BTreeMap::new();
@@ -162,7 +174,7 @@ fn hold(
         let stale = stuck.get(step.action.stream());
         // A run that was interrupted is made again: what it has done is so, and stale by its own doing. Whoever writes tells the one
         // from the other.
-        if stale.is_some() && is_done(&step.action) {
+        if stale.is_some() && done.contains(&step.id) {
             kept.push(step.clone());
             continue;
         }
@@ -199,6 +211,7 @@ fn hold(
     let matched = matched.into_iter().map(|(saved, action, planned)| held.step(saved, action, &planned, &mut begun));
     let mut steps: Vec<Step> = matched.chain(kept).collect();
     let decided = held.decided.clone();
+    stale.retain(|it| !done.contains(&it.step));
     steps.sort_by_key(|step| step.id);
     Ok(HeldPlan { plan: Plan { steps, updates, ..now }, decided, stale })
 }
@@ -231,11 +244,11 @@ impl<'a> Held<'a> {
     fn step(&self, saved: &Step, action: Action, planned: &[&'a Step], begun: &mut BTreeSet<StreamId>) -> Step {
         let id = saved.id;
         let mut requires: Vec<Precondition> = saved.requires.clone();
-        let own = planned.iter().flat_map(|step| &step.requires).filter(|it| !is_version(it));
+        let own = planned.iter().flat_map(|step| &step.requires).filter(|it| !it.is_version());
         // The first step on a stream relies on the version that was seen; what follows, on how that step leaves it.
         let stream = action.stream().clone();
         let first = self.now.steps.iter().find(|step| *step.action.stream() == stream);
-        let version = first.into_iter().flat_map(|step| &step.requires).filter(|it| is_version(it));
+        let version = first.into_iter().flat_map(|step| &step.requires).filter(|it| it.is_version());
         let is_first = begun.insert(stream.clone());
         let version = version.filter(|_| is_first);
         for precondition in version.chain(own) {
@@ -335,10 +348,6 @@ impl<'a> Held<'a> {
         let tag = tags.first().map_or(String::new(), |tag| format!(":{tag}"));
         Deviation { step: saved.id, about: format!("{stream}{tag}"), why }
     }
-}
-
-fn is_version(precondition: &Precondition) -> bool {
-    matches!(precondition, Precondition::StreamAbsent { .. } | Precondition::ResourceVersion { .. })
 }
 
 /// One import and another do the same. The words of a failure may be others each time.

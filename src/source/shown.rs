@@ -5,6 +5,8 @@ use std::error::Error;
 use ring::digest::{Context, SHA256};
 use serde::Serialize;
 
+use super::source_map::inert;
+
 /// A SHA-256 over parts, each preceded by its length: no two lists of parts are the same bytes.
 pub struct Hasher(Context);
 
@@ -53,4 +55,14 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// What a reader of YAML says is wrong, without the place, and without advice to those who program with it.
+pub fn yaml_mistake(error: &serde_saphyr::Error) -> String {
+    // The first line says what; the others draw the file.
+    let full = error.to_string();
+    let first = full.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let place = error.location().map_or(String::new(), |at| format!("line {} column {}: ", at.line(), at.column()));
+    let what = first.strip_prefix(&place).unwrap_or(first);
+    inert(what.split(", set DuplicateKeyPolicy").next().unwrap_or(what), 300)
 }

@@ -88,6 +88,36 @@ fn what_stands_for_a_file_is_not_the_file() {
     }
 }
 
+/// A file in which streams were defined, and that has none any more.
+#[test]
+fn what_was_defined_in_a_file_without_streams_goes_if_the_file_is_whole() {
+    let rest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n";
+    let whole = [rest.to_owned(), format!("---\n{rest}---\n{rest}"), "{\"kind\": \"List\", \"items\": []}".to_owned()];
+    let broken = [
+        ("kind: [ConfigMap\n", "line 1"),
+        ("a: 1\n b: 2\n", "line 2"),
+        ("kind: ConfigMap\n---\n{{ if .Values.x }}\n", "is a template"),
+        ("just a text\n", "does not hold Kubernetes objects"),
+        ("", "is empty"),
+        ("# all of it\n", "is empty"),
+    ];
+    let cases = whole.iter().map(|text| (&**text, None)).chain(broken.map(|(text, why)| (text, Some(why))));
+    for (text, why) in cases {
+        let folder = applied(&[("a.yaml", "a"), ("b.yaml", "b")]);
+        std::fs::write(folder.path().join("source/b.yaml"), text).unwrap();
+        for more in [&[][..], &["--revision", "HEAD"]] {
+            if !more.is_empty() {
+                git(&folder.path().join("source"), &["commit", "-qam", "second"]);
+            }
+            let (code, out, err) = on(folder.path(), &[&["plan"], more].concat());
+            let expected = why.unwrap_or("1 stream to remove");
+            assert!(code == 0 && out.contains(expected), "{text:?} {more:?}: {out}{err}");
+            let named = out.contains("b.yaml") && out.contains("removal of stream default/b");
+            assert_eq!(named, why.is_some(), "{text:?}: {out}");
+        }
+    }
+}
+
 #[test]
 fn one_folder_or_file_that_cannot_be_read_is_one_finding_and_the_rest_is_read() {
     use std::os::unix::fs::PermissionsExt;

@@ -176,7 +176,17 @@ fn steps_that_no_definition_asks_for_are_refused() {
     let before = state(folder.path());
     let digest = format!("sha256:{}", "e1".repeat(32));
     let stream = json!({"namespace": "default", "name": "other"});
-    let step = |id: u32, action: Value| json!({"id": id, "action": action, "reason": "notInRevision"});
+    let step = |id: u32, action: Value| {
+        let stream = action.as_object().and_then(|action| action.values().next()).unwrap()["stream"].clone();
+        let name = stream["name"].as_str().unwrap();
+        let (_, live, _) = sk(folder.path(), &["get", "is", name, "-o", "json"]);
+        let live = &serde_json::from_str::<Value>(&live).unwrap_or_default()["metadata"];
+        let requires = match live["uid"].as_str() {
+            Some(uid) => json!({"resourceVersion": {"stream": stream, "version": live["resourceVersion"], "uid": uid}}),
+            None => json!({"streamAbsent": {"stream": stream}}),
+        };
+        json!({"id": id, "action": action, "reason": "notInRevision", "requires": [requires]})
+    };
     let with = |steps: Vec<Value>| {
         let mut forged = plan.clone();
         forged["steps"] = Value::Array(steps);
@@ -342,6 +352,101 @@ fn a_key_tells_the_plan_that_was_saved_from_every_other() {
     assert_eq!(code, 0, "{out}{err}");
 }
 
+/// Whoever takes out what a step relies on does not make it hold.
+#[test]
+fn a_step_without_the_version_that_it_was_planned_for_is_no_step() {
+    let folder = saved();
+    let plan = load(&folder.path().join("plan.json"));
+    let before = state(folder.path());
+    for at in 0..plan["steps"].as_array().unwrap().len() {
+        let mut forged = plan.clone();
+        let Some(requires) = forged["steps"][at].as_object_mut().unwrap().remove("requires") else { continue };
+        let is_version = |it: &Value| it.get("streamAbsent").is_some() || it.get("resourceVersion").is_some();
+        let (code, said, now) = applied(folder.path(), &forged.to_string(), &[]);
+        if requires.as_array().unwrap().iter().any(is_version) {
+            assert!(code == 3 && said.contains("for which version of its stream"), "{at}: {code} {said}");
+            assert_eq!(now, before);
+        }
+        let (code, said, _) = applied(folder.path(), &forged.to_string(), &["--unverified"]);
+        assert!(matches!(code, 0 | 3 | 4), "{at}: {code} {said}");
+    }
+}
+
+#[test]
+fn a_plan_that_was_reverted_since_is_stale() {
+    let folder = saved();
+    let source = folder.path().join("source");
+    let before = state(folder.path());
+    // What else was committed since is no matter.
+    define(folder.path(), "more.yaml", "more", &[("1", "1")]);
+    commit(folder.path());
+    let all = |more: &[&str]| {
+        let copy = copied(folder.path());
+        let identity = format!("identity: '{}'\n", source.canonicalize().unwrap().display());
+        let config = copy.path().join("source/streamkeeper.yaml");
+        std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + &identity).unwrap();
+        let apply = |more: &[&str]| {
+            let (code, out, err) = sk(copy.path(), &[&["apply", "plan.json"], more].concat());
+            (code, out + &err, state(copy.path()))
+        };
+        (apply(more), apply(&["--all-or-nothing"]))
+    };
+    let ((code, said, after), (again, said_again, _)) = all(&[]);
+    assert!(code == 0 && said.contains("the source is 1 commit ahead"), "{code} {said}");
+    assert!(after != before && again == 0, "what is done already is not stale: {again} {said_again}");
+    git(&source, &["revert", "--no-edit", "HEAD~1"]);
+    let ((code, said, now), _) = all(&["--all-or-nothing"]);
+    assert!(code == 4 && said.contains("2 commits ahead") && said.contains("defined otherwise since"), "{code} {said}");
+    assert_eq!(now, before);
+    // Of one file: the plan goes as a whole.
+    git(&source, &["reset", "-q", "--hard", "HEAD~1"]);
+    define(folder.path(), "keep.yaml", "keep", &[("1", "1"), ("3", "4")]);
+    commit(folder.path());
+    let ((code, said, now), _) = all(&[]);
+    assert!(code == 4 && said.contains("default/keep:1"), "{code} {said}");
+    assert!(!said.contains("default/new"), "{said}");
+    assert_eq!(now, before);
+    // A change that nobody has committed is no matter either.
+    git(&source, &["reset", "-q", "--hard", "HEAD~1"]);
+    std::fs::remove_file(source.join("new.yaml")).unwrap();
+    let ((code, said, now), _) = all(&[]);
+    assert!(code == 0 && now == after, "{code} {said}");
+}
+
+/// A plan that is saved among the definitions is none of them.
+#[test]
+fn a_plan_saved_in_its_source_can_be_applied() {
+    let folder = saved();
+    let source = folder.path().join("source");
+    define(folder.path(), "dirty.yaml", "dirty", &[("1", "1")]);
+    for _ in 0..2 {
+        let (code, _, err) = run(&source, &["plan", "--out", "plan.json"]);
+        assert_eq!(code, 0, "{err}");
+    }
+    let plan = load(&source.join("plan.json"));
+    assert_eq!(plan["revision"]["dirty"], json!(true), "of a definition that is not committed");
+    let (code, out, err) = run(&source, &["apply", "plan.json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    commit(folder.path());
+    git(&source, &["rm", "-q", "--cached", "plan.json"]);
+    git(&source, &["commit", "-qm", "without the plan"]);
+    let (_, out, _) = run(&source, &["plan"]);
+    assert!(out.contains("nothing to do") && !out.contains("dirty"), "a plan makes no source dirty: {out}");
+}
+
+/// What a config says is not to be passed by with `--unverified`, and is not mixed up with definitions that cannot be read.
+#[test]
+fn what_trust_refuses_is_refused_without_its_definitions_too() {
+    let folder = saved();
+    for more in [&[][..], &["--unverified"]] {
+        let (code, _, err) = sk(folder.path(), &[&["apply", "plan.json", "--untrusted"], more].concat());
+        assert!(code == 3 && err.contains("`--untrusted` is given"), "{more:?}: {code} {err}");
+        assert!(!err.contains("--unverified` applies") && err.matches("only a trusted config").count() == 1, "{err}");
+    }
+    let (code, _, err) = sk(folder.path(), &["plan", "--base", "HEAD", "--out", "plan.json"]);
+    assert!(code == 0 && err.contains("--config-revision HEAD"), "{code} {err}");
+}
+
 fn id(folder: &Path, arguments: &[&str]) -> String {
     let (code, out, err) = sk(folder, &[&["plan", "--format", "json"], arguments].concat());
     assert_eq!(code, 0, "{err}");
@@ -367,8 +472,12 @@ fn what_was_reviewed_is_what_is_applied() {
     let expect = |id: &str| sk(folder.path(), &["apply", "--expect", id]);
     let (code, _, err) = expect("p1-00000000000000000000000000000000");
     assert!(code == 4 && err.contains(&reviewed), "{code} {err}");
-    let (code, _, err) = expect("nonsense");
-    assert!(code == 64 && err.contains("is not the id of a plan"), "{code} {err}");
+    for nonsense in
+        ["nonsense", "", "p1-", &reviewed[..34], &format!("{reviewed} "), &format!("{reviewed}0"), "p1-zzzz", "p2-0"]
+    {
+        let (code, _, err) = expect(nonsense);
+        assert!(code == 64 && err.contains("not the id of a plan of this version"), "{nonsense}: {code} {err}");
+    }
     define(folder.path(), "new.yaml", "new2", &[("1", "6")]);
     assert_eq!(expect(&reviewed).0, 4, "a definition more");
     std::fs::remove_file(source.join("new.yaml")).unwrap();
@@ -380,7 +489,11 @@ fn what_was_reviewed_is_what_is_applied() {
     assert_eq!(code, 0, "{out}{err}");
     let (_, out, _) = sk(folder.path(), &["plan"]);
     assert!(out.contains("nothing to do"), "{out}");
-    assert_eq!(expect(&reviewed).0, 4, "it is done already");
+    let (code, _, err) = expect(&reviewed);
+    assert!(
+        code == 4 && err.contains("nothing is left of the plan") && err.contains("carried out before"),
+        "{code} {err}"
+    );
 }
 
 #[test]

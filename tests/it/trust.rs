@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use streamkeeper::findings::Code;
 
-use crate::cli::{define, site};
+use crate::cli::{commit, define, site};
 use crate::support::{git, outcome, program, run};
 
 /// A fork's config that sets every key to something that would widen its reach or weaken its gate.
@@ -233,6 +233,50 @@ fn config_and_store_are_found_from_a_subdirectory() {
     git(&below, &["init", "-q"]);
     let (_, out, _) = run(&below, &["plan"]);
     assert!(out.contains("1 stream to create"), "{out}");
+}
+
+#[test]
+fn config_that_is_tracked_and_not_in_the_work_tree_is_missed() {
+    let folder = site();
+    let source = folder.path().join("source");
+    let config = source.join("streamkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap() + "policy: {suspend: ['*']}\n";
+    std::fs::write(&config, text).unwrap();
+    define(folder.path(), "deep/er/a.yaml", "a", &[("1", "1")]);
+    commit(folder.path());
+    let on = |at: &Path, arguments: &[&str]| {
+        let (code, out, err) = outcome(program(at).args(arguments).output().unwrap());
+        (code, out + &err)
+    };
+    let apply = ["apply", "--yes", "-s", "source"];
+    git(&source, &["sparse-checkout", "set", "--no-cone", "/deep/"]);
+    assert!(!config.exists());
+    for (at, arguments) in [
+        (folder.path(), &apply[..]),
+        (&source.join("deep/er"), &["apply", "--yes"]),
+        (folder.path(), &["plan", "-s", "source"]),
+        (folder.path(), &["plan", "--untrusted", "-s", "source"]),
+        (folder.path(), &["validate", "-s", "source"]),
+    ] {
+        let (code, said) = on(at, arguments);
+        assert!(code == 3 && said.contains("Git tracks the config"), "{arguments:?}: {code} {said}");
+    }
+    // Named, it counts.
+    for more in [&["--config-revision", "HEAD"][..], &["--revision", "HEAD", "--config-revision", "HEAD"]] {
+        let (code, said) = on(folder.path(), &[&apply[..], more].concat());
+        assert!(code == 5 && said.contains("policy.suspend"), "{more:?}: {code} {said}");
+    }
+    // Without an index, `HEAD` says what Git tracks.
+    let index = std::fs::read(source.join(".git/index")).unwrap();
+    std::fs::write(source.join(".git/index"), "no index").unwrap();
+    let (code, said) = on(folder.path(), &apply);
+    assert!(code == 3 && said.contains("Git tracks the config"), "{code} {said}");
+    std::fs::write(source.join(".git/index"), index).unwrap();
+    // Taken out of Git, there is none.
+    git(&source, &["sparse-checkout", "disable"]);
+    git(&source, &["rm", "-q", "streamkeeper.yaml"]);
+    let (_, said) = on(folder.path(), &["plan", "-s", "source"]);
+    assert!(said.contains("1 stream to create"), "{said}");
 }
 
 #[test]

@@ -2,8 +2,11 @@
 # plan-change.sh BASE HEAD FOLDER: plans what a merge of HEAD into BASE would do, and leaves plan.json, plan-id, comment.md and plan.sarif in
 # FOLDER. The change is read as Git objects and never checked out: it is data, and the config that counts is the one at BASE.
 set -eu
-base=$(git rev-parse --verify --quiet --end-of-options "$1^{commit}")
-head=$(git rev-parse --verify --quiet --end-of-options "$2^{commit}")
+commit() {
+    git rev-parse --verify --quiet --end-of-options "$1^{commit}" || { echo "this repository has no commit $1" >&2; exit 1; }
+}
+base=$(commit "$1")
+head=$(commit "$2")
 # The result of the merge: a branch that is behind its base is planned as it will be merged, so that the id of the plan stays the same.
 if ! tree=$(git merge-tree --write-tree "$base" "$head"); then
     echo "cannot plan: the change conflicts with its base; rebase it" >&2

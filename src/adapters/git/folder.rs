@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::Revision;
-use crate::ports::{BlobReader, Entry, Listing, Refused, RefusedEntry, Source, SourceError};
+use crate::ports::{BlobReader, Entry, Found, Listing, Refused, RefusedEntry, Source, SourceError};
 
 use super::{objects, paths};
 
@@ -47,7 +47,7 @@ impl Source for Folder {
                 let above = path.match_indices('/').map(|(at, _)| &path[..at]);
                 there.contains(path) || above.chain([path]).any(|path| refused.contains(path))
             };
-            let missing = objects::not_checked_out(&repository, &listing.folder, wanted, is_seen);
+            let missing = objects::not_checked_out(&repository, &prefix, wanted, is_seen);
             let missing = missing.into_iter().map(|path| RefusedEntry { path, kind: Refused::NotCheckedOut });
             let missing: Vec<_> = missing.collect();
             listing.refused.extend(missing);
@@ -56,14 +56,17 @@ impl Source for Folder {
                 let mut ids: BTreeMap<Arc<str>, String> =
                     committed.into_iter().filter_map(|entry| Some((entry.path, entry.id?))).collect();
                 for entry in &mut listing.entries {
-                    entry.committed = ids.remove(&entry.path);
+                    entry.committed = Some(ids.remove(&entry.path).unwrap_or_default());
                 }
-                // A file that is committed and gone, or there and not committed. Changed content shows when it is read.
-                listing.revision.dirty =
-                    !ids.is_empty() || listing.entries.iter().any(|entry| entry.committed.is_none());
+                // A file that is committed and gone. What is new or has other content shows when it is read.
+                listing.revision.dirty = !ids.is_empty();
             }
         }
         Ok(listing)
+    }
+
+    fn find(&self, path: &str) -> Result<Found, SourceError> {
+        at(&self.root.join(path), path)
     }
 
     fn reader(&self) -> Result<Box<dyn BlobReader + '_>, SourceError> {
@@ -101,9 +104,27 @@ impl Source for Named {
         Ok(listing)
     }
 
+    fn find(&self, path: &str) -> Result<Found, SourceError> {
+        at(Path::new(path), path)
+    }
+
     fn reader(&self) -> Result<Box<dyn BlobReader + '_>, SourceError> {
         Ok(Box::new(NamedReader))
     }
+}
+
+/// What is at a path on disk. `shown`: its path in the source.
+fn at(path: &Path, shown: &str) -> Result<Found, SourceError> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(SourceError::failed(format!("read `{shown}`"), error)),
+    };
+    Ok(match metadata.file_type() {
+        kind if kind.is_symlink() => Found::Refused(Refused::Link),
+        kind if kind.is_file() => Found::File(Entry { path: Arc::from(shown), id: None, committed: None }),
+        _ => Found::Nothing,
+    })
 }
 
 struct NamedReader;

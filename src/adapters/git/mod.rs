@@ -71,18 +71,33 @@ pub fn merge_base(location: &Location, one: &str, other: Option<&str>) -> Option
     objects::merge_base(Path::new(path), one, other.unwrap_or("HEAD"))
 }
 
-/// Whether a commit is the one that a source is at, or one before it. A URL is asked, and only what it is at now is known.
+/// Where a commit is in the history of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// It is what the source is at.
+    Tip,
+    /// The source is this many commits ahead of it.
+    Behind(usize),
+    /// Neither; or that is not known.
+    Outside,
+}
+
+/// Where a commit is in the history of a source. A URL is asked, and only what it is at now is known.
 ///
 /// # Errors
 ///
 /// When the source cannot be reached, or has no such revision.
-pub fn has_commit(location: &Location, commit: &str) -> Result<bool, SourceError> {
+pub fn history(location: &Location, commit: &str) -> Result<History, SourceError> {
     if let Some(now) = ask(location)? {
-        return Ok(now == commit);
+        return Ok(if now == commit { History::Tip } else { History::Outside });
     }
     let path = location.given.strip_prefix("file://").unwrap_or(&location.given);
     let tip = location.revision.as_deref().unwrap_or("HEAD");
-    Ok(objects::merge_base(Path::new(path), commit, tip).as_deref() == Some(commit))
+    Ok(match objects::ahead(Path::new(path), commit, tip) {
+        None => History::Outside,
+        Some(0) => History::Tip,
+        Some(ahead) => History::Behind(ahead),
+    })
 }
 
 /// Opens a source. A URL is fetched here.
@@ -112,6 +127,11 @@ pub fn open(location: &Location) -> Result<Box<dyn Source>, SourceError> {
 /// Whether Git tracks anything in a folder of a work tree, in the index or in `HEAD`.
 pub fn tracks(folder: &Path) -> bool {
     objects::tracks(folder)
+}
+
+/// Whether Git tracks a file of a work tree: the index lists it, or `HEAD` has it where there is no index that can be read.
+pub fn is_tracked(file: &Path) -> bool {
+    objects::is_tracked(file)
 }
 
 /// Files and folders named one by one.

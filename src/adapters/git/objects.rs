@@ -9,10 +9,12 @@ use gix::objs::tree::EntryKind;
 use jiff::Timestamp;
 
 use crate::model::Revision;
-use crate::ports::{BlobReader, Entry, Listing, Refused, RefusedEntry, Source, SourceError};
+use crate::ports::{BlobReader, Entry, Found, Listing, Refused, RefusedEntry, Source, SourceError};
 use crate::source::{chain, inert};
 
 use super::paths;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A revision of a repository, or of a folder in it.
 pub(super) struct Objects {
@@ -59,21 +61,33 @@ pub(super) fn open(path: &Path, revision: Option<&str>) -> Result<Objects, Sourc
     let repository = if is_bare(path) { open_repository(path)? } else { discover(path).ok_or_else(none)? };
     let prefix = prefix(&repository, path);
     let shown = path.display().to_string();
-    let unknown = |source: Box<dyn std::error::Error + Send + Sync>| SourceError::NoRevision {
+    let unknown = |why: &str| SourceError::NoRevision {
         repository: shown.clone(),
         revision: inert(name, 120),
-        source,
+        source: why.into(),
     };
     if is_ambiguous(&repository, name) {
         return Err(SourceError::Ambiguous { repository: shown, revision: inert(base_of(name), 120) });
     }
     let commit = {
         let spec = gix::bstr::BStr::new(name.as_bytes());
-        let id = repository.rev_parse_single(spec).map_err(|error| unknown(Box::new(error)))?;
-        let object = id.object().map_err(|error| unknown(Box::new(error)))?;
-        object.peel_to_commit().map_err(|error| unknown(Box::new(error)))?.id
+        let id = repository.rev_parse_single(spec).map_err(|error| unknown(not_found(&chain(&error))))?;
+        let action = || format!("read the revision `{}` of `{shown}`", inert(name, 120));
+        let object = id.object().map_err(|error| SourceError::failed(action(), error))?;
+        object.peel_to_commit().map_err(|_| unknown("it names no commit"))?.id
     };
     at_commit(repository, commit, &prefix, shown)
+}
+
+/// Why a revision names nothing, in our words: those of the library are about its own parts.
+fn not_found(error: &str) -> &'static str {
+    if error.contains("mbiguous") {
+        "more than one object has an id that begins so"
+    } else if error.contains("out of range") {
+        "the history does not go back so far"
+    } else {
+        "no branch, tag or commit has that name"
+    }
 }
 
 /// The name of a branch or tag that a revision such as `v1~2` or `main:folder` begins with.
@@ -121,16 +135,34 @@ pub(super) fn at_commit(
 
 /// The last commit that two revisions have in common.
 pub(super) fn merge_base(path: &Path, one: &str, other: &str) -> Option<String> {
-    let repository = if is_bare(path) { open_repository(path).ok()? } else { discover(path)? };
-    let commit = |name: &str| -> Option<ObjectId> {
-        if is_ambiguous(&repository, name) {
-            return None;
-        }
-        let id = repository.rev_parse_single(gix::bstr::BStr::new(name.as_bytes())).ok()?;
-        Some(id.object().ok()?.peel_to_commit().ok()?.id)
-    };
-    let base = repository.merge_base(commit(one)?, commit(other)?).ok()?;
-    base.map(|base| base.to_string())
+    let repository = at(path)?;
+    let base = repository.merge_base(commit(&repository, one)?, commit(&repository, other)?).ok()?;
+    Some(base?.to_string())
+}
+
+/// How many commits `tip` has that an earlier revision has not; none where it is not an earlier one.
+pub(super) fn ahead(path: &Path, earlier: &str, tip: &str) -> Option<usize> {
+    let repository = at(path)?;
+    let (earlier, tip) = (commit(&repository, earlier)?, commit(&repository, tip)?);
+    if repository.merge_base(earlier, tip).ok()?? != earlier {
+        return None;
+    }
+    let ahead = repository.rev_walk([tip]).with_hidden([earlier]).all().ok()?;
+    Some(ahead.filter_map(Result::ok).count())
+}
+
+/// The repository at a path, or above it.
+fn at(path: &Path) -> Option<gix::Repository> {
+    if is_bare(path) { open_repository(path).ok() } else { discover(path) }
+}
+
+/// The commit that a revision is at, if it names one alone.
+fn commit(repository: &gix::Repository, revision: &str) -> Option<ObjectId> {
+    if is_ambiguous(repository, revision) {
+        return None;
+    }
+    let id = repository.rev_parse_single(gix::bstr::BStr::new(revision.as_bytes())).ok()?;
+    Some(id.object().ok()?.peel_to_commit().ok()?.id)
 }
 
 /// The folders from the root of the work tree down to a path.
@@ -158,6 +190,21 @@ impl Source for Objects {
         walk.tree(self.tree, "", 0);
         listing.entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(listing)
+    }
+
+    fn find(&self, path: &str) -> Result<Found, SourceError> {
+        let repository = self.repository.to_thread_local();
+        let failed = |error: BoxError| SourceError::failed(format!("look for `{}`", inert(path, 200)), error);
+        let tree = repository.find_tree(self.tree).map_err(|error| failed(Box::new(error)))?;
+        let entry = tree.lookup_entry(path.split('/')).map_err(|error| failed(Box::new(error)))?;
+        Ok(match entry.map(|entry| (entry.mode().kind(), entry.object_id())) {
+            Some((EntryKind::Blob | EntryKind::BlobExecutable, id)) => {
+                Found::File(Entry { path: Arc::from(path), id: Some(id.to_string()), committed: None })
+            }
+            Some((EntryKind::Link, _)) => Found::Refused(Refused::Link),
+            Some((EntryKind::Commit, _)) => Found::Refused(Refused::Submodule),
+            Some((EntryKind::Tree, _)) | None => Found::Nothing,
+        })
     }
 
     fn reader(&self) -> Result<Box<dyn BlobReader + '_>, SourceError> {
@@ -255,7 +302,9 @@ impl BlobReader for ObjectReader {
         let id = entry.id.as_deref().unwrap_or_default();
         let id = ObjectId::from_hex(id.as_bytes()).map_err(|error| failed(Box::new(error)))?;
         // The header first: a blob over the limit is never inflated.
-        let size = self.repository.find_header(id).map_err(|error| failed(Box::new(error)))?.size();
+        let header = self.repository.try_find_header(id).map_err(|error| failed(Box::new(error)))?;
+        let missing = "the repository does not have its content; a partial clone lacks what was not fetched";
+        let size = header.ok_or_else(|| SourceError::failed("read the object", missing))?.size();
         if size > limit {
             return Err(SourceError::TooLarge { size, limit });
         }
@@ -282,17 +331,23 @@ pub(super) fn committed(
     Some((commit, listing.entries))
 }
 
-/// Wanted files that the index of a work tree lists in a folder and that are not there: outside of a sparse checkout, or deleted
-/// without telling Git. Paths are those in the folder; of a sparse index, a directory stands for all that is below it.
+/// Wanted files that Git tracks in a folder of a work tree and that are not there: outside of a sparse checkout, or deleted without
+/// telling Git. Paths are those in the folder; of a sparse index, a directory stands for all that is below it. Without an index that
+/// can be read, as after `git clone --no-checkout`, the files of `HEAD` are what Git tracks.
 pub(super) fn not_checked_out(
     repository: &gix::Repository,
-    folder: &str,
+    prefix: &[String],
     wanted: &(dyn Fn(&str) -> bool + Sync),
     is_seen: impl Fn(&str) -> bool,
 ) -> Vec<String> {
     use gix::index::entry::Mode;
-    let Ok(index) = repository.open_index() else { return Vec::new() };
-    let inside = |path: &str| match folder {
+    let Ok(index) = repository.open_index() else {
+        let entries = committed(repository, prefix, wanted).map_or_else(Vec::new, |(_, entries)| entries);
+        let paths = entries.iter().map(|entry| &*entry.path);
+        return paths.filter(|path| !is_seen(path)).map(str::to_owned).collect();
+    };
+    let folder = prefix.join("/");
+    let inside = |path: &str| match &*folder {
         "" => Some(path.to_owned()),
         folder => Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned()),
     };
@@ -304,6 +359,21 @@ pub(super) fn not_checked_out(
         ((is_file || is_folder) && !is_seen(path)).then(|| path.to_owned())
     });
     missing.collect()
+}
+
+/// Whether the index of a work tree lists a file. A folder of a sparse index stands for what `HEAD` has below it.
+pub(super) fn is_tracked(file: &Path) -> bool {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some((repository, name)) = discover(folder).zip(file.file_name().and_then(|name| name.to_str())) else {
+        return false;
+    };
+    let mut way = prefix(&repository, folder);
+    way.push(name.to_owned());
+    let Ok(index) = repository.open_index() else { return is_in_head(&repository, &way) };
+    let path = way.join("/");
+    let is_above = |entry: &[u8]| entry.ends_with(b"/") && path.as_bytes().starts_with(entry);
+    let mut paths = index.entries().iter().map(|entry| entry.path(&index));
+    paths.any(|entry| *entry == *path.as_bytes() || is_above(entry) && is_in_head(&repository, &way))
 }
 
 /// Whether Git tracks anything in a folder of a work tree, in the index or in `HEAD`.

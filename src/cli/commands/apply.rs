@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::args::{Apply, Args, ReportFormat};
+use crate::cli::args::{Apply, Args};
 use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::opener::Flags;
 use crate::cli::process::runtime;
 use crate::cli::saved_plan::expect;
 use crate::cli::{execute, output};
-use crate::model::Plan;
 use crate::ports::{LiveState, TargetKind};
 use crate::reconcile::ReviewOptions;
-use crate::render;
 
 pub(in crate::cli) fn run(args: &Args, command: &Apply, console: &Console) -> Result<Exit, Failure> {
     if let Some(path) = &command.plan {
@@ -48,7 +46,7 @@ async fn apply(flags: &Flags, command: &Apply, console: &Console) -> Result<Exit
         planned = connected.review(planned, &read, ReviewOptions::default()).await?.planned;
     }
     output::tally(&planned.tally(), console);
-    show(&planned.plan, command, console);
+    output::show(&planned.plan, command.format, console);
     // What was named by its id was seen before.
     let is_agreed = command.yes || command.expect.is_some();
     if !planned.plan.is_empty() && !console.confirm("Carry it out?", is_agreed, "apply")? {
@@ -62,11 +60,4 @@ async fn apply(flags: &Flags, command: &Apply, console: &Console) -> Result<Exit
         exit = if exit == Exit::Done { written } else { exit };
     }
     Ok(if exit == Exit::Done && read.stops(false) { Exit::Partial } else { exit })
-}
-
-/// Shows the plan; of one without steps, only what waits where the report is for a program.
-fn show(plan: &Plan, command: &Apply, console: &Console) {
-    if !plan.is_empty() || command.format == ReportFormat::Text || !plan.deferred.is_empty() {
-        console.say(render::plan_text(plan, console.err_paint()).trim_end());
-    }
 }

@@ -11,11 +11,11 @@ use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::opener::Flags;
 use crate::cli::process::{now, runtime};
-use crate::cli::saved_plan::{hold, open, refuse, stop};
-use crate::cli::{execute, plan_file, settings};
+use crate::cli::saved_plan::{Sources, hold, open, refuse, stop};
+use crate::cli::{execute, output, plan_file, settings};
 use crate::model::Plan;
 use crate::ports::{LiveState, TargetKind};
-use crate::reconcile::{HeldPlan, Opened, Settings, answers};
+use crate::reconcile::{HeldPlan, Settings, answers};
 use crate::source::inert;
 
 pub(super) fn run(args: &Args, command: &Apply, path: &Path, console: &Console) -> Result<Exit, Failure> {
@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args, command: &Apply, path: &Path, console: &Console) 
     }
     let opened = open(&flags, &plan, command)?;
     let settings = match &opened {
-        Some(opened) => opened.settings.clone(),
+        Some(sources) => sources.then.settings.clone(),
         None => settings::load(args, &flags.options)?,
     };
     runtime()?.block_on(apply(&flags, (&settings, opened.as_ref()), plan, command, console))
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args, command: &Apply, path: &Path, console: &Console) 
 
 async fn apply(
     flags: &Flags,
-    (settings, opened): (&Settings, Option<&Opened>),
+    (settings, opened): (&Settings, Option<&Sources>),
     plan: Plan,
     command: &Apply,
     console: &Console,
@@ -71,6 +71,7 @@ async fn apply(
     if command.all_or_nothing && !stale.is_empty() {
         return Ok(stop(&stale, console));
     }
+    output::show(&plan, command.format, console);
     let exit = execute::execute(&connected, &plan, &decided, command, console).await;
     live.live.show_warnings(console);
     exit

@@ -6,7 +6,7 @@ use crate::adapters::registry::{Content, RegistryMemory};
 use crate::cli::args::{Args, Describe};
 use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::live_streams::{LiveStreams, commit_of};
+use crate::cli::live_streams::{LiveStreams, by_commit};
 use crate::cli::process::now;
 use crate::cli::settings;
 use crate::openshift::Digest;
@@ -46,7 +46,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Describe, console: &Console) ->
         let changes = shown.changes(&id, None, usize::MAX)?;
         for change in changes.into_iter().filter(|change| change.run != 0) {
             let file = if change.path.is_empty() { String::new() } else { format!(", {}", change.path) };
-            let line = format!("by commit {} ({}, {}{file})", commit_of(&change), change.action, change.reason);
+            let line = format!("by {} ({}, {}{file})", by_commit(&change), change.action, change.reason);
             behind.entry(change.tag).or_insert(line);
         }
         console.out(&render::describe(&id, &live.stream, &behind, now()));

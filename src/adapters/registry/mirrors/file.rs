@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::model::MirrorPulls;
 use crate::ports::PortError;
-use crate::source::inert;
+use crate::source::{inert, yaml_mistake};
 
 use super::{Mirror, Mirrors, Rule};
 
@@ -117,8 +117,8 @@ struct MirrorSet {
 
 fn mirror_sets(text: &str) -> Result<Mirrors, String> {
     let objects: Vec<Object> = serde_saphyr::from_multiple(text).map_err(|error| {
-        let first = error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        inert(&first, 200)
+        let line = error.location().map_or(String::new(), |at| format!("line {}: ", at.line()));
+        format!("{line}{}", yaml_mistake(&error))
     })?;
     let mut mirrors = Mirrors::default();
     for object in objects {
