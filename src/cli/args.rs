@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Interval, TargetConfig};
+use crate::config::{Interval, MaxRemovals, TargetConfig};
 use crate::findings::Severity;
 use crate::model::is_plan_id;
 use crate::reconcile::PlanOptions;
@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long, global = true, value_name = "DIR", env = "STREAMKEEPER_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
 
-    /// Definitions: a directory, a Git work tree, a bare repository, or a URL (https, ssh, file). Default: the nearest directory from
+    /// Definitions: a directory, a Git work tree, a bare repository, a URL (https, ssh, file) or `user@host:path`. Default: the nearest directory from
     /// the current one upwards that has a config or a store, otherwise the current one.
     #[arg(long, short, global = true, value_name = "PATH|URL", default_value = "", hide_default_value = true)]
     #[arg(env = "STREAMKEEPER_SOURCE")]
@@ -153,11 +153,14 @@ pub struct Validate {
     /// Files and folders; by default the source.
     pub paths: Vec<PathBuf>,
     /// How to show findings.
-    #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
+    #[arg(long, short = 'o', visible_alias = "output", value_enum, default_value_t = FindingsFormat::Text)]
     pub format: FindingsFormat,
     /// Warnings refuse as errors do.
     #[arg(long)]
     pub strict: bool,
+    /// Also ask the registries whether each image can be imported. Needs the network.
+    #[arg(long)]
+    pub registries: bool,
 }
 
 /// How findings are shown.
@@ -183,9 +186,9 @@ pub struct Planning {
     /// Import these again although they are not due: `STREAM` or `STREAM:TAG`; without a name, everything.
     #[arg(long, value_name = "STREAM[:TAG]", num_args = 0..)]
     pub refresh: Option<Vec<String>>,
-    /// How many tags one run may remove; by default a fifth of what is owned, at least 5.
-    #[arg(long, value_name = "N", env = "STREAMKEEPER_MAX_REMOVALS")]
-    pub max_removals: Option<usize>,
+    /// How many tags one run may remove, as a number or such as `10%`; by default a fifth of what is owned, at least 5.
+    #[arg(long, value_name = "N|N%", env = "STREAMKEEPER_MAX_REMOVALS")]
+    pub max_removals: Option<MaxRemovals>,
     /// Let a source without any stream remove everything.
     #[arg(long)]
     pub allow_empty: bool,
@@ -246,7 +249,7 @@ pub struct Plan {
     #[arg(long, value_name = "FILE", requires = "out")]
     pub key_file: Option<PathBuf>,
     /// How to show the plan.
-    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    #[arg(long, short = 'o', visible_alias = "output", value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
     /// Compare with this branch, tag or commit: what the definitions changed since they parted, and what of the plan is due to it.
     #[arg(long, value_name = "REV")]
@@ -285,7 +288,7 @@ pub enum PlanFormat {
     Text,
     /// For a comment on a pull request.
     Markdown,
-    /// What will roll, as a diagram that Markdown may hold.
+    /// What will roll, and what is copied and removed, as a Mermaid diagram for Markdown.
     Mermaid,
     /// For programs.
     Json,
@@ -308,7 +311,7 @@ pub struct Show {
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
     /// How to show it.
-    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    #[arg(long, short = 'o', visible_alias = "output", value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
     /// Exit with 3 when the plan has a risk that is at least so bad, and nobody answers for it.
     #[arg(long, value_name = "SEVERITY", value_parser = severities())]
@@ -348,7 +351,7 @@ pub struct Apply {
     #[arg(long, conflicts_with = "plan")]
     pub write_workloads: bool,
     /// How to show the report.
-    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    #[arg(long, short = 'o', visible_alias = "output", value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
 }
 
@@ -388,7 +391,7 @@ pub struct Status {
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// How to show it.
-    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    #[arg(long, short = 'o', visible_alias = "output", value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
 }
 
@@ -404,14 +407,38 @@ pub enum LogFormat {
 /// `get`
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Get {
-    /// `is` for streams, `istag` for tags, `workloads` for what follows them.
-    #[arg(value_enum, default_value_t = Resource::Is)]
-    pub resource: Resource,
-    /// Names: `STREAM`, `NAMESPACE/STREAM`, for tags also `STREAM:TAG`.
-    pub names: Vec<String>,
+    /// What to list, then names: `is` for streams (the default), `istag` for tags, `workloads` for what follows them; `STREAM`,
+    /// `NAMESPACE/STREAM`, for tags also `STREAM:TAG`.
+    #[arg(value_name = "KIND|NAME")]
+    pub what: Vec<String>,
     /// How to show them.
-    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    #[arg(long, short, visible_alias = "format", value_enum, default_value_t = Output::Table)]
     pub output: Output,
+    /// All namespaces, whatever `--namespace` says.
+    #[arg(long, short = 'A')]
+    pub all_namespaces: bool,
+    /// Only streams with these labels: `key=value`, `key!=value`, `key`, `!key`, with commas between them.
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Tables without a line of headers.
+    #[arg(long)]
+    pub no_headers: bool,
+}
+
+impl Get {
+    /// What is listed: what the first word says, otherwise streams.
+    pub fn resource(&self) -> Resource {
+        self.kind().unwrap_or(Resource::Is)
+    }
+
+    /// The names.
+    pub fn names(&self) -> &[String] {
+        &self.what[usize::from(self.kind().is_some())..]
+    }
+
+    fn kind(&self) -> Option<Resource> {
+        self.what.first().and_then(|word| Resource::from_str(word, true).ok())
+    }
 }
 
 /// What is listed.
@@ -461,7 +488,7 @@ pub struct History {
     #[arg(long, default_value_t = 50)]
     pub limit: usize,
     /// How to show them.
-    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    #[arg(long, short = 'o', visible_alias = "output", value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
 }
 

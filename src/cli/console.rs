@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::model::{Outcome, Step};
 use crate::ports::Progress;
-use crate::render::Paint;
+use crate::render::{self, Paint};
 
 use super::args::Color;
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 
 /// Where output goes, and how. Copies are the same terminal.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub(super) struct Console {
 struct State {
     bar: Mutex<Option<Bar>>,
     done: AtomicUsize,
+    /// Why the exit code is what it is.
+    reason: Mutex<Option<String>>,
     lost: AtomicBool,
 }
 
@@ -87,7 +90,40 @@ impl Console {
     /// What is said about it.
     pub(super) fn say(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            self.line(text);
+        }
+    }
+
+    /// Why the exit code is another one than 0: said at the end, also to who asked for nothing but errors.
+    pub(super) fn because(&self, why: &str) {
+        if let Ok(mut reason) = self.state.reason.lock() {
+            *reason = Some(why.to_owned());
+        }
+    }
+
+    /// Says how it ended, unless that is well, or nothing but changes that are pending and nobody wants to read that.
+    pub(super) fn ended(&self, exit: Exit) {
+        let what = match exit {
+            Exit::Done => return,
+            Exit::Pending if self.quiet => return,
+            Exit::Pending => "changes are pending",
+            Exit::Failed => "failed",
+            Exit::Refused => "refused",
+            Exit::Stale => "the plan is stale",
+            Exit::Partial => "done in part",
+            Exit::Usage => "wrong usage",
+        };
+        let why = self.state.reason.lock().ok().and_then(|mut reason| reason.take());
+        let why = why.map_or(String::new(), |why| format!(": {why}"));
+        self.line(&format!("{what} (exit code {}){why}", exit as u8));
+    }
+
+    /// A line on stderr, above a bar of progress.
+    fn line(&self, text: &str) {
+        let bar = self.state.bar.lock();
+        match bar.as_deref() {
+            Ok(Some(Bar::Terminal(bar))) => bar.suspend(|| eprintln!("{text}")),
+            _ => eprintln!("{text}"),
         }
     }
 
@@ -166,6 +202,10 @@ impl Progress for Console {
             }
             Some(Bar::Plain { .. }) | None => {}
         }
+    }
+
+    fn stream_ended(&self, steps: &[(&Step, Outcome)]) {
+        self.say(&render::stream_line(steps));
     }
 
     fn end(&self) {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{Action, Cause, ImportResult, OTHER_NAMESPACES, Outcome, Plan, Report, StepId};
 use crate::ports::LiveState;
 use crate::reconcile::{Connected, Patience};
+use crate::render;
 
 use super::args::Apply;
 use super::console::Console;
@@ -41,13 +42,17 @@ pub(super) async fn execute(
     let report = &verified.report;
     output::report(plan, report, command.format, console)?;
     let follows = report.workloads.iter().all(|followed| followed.following.is_good());
-    Ok(match exit(plan, report) {
+    let exit = match exit(plan, report) {
         // With `--wait` roll-outs count; without it they are left to their controllers.
         Exit::Done if command.wait.is_some() && !follows => Exit::Partial,
         // Where plans update workloads, those that could not be looked at are left undone.
         Exit::Done if connected.live.kind().updates_workloads() && !reachable_seen(plan) => Exit::Partial,
         exit => exit,
-    })
+    };
+    if exit != Exit::Done {
+        console.because(&render::summary_line(plan, report));
+    }
+    Ok(exit)
 }
 
 /// Whether all workloads were looked at that this account is there for.

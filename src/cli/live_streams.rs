@@ -34,6 +34,34 @@ impl LiveStreams {
         Ok(Self { live, streams, runtime })
     }
 
+    /// The stream and the tag that a name is about. A name without a namespace, where none is given either, is that of a stream in the usual
+    /// namespace; otherwise of the one namespace that has such a stream.
+    ///
+    /// # Errors
+    ///
+    /// When it is no name, or several namespaces have such a stream.
+    pub(super) fn named(
+        &self,
+        settings: &Settings,
+        args: &Args,
+        name: &str,
+    ) -> Result<(StreamId, Option<String>), Failure> {
+        let (id, tag) = settings.name(name)?;
+        if args.namespace.is_some() || name.contains('/') || self.streams.contains_key(&id) {
+            return Ok((id, tag));
+        }
+        let others: Vec<&StreamId> = self.streams.keys().filter(|other| other.name == id.name).collect();
+        match others[..] {
+            [] => Ok((id, tag)),
+            [other] => Ok((other.clone(), tag)),
+            [first, ..] => {
+                let namespaces: Vec<&str> = others.iter().map(|other| &*other.namespace).collect();
+                let message = format!("`{}` is in the namespaces {}", inert(&id.name, 120), namespaces.join(", "));
+                Err(Failure::usage(message).hint(format!("name one of them, such as `{first}`, or give `--namespace`")))
+            }
+        }
+    }
+
     /// Changes of a stream, or of one tag of it, newest first.
     pub(super) fn changes(&self, id: &StreamId, tag: Option<&str>, limit: usize) -> Result<Vec<Change>, Failure> {
         match &self.live {

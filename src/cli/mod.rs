@@ -11,6 +11,7 @@ mod console;
 mod execute;
 mod failure;
 mod host;
+mod image_findings;
 mod lines;
 mod live_streams;
 mod log;
@@ -74,7 +75,10 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     };
     match result {
         Ok(_) if console.has_lost() => Exit::Failed,
-        Ok(exit) => exit,
+        Ok(exit) => {
+            console.ended(exit);
+            exit
+        }
         Err(Failure { kind, error, hint }) => {
             console.error(&*error, hint.as_deref());
             kind.into()

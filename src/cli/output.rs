@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::findings::Severity;
+use crate::findings::{Diagnostic, Severity};
 use crate::model::{Plan, Report};
 use crate::ports::Source;
 use crate::reconcile::{ReadSource, Settings};
@@ -24,17 +24,29 @@ pub(super) fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     serde_saphyr::to_string(value).map_err(Failure::failed)
 }
 
-/// A plan in a format.
-pub(super) fn plan(plan: &Plan, format: PlanFormat, console: &Console) -> Result<String, Failure> {
+/// A plan in a format. `findings`: what is wrong with its definitions, for the formats that others read. From `fail_on` on, a risk fails.
+pub(super) fn plan(
+    plan: &Plan,
+    findings: &[Diagnostic],
+    (format, fail_on): (PlanFormat, Option<Severity>),
+    console: &Console,
+) -> Result<String, Failure> {
+    let least = fail_on.unwrap_or(Severity::Error).min(Severity::Error);
+    let reported = || {
+        let of_definitions = findings.iter().filter(|finding| finding.severity > Severity::Info).cloned();
+        let mut all = render::reported_findings(&of_definitions.collect::<Vec<_>>());
+        all.extend(render::reported(plan));
+        all
+    };
     Ok(match format {
         PlanFormat::Text => render::plan_text(plan, console.out_paint()),
-        PlanFormat::Markdown => render::plan_markdown(plan),
+        PlanFormat::Markdown => render::plan_markdown(plan, findings),
         PlanFormat::Mermaid => render::rolls_mermaid(plan),
         PlanFormat::Json => pretty(plan)?,
-        PlanFormat::Github => render::reported_github(&render::reported(plan)),
-        PlanFormat::Gitlab => pretty(&render::reported_gitlab(&render::reported(plan)))?,
-        PlanFormat::Sarif => pretty(&render::reported_sarif(&render::reported(plan), TOOL))?,
-        PlanFormat::Junit => render::plan_junit(plan),
+        PlanFormat::Github => render::reported_github(&reported()),
+        PlanFormat::Gitlab => pretty(&render::reported_gitlab(&reported()))?,
+        PlanFormat::Sarif => pretty(&render::reported_sarif(&reported(), TOOL))?,
+        PlanFormat::Junit => render::plan_junit(plan, &reported(), least),
     })
 }
 
@@ -49,16 +61,21 @@ pub(super) fn show(plan: &Plan, format: ReportFormat, console: &Console) {
 pub(super) fn report(plan: &Plan, report: &Report, format: ReportFormat, console: &Console) -> Result<(), Failure> {
     match format {
         ReportFormat::Json => console.out(&pretty(report)?),
-        ReportFormat::Text if plan.is_empty() => {}
+        ReportFormat::Text if plan.is_in_sync() => {}
         ReportFormat::Text => console.out(&render::report_text(plan, report, console.out_paint())),
     }
     Ok(())
 }
 
 /// Whether a plan has a risk that is at least so severe.
-pub(super) fn fail_on(plan: &Plan, least: Option<Severity>) -> Exit {
-    let worst = plan.review.iter().flat_map(|review| &review.risks).map(|risk| risk.severity).max();
-    if least.is_some_and(|least| worst >= Some(least)) { Exit::Refused } else { Exit::Done }
+pub(super) fn fail_on(plan: &Plan, least: Option<Severity>, console: &Console) -> Exit {
+    let Some(least) = least else { return Exit::Done };
+    let risks = plan.review.iter().flat_map(|review| &review.risks);
+    let refused: Vec<_> = risks.filter(|risk| risk.severity >= least).collect();
+    let Some(first) = refused.first() else { return Exit::Done };
+    let more = if refused.len() > 1 { format!(" and {} more", refused.len() - 1) } else { String::new() };
+    console.because(&format!("`--fail-on {least}`: {} {}: {}{more}", first.rule, first.about, first.message));
+    Exit::Refused
 }
 
 /// Shows what is wrong with the definitions of a plan. With `--strict` that may be the end.
@@ -87,6 +104,22 @@ pub(super) fn nothing_defined(read: &ReadSource, console: &Console) {
     if read.assembled.found.0 == 0 {
         console.say(&format!("no ImageStream is defined in {}", read.assembled.desired.revision.source));
     }
+}
+
+/// Whether what is wrong with the definitions refuses what was asked for; then that is why it ends as it does.
+pub(super) fn stops(read: &ReadSource, strict: bool, console: &Console) -> bool {
+    let stops = read.stops(strict);
+    if stops {
+        let least = if strict { Severity::Warning } else { Severity::Error };
+        let mut all = read.assembled.findings.iter().filter(|finding| finding.severity >= least);
+        let first = all
+            .next()
+            .map_or(String::new(), |first| format!("{}:{}: {}", first.place.path, first.place.line, first.message));
+        let more = all.count();
+        let more = if more > 0 { format!(" and {more} more findings") } else { String::new() };
+        console.because(&format!("{first}{more}"));
+    }
+    stops
 }
 
 /// Says what it took to ask registries, if anything.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::adapters::{git, store};
 use crate::config::FILE_NAME;
-use crate::source::short_hash;
+use crate::source::{is_url, short_hash};
 
 use super::args::Args;
 use super::console::Console;
@@ -65,7 +65,7 @@ pub(super) fn is_own(uid: u32) -> bool {
 pub(super) fn local_folder(source: &str) -> Option<PathBuf> {
     let path = Path::new(source);
     let is_bare = !path.join(".git").exists() && path.join("HEAD").is_file() && path.join("objects").is_dir();
-    (!source.contains("://") && path.is_dir() && !is_bare).then(|| path.to_owned())
+    (!is_url(source) && path.is_dir() && !is_bare).then(|| path.to_owned())
 }
 
 /// Where caches are: `--cache-dir`, otherwise in the XDG cache directory. None where neither is known: then nothing is cached.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::{ListenConfig, RunConfig, TargetConfig};
 use crate::controller::Bells;
+use crate::source::is_url;
 
 use super::args::{Args, Planning, Run};
 use super::console::Console;
@@ -33,7 +34,7 @@ fn flags(args: &Args, config: &RunConfig) -> Vec<(String, Args)> {
         let args = Args {
             source: source.source.clone(),
             revision: source.revision.clone(),
-            config: source.config.clone().or_else(|| args.config.clone().filter(|_| source.source.contains("://"))),
+            config: source.config.clone().or_else(|| args.config.clone().filter(|_| is_url(&source.source))),
             namespace: source.namespace.clone().or_else(|| args.namespace.clone()),
             trusted: source.trusted,
             ..args.clone()

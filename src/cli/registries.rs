@@ -22,9 +22,9 @@ use super::console::Console;
 use super::failure::Failure;
 use super::target::Live;
 
-/// Registries as the config has them, with the logins that it and the user's files have. `person_waits`: then what is kept
-/// back of quotas may be used too.
-fn open(config: &Config, cache: Arc<Cache>, person_waits: bool, more: Credentials) -> Result<Registries, Failure> {
+/// Registries as the config has them, with the logins that it and the user's files have. Where somebody waits at the console, what is
+/// kept back of quotas may be used too.
+fn open(config: &Config, cache: Arc<Cache>, console: &Console, more: Credentials) -> Result<Registries, Failure> {
     let allowed = config.policy.allowed_registries_for_import.iter();
     let settings = Settings {
         hosts: config.registries.iter().map(|registry| (registry.host.clone(), host(registry))).collect(),
@@ -33,13 +33,15 @@ fn open(config: &Config, cache: Arc<Cache>, person_waits: bool, more: Credential
             .map(|allowed| AllowedRegistry { domain: allowed.domain_name.clone(), insecure: allowed.insecure })
             .collect(),
         blocked: config.policy.blocked_registries.clone(),
-        person_waits,
+        person_waits: console.can_ask(),
     };
     let mut credentials = Credentials::default();
     for path in &config.credentials {
         credentials = credentials.and(Credentials::from_file(path)?);
     }
-    Ok(Registries::new(settings, credentials.and(Credentials::of_user()?).and(more), cache))
+    let credentials = credentials.and(Credentials::of_user()?);
+    credentials.broken().iter().for_each(|broken| console.say(broken));
+    Ok(Registries::new(settings, credentials.and(more), cache))
 }
 
 /// What upstream tags are asked of: registries, or the cluster in their place.
@@ -57,7 +59,7 @@ pub(super) async fn upstreams<'a>(
                 Live::Cluster(cluster) if config.pull_secrets => pull_secrets(cluster, desired, console).await,
                 Live::Cluster(_) | Live::Store(_) => Credentials::default(),
             };
-            Upstreams::Registries(Box::new(open(config, Arc::clone(cache), console.can_ask(), more)?))
+            Upstreams::Registries(Box::new(open(config, Arc::clone(cache), console, more)?))
         }
         (Resolve::Cluster, Live::Cluster(cluster)) => {
             Upstreams::Cluster(cluster.resolver(observe::asking_namespaces(desired)))
@@ -164,7 +166,8 @@ async fn pull_secrets(cluster: &Cluster, desired: &Desired, console: &Console) -
             Ok(bytes) => match Credentials::of_secrets(&bytes) {
                 Ok((credentials, broken)) => {
                     all = all.with_secrets_of(namespace.clone(), &credentials);
-                    broken.iter().for_each(|broken| console.say(&format!("namespace {namespace}: {broken}")));
+                    let broken = broken.into_iter().chain(credentials.broken());
+                    broken.for_each(|broken| console.say(&format!("namespace {namespace}: {broken}")));
                 }
                 Err(why) => console.say(&format!("pull secrets of {namespace}: {why}")),
             },

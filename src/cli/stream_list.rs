@@ -10,31 +10,64 @@ use crate::reconcile::Settings;
 use crate::render::StreamRow;
 use crate::rules;
 
-use super::args::{Get, Resource};
+use super::args::{Args, Get, Resource};
 use super::failure::Failure;
+use super::live_streams::LiveStreams;
 
 /// The streams that a command names, cut down to the tags that it names; `missing` gets the names of those that are not there.
 pub(super) fn named(
-    settings: &Settings,
-    all: &BTreeMap<StreamId, LiveStream>,
+    live: &LiveStreams,
+    (settings, args): (&Settings, &Args),
     command: &Get,
     missing: &mut Vec<String>,
 ) -> Result<BTreeMap<StreamId, LiveStream>, Failure> {
     let mut chosen: BTreeMap<StreamId, LiveStream> = BTreeMap::new();
-    for name in &command.names {
-        let (id, tag) = settings.name(name)?;
-        let found = chosen.get(&id).or(all.get(&id)).cloned();
+    for name in command.names() {
+        let (id, tag) = live.named(settings, args, name)?;
+        let found = chosen.get(&id).or(live.streams.get(&id)).cloned();
         let Some(mut live) = found.filter(|live| tag.as_ref().is_none_or(|tag| live.stream.status_tag(tag).is_some()))
         else {
             missing.push(id.to_string());
             continue;
         };
-        if let (Resource::Istag, Some(tag)) = (command.resource, &tag) {
+        if let (Resource::Istag, Some(tag)) = (command.resource(), &tag) {
             live.stream.status.tags.retain(|list| list.tag == *tag);
         }
         chosen.insert(id, live);
     }
     Ok(chosen)
+}
+
+/// Whether labels fit a selector as `kubectl` takes it: `key=value`, `key!=value`, `key`, `!key`, with commas between them.
+///
+/// # Errors
+///
+/// When a part of it is none of these.
+pub(super) fn fits(selector: &str, labels: &BTreeMap<String, String>) -> Result<bool, Failure> {
+    for part in selector.split(',').map(str::trim) {
+        let is_it = |key: &str, value: &str| labels.get(key.trim()).is_some_and(|label| label == value.trim());
+        let fits = match (part.split_once("!="), part.split_once("==").or_else(|| part.split_once('='))) {
+            _ if part.is_empty() || part.contains(['(', ' ']) => {
+                let hint = "write `key=value`, `key!=value`, `key` or `!key`, with commas between them";
+                return Err(Failure::usage(format!("`{selector}` is no label selector")).hint(hint));
+            }
+            (Some((key, value)), _) => !is_it(key, value),
+            (None, Some((key, value))) => is_it(key, value),
+            (None, None) => match part.strip_prefix('!') {
+                Some(key) => !labels.contains_key(key),
+                None => labels.contains_key(part),
+            },
+        };
+        if !fits {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A table without its first line.
+pub(super) fn without_headers(table: &str) -> &str {
+    table.split_once('\n').map_or("", |(_, rows)| rows)
 }
 
 /// Resource and name, a line each.
@@ -55,11 +88,11 @@ pub(super) fn names(rows: &[StreamRow<'_>], resource: Resource) -> String {
 
 /// One object as it is, several in a list, as `oc` prints them.
 pub(super) fn objects(rows: &[StreamRow<'_>], command: &Get) -> Value {
-    let mut objects: Vec<Value> = match command.resource {
+    let mut objects: Vec<Value> = match command.resource() {
         Resource::Is => rows.iter().map(|row| json!(row.stream)).collect(),
         Resource::Istag | Resource::Workloads => rows.iter().flat_map(|row| tags(row.id, row.stream)).collect(),
     };
-    if command.names.len() == 1 && objects.len() == 1 {
+    if command.names().len() == 1 && objects.len() == 1 {
         return objects.remove(0);
     }
     json!({"apiVersion": "v1", "kind": "List", "items": objects, "metadata": {}})

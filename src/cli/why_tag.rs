@@ -23,6 +23,7 @@ pub(super) fn text(settings: &Settings, args: &Args, what: &str) -> Result<Strin
         );
     };
     let shown = LiveStreams::open(settings, args, [id.namespace.clone()].into())?;
+    let (id, _) = shown.named(settings, args, what)?;
     let streams = &shown.streams;
     let live =
         streams.get(&id).filter(|live| live.stream.spec_tag(&tag).is_some() || live.stream.status_tag(&tag).is_some());

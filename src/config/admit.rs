@@ -10,6 +10,9 @@ use super::file::{
     TOTAL_BYTES, WORKLOADS,
 };
 
+/// Likewise, as a part of what is owned, in percent.
+const LEAST_SHARE: u8 = 20;
+
 /// Removals that every limit allows when the config does not say: see `RemovalLimit`.
 const LEAST_REMOVALS: usize = 5;
 
@@ -163,8 +166,15 @@ impl Merge {
             workloads,
             max_images_bulk_imported_per_repository,
         } = proposed;
-        let count = |limit: Option<MaxRemovals>| limit.map(|MaxRemovals(count)| count);
-        let removals = least(count(trusted.max_removals), count(*max_removals), LEAST_REMOVALS).map(MaxRemovals);
+        // A number and a part cannot be compared: then what is trusted stays.
+        let is_less = |limit: &MaxRemovals| match (trusted.max_removals, *limit) {
+            (None, MaxRemovals::Count(count)) => count <= LEAST_REMOVALS,
+            (None, MaxRemovals::Share(percent)) => percent <= LEAST_SHARE,
+            (Some(MaxRemovals::Count(trusted)), MaxRemovals::Count(count)) => count <= trusted,
+            (Some(MaxRemovals::Share(trusted)), MaxRemovals::Share(percent)) => percent <= trusted,
+            _ => false,
+        };
+        let removals = max_removals.filter(is_less).or(trusted.max_removals);
         PolicyConfig {
             schedule_interval: self.trusted("policy.scheduleInterval", &trusted.schedule_interval, schedule_interval),
             schedule_bounds: self.trusted("policy.scheduleBounds", &trusted.schedule_bounds, schedule_bounds),
@@ -311,7 +321,7 @@ mod tests {
              policy: {maxRemovals: 4, blockedRegistries: [a], suspend: []}\n",
         );
         let Admitted { config, ignored } = admit(&trusted, &looser);
-        assert!(config.limits.file_bytes == Some(1000) && config.policy.max_removals == Some(MaxRemovals(3)));
+        assert!(config.limits.file_bytes == Some(1000) && config.policy.max_removals == Some(MaxRemovals::Count(3)));
         assert!(config.policy.blocked_registries.len() == 2 && config.findings.severities.len() == 1);
         assert_eq!(ignored.len(), 6, "{ignored:?}");
         let stricter = parse("policy: {maxRemovals: 1, blockedRegistries: [a, c, b], suspend: [shop]}\n");

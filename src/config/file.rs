@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -220,7 +221,7 @@ pub struct PolicyConfig {
     /// How old the knowledge of an upstream tag that nobody follows may be; 1 hour when it is not given.
     #[schemars(extend("x-class" = "trustedOnly"))]
     pub check_interval: Option<Interval>,
-    /// Removals in one run, as a number; a fifth of what is owned and at least 5 when it is not given.
+    /// Removals in one run, as a number or as a part of what is owned, such as `10%`; a fifth and at least 5 when it is not given.
     #[schemars(extend("x-class" = "tightenOnly"))]
     pub max_removals: Option<MaxRemovals>,
     /// An empty source may remove everything.
@@ -261,10 +262,76 @@ pub struct BoundsConfig {
     pub most: Interval,
 }
 
-/// How many removals one run may make.
+/// How many removals one run may make: a number, or a part of what is owned, such as `10%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct MaxRemovals(pub usize);
+#[serde(try_from = "NumberOrText", into = "NumberOrText")]
+#[schemars(with = "NumberOrText")]
+pub enum MaxRemovals {
+    /// So many.
+    Count(usize),
+    /// So many percent.
+    Share(u8),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(usize),
+    Text(String),
+}
+
+impl FromStr for MaxRemovals {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{}` is neither a number nor a percentage such as `10%`", inert(text, 40));
+        match text.strip_suffix('%') {
+            Some(percent) => {
+                let percent = percent.parse().ok().filter(|percent| *percent <= 100);
+                percent.map(Self::Share).ok_or_else(wrong)
+            }
+            None => text.parse().map(Self::Count).map_err(|_| wrong()),
+        }
+    }
+}
+
+impl std::fmt::Display for MaxRemovals {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Count(count) => write!(out, "{count}"),
+            Self::Share(percent) => write!(out, "{percent}%"),
+        }
+    }
+}
+
+impl TryFrom<NumberOrText> for MaxRemovals {
+    type Error = String;
+
+    fn try_from(value: NumberOrText) -> Result<Self, String> {
+        match value {
+            NumberOrText::Number(count) => Ok(Self::Count(count)),
+            NumberOrText::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl From<MaxRemovals> for NumberOrText {
+    fn from(limit: MaxRemovals) -> Self {
+        match limit {
+            MaxRemovals::Count(count) => Self::Number(count),
+            MaxRemovals::Share(_) => Self::Text(limit.to_string()),
+        }
+    }
+}
+
+impl From<MaxRemovals> for RemovalLimit {
+    fn from(limit: MaxRemovals) -> Self {
+        match limit {
+            MaxRemovals::Count(count) => Self::Count(count),
+            MaxRemovals::Share(percent) => Self::Share(percent),
+        }
+    }
+}
 
 /// A config has a mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -386,8 +453,8 @@ impl Config {
         if let Some(count) = self.policy.max_images_bulk_imported_per_repository {
             policy.repository_tags = count;
         }
-        if let Some(MaxRemovals(count)) = max_removals {
-            policy.removals = RemovalLimit::Count(*count);
+        if let Some(limit) = max_removals {
+            policy.removals = (*limit).into();
         }
         policy.suspended = self.policy.suspend.iter().cloned().collect();
         policy.drift = self.policy.drift.unwrap_or_default();

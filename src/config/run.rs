@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{CodeHost, NoticeFormat, Sender};
+use crate::source::is_url;
 
 use super::{Interval, TargetConfig};
 
@@ -166,7 +167,7 @@ impl RunConfig {
         };
         for source in &mut self.sources {
             at(&mut source.config);
-            if !source.source.contains("://") {
+            if !is_url(&source.source) {
                 source.source = folder.join(&source.source).display().to_string();
             }
         }

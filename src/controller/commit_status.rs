@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::model::CodeHost;
 use crate::openshift::{normal_host, split_port};
+use crate::source::is_scp;
 
 use super::status::PassStatus;
 
@@ -88,11 +89,16 @@ impl CommitStatus {
     }
 }
 
-/// Host and repository of a source behind a URL: `https://user@host/a/b.git`, `ssh://git@host:22/a/b`. None for anything whose
+/// Host and repository of a source behind a URL: `https://user@host/a/b.git`, `ssh://git@host:22/a/b`, `git@host:a/b`. None for anything whose
 /// parts are not plain names, since they become parts of a request.
 pub fn repository(source: &str) -> Option<(String, String)> {
-    let (scheme, rest) = source.split_once("://")?;
-    let (authority, path) = rest.split_once('/')?;
+    let (scheme, (authority, path)) = match source.split_once("://") {
+        Some((scheme, rest)) => (scheme, rest.split_once('/')?),
+        None if is_scp(source) => {
+            ("ssh", source.split_once(':').map(|(host, path)| (host, path.trim_start_matches('/')))?)
+        }
+        None => return None,
+    };
     let host = authority.rsplit('@').next()?;
     let host = if scheme == "ssh" { split_port(host).0 } else { host };
     let host = normal_host(host);

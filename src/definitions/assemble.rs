@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::findings::{Code, Diagnostic, FindingPolicy, Judge, Severity};
-use crate::model::{Cause, Desired, DesiredStream, Held, Ignorance, Origin, Revision};
+use crate::model::{Cause, Desired, DesiredStream, Held, Ignorance, Origin, Revision, Workload};
 use crate::openshift::{ReferencePolicyType, StreamId, TagId};
 use crate::source::{Place, inert};
 
+use super::kustomize::{Taken, build};
 use super::lowering::{Counts, FileDefinitions, FoundStream};
 use super::template::has_placeholder;
 
@@ -60,6 +61,10 @@ pub fn assemble(read: Files, policy: &FindingPolicy, no_local_registry: bool) ->
         .filter_map(|finding| judge.judge(finding, &mut out.waived))
         .collect();
 
+    let kustomizations = files.iter().filter_map(|file| Some((&file.path, file.definitions.kustomization.as_ref()?)));
+    let taken = Taken::by(kustomizations);
+    out.findings
+        .extend(not_built(&files, &taken).into_iter().filter_map(|finding| judge.judge(finding, &mut out.waived)));
     let twice = duplicates(&files);
     let mut unlisted = Unlisted::default();
     let built: BTreeSet<TagId> = files.iter().flat_map(|file| file.definitions.built.clone()).collect();
@@ -85,8 +90,9 @@ pub fn assemble(read: Files, policy: &FindingPolicy, no_local_registry: bool) ->
             let error = errors
                 .filter(|finding| finding.severity == Severity::Error)
                 .min_by_key(|finding| finding.place.clone());
-            place_stream(&mut out, &path, found, error, &twice, &mut judge);
+            place_stream(&mut out, &path, found, error, (&twice, &taken), &mut judge);
         }
+        out.desired.uses.extend(definitions.uses);
         for mut workload in definitions.workloads {
             workload.origin.path = Arc::clone(&path);
             out.desired.workloads.push(workload);
@@ -124,15 +130,28 @@ fn own_or_short(definitions: Arc<FileDefinitions>, twice: &BTreeMap<StreamId, Ve
             },
             false => found.clone(),
         };
-        let FileDefinitions { streams, workloads, built, findings, counts, parameters, elsewhere, complete } = &*shared;
+        let FileDefinitions {
+            streams,
+            workloads,
+            built,
+            uses,
+            findings,
+            counts,
+            parameters,
+            elsewhere,
+            kustomization,
+            complete,
+        } = &*shared;
         FileDefinitions {
             streams: streams.iter().map(short).collect(),
             workloads: workloads.clone(),
             built: built.clone(),
+            uses: uses.clone(),
             findings: findings.clone(),
             counts: *counts,
             parameters: parameters.clone(),
             elsewhere: elsewhere.clone(),
+            kustomization: kustomization.clone(),
             complete: *complete,
         }
     })
@@ -183,6 +202,24 @@ fn at(origin: &Origin, path: &Arc<str>) -> Origin {
     Origin { path: Arc::clone(path), ..origin.clone() }
 }
 
+fn held_by(finding: &Diagnostic, origin: &Origin) -> Held {
+    Held { rule: finding.code.id().to_owned(), detail: finding.message.clone(), origin: origin.clone() }
+}
+
+/// Kustomizations that change streams which are read here as they are.
+fn not_built(files: &[FileEntry], taken: &Taken) -> Vec<Diagnostic> {
+    let with_streams = files.iter().filter(|file| !file.definitions.streams.is_empty());
+    let of_streams: BTreeSet<&str> = with_streams.filter_map(|file| taken.any(&file.path)).collect();
+    let changing = files.iter().filter(|file| of_streams.contains(&*file.path));
+    changing
+        .filter_map(|file| {
+            let field = file.definitions.kustomization.as_ref()?.changes.first()?;
+            let message = format!("`{field}` changes the streams of its resources, and is not applied here");
+            Some(Diagnostic::new(Code::NotBuilt, Place::file(&file.path), message).help(build(&file.path)))
+        })
+        .collect()
+}
+
 fn place_of(origin: &Origin) -> Place {
     Place { path: origin.path.to_string(), line: origin.line, column: origin.column, ..Place::default() }
 }
@@ -192,7 +229,7 @@ fn place_stream(
     path: &Arc<str>,
     found: FoundStream,
     error: Option<&Diagnostic>,
-    twice: &BTreeMap<StreamId, Vec<Origin>>,
+    (twice, taken): (&BTreeMap<StreamId, Vec<Origin>>, &Taken),
     judge: &mut Judge<'_>,
 ) {
     let FoundStream { id, header, tags, findings: _ } = found;
@@ -203,25 +240,30 @@ fn place_stream(
         return;
     };
     let origin = at(&header.origin, path);
-    let mut held = error.map(|error| Held {
-        rule: error.code.id().to_owned(),
-        detail: error.message.clone(),
-        origin: origin.clone(),
-    });
+    let mut held = error.map(|error| held_by(error, &origin));
+    if let Some(by) = taken.patch(path) {
+        let message = format!("the stream `{id}` is a patch that `{}` applies, and not a whole stream", inert(by, 200));
+        let finding = Diagnostic::new(Code::KustomizePatch, place_of(&origin), message).help(build(by));
+        held = held.or_else(|| Some(held_by(&finding, &origin)));
+        out.findings.extend(judge.judge(finding, &mut out.waived));
+    }
     if let Some(places) = twice.get(&id) {
+        let by = places.iter().find_map(|place| taken.any(&place.path));
+        let help = by
+            .map_or("remove one, or give it another name or namespace; none of them is applied".to_owned(), |by| {
+                format!("`{}` puts them together: {}", inert(by, 200), build(by))
+            });
         let mut finding = Diagnostic::new(
             Code::DuplicateStream,
             place_of(&origin),
             format!("the stream `{id}` is defined {} times", places.len()),
         )
-        .help("remove one, or give it another name or namespace; none of them is applied");
+        .help(help);
         // A few are enough to find them; a bomb of equal files must not become one of findings.
         for other in places.iter().filter(|other| **other != origin).take(3) {
             finding = finding.related(place_of(other), "also here");
         }
-        held = held.or_else(|| {
-            Some(Held { rule: finding.code.id().to_owned(), detail: finding.message.clone(), origin: origin.clone() })
-        });
+        held = held.or_else(|| Some(held_by(&finding, &origin)));
         out.findings.extend(judge.judge(finding, &mut out.waived));
     }
     if has_placeholder(&id.name) || has_placeholder(&id.namespace) {
@@ -246,7 +288,13 @@ fn trigger_targets(out: &mut Assembled, built: &BTreeSet<TagId>, judge: &mut Jud
     let mut findings = Vec::new();
     for workload in &out.desired.workloads {
         for trigger in &workload.triggers {
-            let Some(stream) = out.desired.streams.get(&trigger.tag.stream) else { continue };
+            let Some(stream) = out.desired.streams.get(&trigger.tag.stream) else {
+                findings.extend(
+                    elsewhere(&out.desired, workload, &trigger.tag)
+                        .and_then(|finding| judge.judge(finding, &mut out.waived)),
+                );
+                continue;
+            };
             // A stream without tags is filled by pushes; so is one of a whole repository.
             let pushed = stream.tags.is_empty() || !stream.docker_image_repository.is_empty();
             if pushed || stream.tags.contains_key(&trigger.tag.tag) || built.contains(&trigger.tag) {
@@ -263,6 +311,24 @@ fn trigger_targets(out: &mut Assembled, built: &BTreeSet<TagId>, judge: &mut Jud
         }
     }
     out.findings.extend(findings);
+}
+
+/// A trigger on a stream of its own namespace that is defined in another one alone.
+fn elsewhere(desired: &Desired, workload: &Workload, tag: &TagId) -> Option<Diagnostic> {
+    let own = &tag.stream;
+    if own.namespace != workload.id.namespace || desired.held.contains_key(own) {
+        return None;
+    }
+    let (other, stream) = desired.streams.iter().find(|(id, _)| id.name == own.name)?;
+    let message = format!(
+        "{} follows `{}`, which is not defined; `{}` is",
+        inert(&workload.id.to_string(), 120),
+        inert(&tag.to_string(), 120),
+        inert(&other.tag(&tag.tag).to_string(), 120)
+    );
+    let finding = Diagnostic::new(Code::TriggerNamespace, place_of(&workload.origin), message);
+    let help = format!("add `\"namespace\":\"{}\"` to the `from` of the trigger", inert(&other.namespace, 80));
+    Some(finding.help(help).related(place_of(&stream.origin), "the stream"))
 }
 
 /// Tags that are to be pulled from a registry that there is none of.

@@ -88,6 +88,7 @@ impl Lowering<'_> {
     }
 
     fn pass_over(&mut self, node: &Node) {
+        super::workload::ignored_annotations(&mut self.reader, node);
         self.out.counts.passed_over += 1;
         self.passed.push(node.span);
     }

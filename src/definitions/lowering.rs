@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::findings::Diagnostic;
-use crate::model::{DesiredStream, DesiredTag, Workload};
+use crate::model::{DesiredStream, DesiredTag, Workload, WorkloadId};
 use crate::openshift::{StreamId, TagId};
 use crate::source::{Node, Span};
 
+use super::kustomize::Kustomization;
 use super::reader::Reader;
 
 /// What reading a file depends on besides its content.
@@ -30,6 +31,9 @@ pub struct FileDefinitions {
     pub workloads: Vec<Workload>,
     /// Tags that builds of the file push to.
     pub built: Vec<TagId>,
+    /// Tags that builds of the file name, each with the build.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<(WorkloadId, TagId)>,
     /// What is wrong.
     pub findings: Vec<Diagnostic>,
     /// How much was read.
@@ -38,6 +42,9 @@ pub struct FileDefinitions {
     pub parameters: Vec<String>,
     /// Findings about workloads, which hide no stream.
     pub elsewhere: Vec<usize>,
+    /// What it says of other files, if it is a kustomization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kustomization: Option<Kustomization>,
     /// Everything in the file was read: without it, what it does not say is unknown.
     pub complete: bool,
 }

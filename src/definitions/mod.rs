@@ -11,6 +11,7 @@ mod aliases;
 mod assemble;
 mod fields;
 mod file;
+mod kustomize;
 mod lowering;
 mod reader;
 mod select;
@@ -23,6 +24,7 @@ mod workload;
 
 pub use assemble::{Assembled, FileEntry, Files, assemble};
 pub use file::read;
+pub use kustomize::{Kustomization, kustomization};
 pub use lowering::{Counts, FileDefinitions, FoundStream, ReadOptions, Triggers};
 pub use select::{Candidate, candidate, mentions_streams};
 pub use snapshot::{Snapshot, snapshot};

@@ -5,6 +5,8 @@
 pub enum Candidate {
     /// A name that definitions have.
     Named,
+    /// A name that tells kustomize what to build.
+    Kustomization,
     /// No extension: definitions only if the content says so.
     Bare,
     /// Some other kind of file.
@@ -14,6 +16,9 @@ pub enum Candidate {
 /// Judges a path by its name. The config's globs come on top.
 pub fn candidate(path: &str) -> Candidate {
     let name = path.rsplit('/').next().unwrap_or(path);
+    if matches!(name, "kustomization.yaml" | "kustomization.yml" | "Kustomization") {
+        return Candidate::Kustomization;
+    }
     match name.rsplit_once('.') {
         Some(("", _)) => Candidate::No,
         Some((_, "yaml" | "yml" | "json")) => Candidate::Named,
@@ -28,7 +33,7 @@ pub fn mentions_streams(candidate: Candidate, bytes: &[u8]) -> bool {
     let has = |needle: &[u8]| find(bytes, needle);
     let ours = has(b"imagestream") || has(b"imagechange") || has(b"image.openshift.io/");
     match candidate {
-        Candidate::Named => ours,
+        Candidate::Named | Candidate::Kustomization => ours,
         Candidate::Bare => ours && has(b"apiversion"),
         Candidate::No => false,
     }
@@ -58,6 +63,8 @@ mod tests {
             ("b.yml", Candidate::Named),
             ("x.json", Candidate::Named),
             ("image-references", Candidate::Bare),
+            ("overlays/test/kustomization.yaml", Candidate::Kustomization),
+            ("Kustomization", Candidate::Kustomization),
             ("README.md", Candidate::No),
             (".gitignore", Candidate::No),
             ("a.yaml.tmpl", Candidate::No),

@@ -42,6 +42,9 @@ pub(super) fn read(lowering: &mut Lowering<'_>, kind: &str, node: &Node, context
         "BuildConfig" => {
             lowering.out.counts.triggers.build_configs += image_changes(node).count();
             lowering.out.built.extend(output(node, &namespace));
+            let id = WorkloadId { kind: kind.to_owned(), namespace: namespace.clone(), name: name.clone() };
+            let uses = rules::build_uses(&node.to_json(), &namespace);
+            lowering.out.uses.extend(uses.into_iter().map(|tag| (id.clone(), tag)));
             build_triggers(reader, node, &namespace, context, &mut found);
         }
         "DeploymentConfig" => {
@@ -50,6 +53,7 @@ pub(super) fn read(lowering: &mut Lowering<'_>, kind: &str, node: &Node, context
         }
         _ => {}
     }
+    ignored_on_template(reader, kind, node);
     if let Some(annotation) = node.at(&["metadata", "annotations", TRIGGERS_ANNOTATION]) {
         lowering.out.counts.triggers.annotations += 1;
         if !ANNOTATED_KINDS.contains(&kind) {
@@ -66,6 +70,29 @@ pub(super) fn read(lowering: &mut Lowering<'_>, kind: &str, node: &Node, context
         return;
     }
     lowering.out.workloads.push(Workload { id, triggers: found, origin, defined });
+}
+
+/// Reports trigger annotations where no controller looks: on kinds that follow no tags, and on pod templates.
+pub(super) fn ignored_annotations(reader: &mut Reader<'_>, node: &Node) {
+    let kind = node.get("kind").and_then(Node::text).unwrap_or_default();
+    let places = [&["metadata", "annotations", TRIGGERS_ANNOTATION][..], IN_TEMPLATE];
+    for (at, place) in places.into_iter().enumerate() {
+        let Some(annotation) = node.at(place) else { continue };
+        let on = if at == 0 { "a" } else { "the pod template of a" };
+        let message = format!("OpenShift's trigger controller ignores the annotation on {on} {}", inert(kind, 60));
+        reader.report(reader.finding(Code::TriggerWorkload, annotation, message));
+    }
+}
+
+const IN_TEMPLATE: &[&str] = &["spec", "template", "metadata", "annotations", TRIGGERS_ANNOTATION];
+
+/// Likewise, on the pod template of a workload.
+fn ignored_on_template(reader: &mut Reader<'_>, kind: &str, node: &Node) {
+    if let Some(annotation) = node.at(IN_TEMPLATE) {
+        let message = format!("OpenShift's trigger controller ignores the annotation on the pod template of a {kind}");
+        let finding = reader.finding(Code::TriggerWorkload, annotation, message);
+        reader.report(finding.help(format!("move it to the metadata of the {kind}")));
+    }
 }
 
 /// The workload as controllers would see it, with the places of its images in the file.

@@ -37,9 +37,10 @@ pub async fn follow(
     let mut open: BTreeMap<&WorkloadId, &Roll> = BTreeMap::new();
     // What follows by the definitions alone is nowhere to be looked at.
     let rolls = if live.has_workloads() { &plan.rolls[..] } else { &[] };
-    for roll in
-        rolls.iter().filter(|roll| !matches!(roll.effect, RollEffect::Ignores { .. } | RollEffect::AfterBuild { .. }))
-    {
+    let gets_none = |roll: &Roll| {
+        matches!(roll.effect, RollEffect::Ignores { .. } | RollEffect::AfterBuild { .. } | RollEffect::Loses)
+    };
+    for roll in rolls.iter().filter(|roll| !gets_none(roll)) {
         match failed(report, roll) {
             Some(behind) => drop(results.insert(&roll.workload, Following::NotTried { behind })),
             None => drop(open.insert(&roll.workload, roll)),

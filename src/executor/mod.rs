@@ -69,7 +69,9 @@ impl<F: Fn(&Step) -> String, C: Fn() -> Timestamp, P: Progress> Execution<'_, F,
         let mut under_way = FuturesUnordered::new();
         loop {
             while under_way.len() < CONCURRENCY && !stop.is_cancelled() {
-                let Some(step) = walk.next() else { break };
+                let next = walk.next();
+                walk.ended(*progress);
+                let Some(step) = next else { break };
                 let requires = walk.requires(step);
                 let reason = reason(step);
                 // Image streams keep time to the second.
@@ -84,6 +86,7 @@ impl<F: Fn(&Step) -> String, C: Fn() -> Timestamp, P: Progress> Execution<'_, F,
             let Some((step, result)) = under_way.next().await else { break };
             progress.advance(1);
             walk.record(step, result);
+            walk.ended(*progress);
         }
         let mut outcomes = walk.outcomes();
         let behind = |update: &Update| {
@@ -127,12 +130,22 @@ struct Walk<'a> {
     failed: Option<StepId>,
     /// What the first step on each stream relies on.
     first: BTreeMap<&'a StreamId, &'a [Precondition]>,
+    /// The steps on each stream, until all of them have ended.
+    streams: BTreeMap<&'a StreamId, Vec<&'a Step>>,
+    /// Streams on which a step has ended since it was last looked.
+    touched: BTreeSet<&'a StreamId>,
 }
 
 impl<'a> Walk<'a> {
     fn new(plan: &'a Plan, decided: &'a BTreeMap<StepId, Outcome>) -> Self {
+        let mut streams: BTreeMap<&StreamId, Vec<&Step>> = BTreeMap::new();
+        for step in &plan.steps {
+            streams.entry(step.action.stream()).or_default().push(step);
+        }
         Self {
             decided,
+            streams,
+            touched: BTreeSet::new(),
             waiting: plan.steps.iter().map(|step| (step.id, step)).collect(),
             busy: BTreeSet::new(),
             outcomes: BTreeMap::new(),
@@ -195,7 +208,21 @@ impl<'a> Walk<'a> {
         self.settle(step, outcome);
     }
 
-    fn settle(&mut self, step: &Step, outcome: Outcome) {
+    /// Reports each stream whose last step has ended.
+    fn ended(&mut self, progress: &impl Progress) {
+        for stream in std::mem::take(&mut self.touched) {
+            let Some(steps) = self.streams.get(stream) else { continue };
+            let ended: Vec<(&Step, Outcome)> =
+                steps.iter().filter_map(|step| Some((*step, self.outcomes.get(&step.id)?.clone()))).collect();
+            if ended.len() == steps.len() {
+                progress.stream_ended(&ended);
+                self.streams.remove(stream);
+            }
+        }
+    }
+
+    fn settle(&mut self, step: &'a Step, outcome: Outcome) {
+        self.touched.insert(step.action.stream());
         if !step.action.is_removal() {
             self.gentle -= 1;
             if !outcome.is_success() {

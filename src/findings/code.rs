@@ -108,6 +108,8 @@ codes! {
     RepositoryReference: SK209, "repository-reference", Error, "`dockerImageRepository` with a tag or a digest";
     Placeholder: SK210, "placeholder", Error, "an unexpanded placeholder";
     InvalidLabel: SK211, "invalid-label", Error, "a label or annotation that the server refuses";
+    KustomizePatch: SK212, "kustomize-patch", Error, "a patch of kustomize in the place of a whole stream";
+    NotBuilt: SK213, "not-built", Warning, "a kustomization changes what is defined, and is not built";
     ScheduledKind: SK220, "scheduled-kind", Error, "`scheduled` on a tag that is not imported";
     ScheduledDigest: SK221, "scheduled-digest", Warning, "`scheduled` on a digest";
     ScheduledReference: SK222, "scheduled-reference", Warning, "`scheduled` together with `reference`";
@@ -132,11 +134,12 @@ codes! {
     TriggerPath: SK508, "trigger-path", Error, "a trigger with a field path that cannot be used";
     TriggerField: SK509, "trigger-field", Warning, "a field that triggers do not have";
     TriggerTarget: SK510, "trigger-target", Warning, "a trigger on a tag that no definition fills";
+    TriggerNamespace: SK511, "trigger-namespace", Warning, "a trigger without a namespace, whose stream is defined in another one";
     WaiverUnused: SK601, "waiver-unused", Info, "a waiver that matches nothing";
     WaiverExpired: SK602, "waiver-expired", Warning, "a waiver past its date";
     BecameRoot: SK701, "became-root", Warning, "an image that runs as root takes the place of one that does not";
     EntrypointReplaced: SK702, "entrypoint-replaced", Warning, "the entrypoint of an image is another one";
-    PlatformLost: SK703, "platform-lost", Warning, "an image is no longer there for a platform";
+    PlatformLost: SK703, "platform-lost", Warning, "an image is not there for the platform of the target, or no longer for another";
     OlderImage: SK704, "older-image", Warning, "an image is older than the one it takes the place of";
     NoTime: SK705, "no-time", Info, "an image does not say when it was made";
     SizeJump: SK706, "size-jump", Warning, "an image is much larger than the one before it";
@@ -145,12 +148,19 @@ codes! {
     AttestationLost: SK709, "attestation-lost", Warning, "an image has lost its attestations";
     Unpinned: SK710, "unpinned", Warning, "a tag that was pinned to a digest is not any more";
     BecameInsecure: SK711, "became-insecure", Warning, "a tag is imported without verifying TLS from now on";
-    RemovedInUse: SK712, "removed-in-use", Error, "a tag is removed that something still follows";
+    RemovedInUse: SK712, "removed-in-use", Error, "a tag is removed that something still uses";
     ManyWorkloads: SK713, "many-workloads", Warning, "very many workloads roll out at once";
     NotInspected: SK714, "image-not-inspected", Error, "an image could not be inspected, in whole or in part";
     NewRoot: SK715, "new-root", Info, "a new image runs as root";
     SignatureLost: SK717, "signature-lost", Warning, "an image is not signed any more";
     ConfigKey: SK718, "config-key", Warning, "the change sets a config key that counts only when it is trusted";
+    ImageNotFound: SK720, "image-not-found", Error, "an image that is to be imported does not exist";
+    AccessDenied: SK721, "access-denied", Error, "the registry gives no access to an image that is to be imported";
+    RegistryUnreachable: SK722, "registry-unreachable", Warning, "the registry of an image that is to be imported does not answer";
+    RateLimited: SK723, "rate-limited", Warning, "the registry of an image that is to be imported limits the rate of requests";
+    MalformedResponse: SK724, "malformed-response", Warning, "the answer of a registry cannot be understood or believed";
+    ImportBlocked: SK725, "import-blocked", Error, "policy blocks the import of an image";
+    ChangeBlocked: SK727, "change-blocked", Warning, "a change is blocked: the target stays other than the definitions";
     OwnRule: SK716, "own-rule", Warning, "a rule of the config is broken";
 }
 
@@ -158,6 +168,15 @@ impl Code {
     /// Whether plans break it, and definitions alone do not.
     pub fn is_of_plans(self) -> bool {
         self.id().starts_with("SK7")
+    }
+
+    /// Whether it says why an image is not imported.
+    pub fn is_of_imports(self) -> bool {
+        use Code::{AccessDenied, ImageNotFound, ImportBlocked, MalformedResponse, RateLimited, RegistryUnreachable};
+        matches!(
+            self,
+            ImageNotFound | AccessDenied | RegistryUnreachable | RateLimited | MalformedResponse | ImportBlocked
+        )
     }
 
     /// Whether its severity cannot be lowered: what could not be looked at may be anything. It can be waived, with a reason.
@@ -170,9 +189,9 @@ impl Code {
     pub fn is_binding(self) -> bool {
         use Code::{
             DuplicateKey, DuplicateStream, DuplicateTag, FromKind, GuessedTagName, IncompleteFrom, InvalidLabel,
-            InvalidSyntax, KeyCharacter, MalformedReference, MissingName, NotUtf8, ParameterType, ParameterValue,
-            Placeholder, PlaceholderFile, PolicyValue, RepositoryReference, ScheduledKind, StreamName, TooComplex,
-            TooLarge, TooLargeSource, TooManyFiles, UnknownKind, UnknownVersion, UnreadableFile, WrongType,
+            InvalidSyntax, KeyCharacter, KustomizePatch, MalformedReference, MissingName, NotUtf8, ParameterType,
+            ParameterValue, Placeholder, PlaceholderFile, PolicyValue, RepositoryReference, ScheduledKind, StreamName,
+            TooComplex, TooLarge, TooLargeSource, TooManyFiles, UnknownKind, UnknownVersion, UnreadableFile, WrongType,
         };
         matches!(
             self,
@@ -194,6 +213,7 @@ impl Code {
                 | StreamName
                 | DuplicateTag
                 | DuplicateStream
+                | KustomizePatch
                 | IncompleteFrom
                 | FromKind
                 | InvalidLabel

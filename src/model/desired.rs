@@ -25,6 +25,8 @@ pub struct Desired {
     pub held: BTreeMap<StreamId, Held>,
     /// The workloads that follow tags.
     pub workloads: Vec<Workload>,
+    /// Tags that builds name, each with the build.
+    pub uses: Vec<(WorkloadId, TagId)>,
     /// What could not be read: with any entry here, nothing is removed.
     pub incomplete: Vec<Ignorance>,
     /// Paths that are there and were not looked into (filtered out, passed over, links and what is below them): what was

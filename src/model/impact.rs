@@ -72,6 +72,8 @@ pub enum RollEffect {
         /// For what.
         why: String,
     },
+    /// A tag that it uses is removed.
+    Loses,
     /// It is meant to follow, and does not.
     Ignores {
         /// Why.

@@ -1,9 +1,10 @@
 //! Workloads as they are on a target, with what a trigger controller reads of them.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::openshift::{AnnotationTrigger, FieldPath, TagId, container_at, trigger_tag};
-
 use crate::source::inert;
 
 use super::workload::WorkloadId;
@@ -41,6 +42,9 @@ pub struct LiveWorkload {
     /// The tag that a build pushes to.
     #[serde(default)]
     pub output: Option<TagId>,
+    /// Tags that a build takes images from or pushes to, followed or not.
+    #[serde(default)]
+    pub uses: BTreeSet<TagId>,
 }
 
 /// An image field of a pod template.

@@ -10,6 +10,7 @@ mod equality;
 mod identities;
 mod image_facts;
 mod impact;
+mod import_cause;
 mod integrations;
 mod live;
 mod live_workload;
@@ -39,8 +40,8 @@ pub use live::{
 pub use live_workload::{ConfigTrigger, ContainerImage, LiveWorkload, Manner, Rollout, Triggers};
 pub use pass_state::{Conflict, PassState, Refresh};
 pub use plan::{
-    Action, Deferred, DeferredAction, FORMAT_VERSION, ImportFailure, ImportItem, ImportResult, Inputs, Move, Plan,
-    Precondition, Step, StreamHeader, Wait,
+    Action, Deferred, DeferredAction, FORMAT_VERSION, ImportFailure, ImportItem, ImportResult, Inputs, Move, NO_TARGET,
+    Plan, Precondition, Step, StreamHeader, Wait,
 };
 pub use plan_id::is_plan_id;
 pub use policy::{

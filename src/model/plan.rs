@@ -17,6 +17,9 @@ use super::revision::Revision;
 use super::step_id::StepId;
 use super::workload::WorkloadId;
 
+/// What a plan is for that is for no target.
+pub const NO_TARGET: &str = "nothing: definitions alone were compared";
+
 /// Version of the formats of saved plans and reports.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -363,6 +366,11 @@ pub enum Wait {
         /// The image the tag has.
         current: String,
     },
+    /// The registry has said that there is no such image.
+    NotFound {
+        /// The reference.
+        reference: String,
+    },
     /// A rule forbids it.
     Refused {
         /// Which, and why.
@@ -396,6 +404,21 @@ impl Plan {
     /// Nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.updates.is_empty()
+    }
+
+    /// Definitions alone were compared, and no target was looked at: there are no steps.
+    pub fn is_comparison(&self) -> bool {
+        self.target == NO_TARGET
+    }
+
+    /// What is to be done and cannot be done now.
+    pub fn blocked(&self) -> impl Iterator<Item = &Deferred> {
+        self.deferred.iter().filter(|deferred| !deferred.wait.is_note())
+    }
+
+    /// Whether the target is as the definitions want it: nothing is to be done, and nothing is blocked.
+    pub fn is_in_sync(&self) -> bool {
+        self.is_empty() && self.is_complete()
     }
 
     /// Nothing has to wait. Tags that are behind and not followed, or not by us, wait for nobody.

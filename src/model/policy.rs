@@ -132,6 +132,8 @@ pub enum RemovalLimit {
     Fifth,
     /// Exactly so many.
     Count(usize),
+    /// So many percent of what is owned, rounded up.
+    Share(u8),
 }
 
 /// Who imports scheduled tags when they move.
@@ -234,6 +236,7 @@ impl RemovalLimit {
         match self {
             Self::Fifth => (owned / 5).max(5),
             Self::Count(count) => count,
+            Self::Share(percent) => (owned * usize::from(percent)).div_ceil(100),
         }
     }
 }

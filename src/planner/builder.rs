@@ -136,6 +136,9 @@ impl<'a> Builder<'a> {
         }
         all.extend(requires);
         let mut after: BTreeSet<StepId> = self.last.get(&id).copied().into_iter().collect();
+        // The server resolves what a tag copies when it is written: an image of another stream has to be there by then.
+        let sources = rules::sources(&action, self.world.stream(&id));
+        after.extend(sources.iter().filter_map(|source| self.last.get(source)));
         for precondition in &all {
             if let Precondition::TagAt { tag, .. } = precondition {
                 after.extend(self.last.get(&tag.stream));

@@ -108,10 +108,7 @@ fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference, due: Due
         return match (chosen, head) {
             (None, Some(_)) if tag.import_policy.scheduled && !by_server => match answer {
                 Some(Observed::Unknown(ignorance)) => Verdict::Wait(Wait::Unknown(ignorance.clone())),
-                Some(Observed::Absent) => {
-                    let rule = format!("`{}` is no longer there; the tag keeps its image", question.reference);
-                    Verdict::Wait(Wait::Refused { rule })
-                }
+                Some(Observed::Absent) => Verdict::Wait(Wait::NotFound { reference: question.reference.to_string() }),
                 Some(Observed::Known(_)) | None => Verdict::Nothing,
             },
             (Some(digest), Some(head)) if head.image != digest.as_str() && question.reference.digest.is_none() => {
@@ -149,7 +146,7 @@ fn tag_import(builder: &Builder<'_>, id: &StreamId, tag: &TagReference, due: Due
             });
             if known && !matches!(reason, Reason::Changed { .. }) {
                 // Written down already; it stays so until the registry or the definition changes.
-                return Verdict::Wait(Wait::Refused { rule: failure.message });
+                return Verdict::Wait(Wait::NotFound { reference: question.reference.to_string() });
             }
             Verdict::Import(reason, item(builder, tag, ImportResult::Failure(failure)))
         }
@@ -264,7 +261,7 @@ fn repository_imports(builder: &mut Builder<'_>, id: &StreamId, stream: &Desired
 
 /// The tags that a repository import brings in, or why that cannot be said.
 pub(super) fn listing(builder: &Builder<'_>, namespace: &str, repository: &str) -> Result<Vec<String>, Wait> {
-    let gone = || Wait::Refused { rule: format!("there is no repository `{repository}`") };
+    let gone = || Wait::NotFound { reference: repository.to_owned() };
     let reference: ImageReference = repository.parse().map_err(|_| gone())?;
     let asked = (namespace.to_owned(), reference.with_defaults().repository());
     match builder.input.live.listings.get(&asked) {

@@ -1,6 +1,6 @@
 //! Removals: only what is ours, only on complete knowledge, only so many, and last.
 
-use crate::model::{Action, Cause, DeferredAction, DesiredStream, Ignorance, LiveStream, Reason, Wait};
+use crate::model::{Action, Cause, DeferredAction, DesiredStream, Ignorance, LiveStream, Origin, Reason, Wait};
 use crate::openshift::{ImageReference, ImageStream, StreamId};
 
 use super::builder::Builder;
@@ -40,13 +40,17 @@ pub(super) fn plan(builder: &mut Builder<'_>) {
     for removal in removals {
         let wait = wait.clone().or_else(|| unread(builder, &removal)).or_else(|| elsewhere(builder, &removal));
         let wait = wait.or_else(|| kept(builder, &removal));
-        let Removal { id, tag, .. } = removal;
+        let Removal { id, tag, paths, .. } = removal;
         let action = match &tag {
             Some(_) => DeferredAction::DeleteTag,
             None => DeferredAction::DeleteStream,
         };
         match (&wait, tag) {
-            (Some(wait), tag) => builder.defer(id, tag.as_deref(), action, None, wait.clone()),
+            (Some(wait), tag) => {
+                // Where it was defined: the line went with the definition.
+                let origin = paths.first().map(|path| Origin { path: path.as_str().into(), line: 1, column: 1 });
+                builder.defer(id, tag.as_deref(), action, origin.as_ref(), wait.clone());
+            }
             (None, Some(tag)) => {
                 let action = Action::DeleteTag { stream: id.clone(), tag };
                 builder.step(action, Reason::NotInRevision, None, Vec::new());

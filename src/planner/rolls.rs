@@ -2,16 +2,40 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Live, LiveWorkload, Manner, Plan, Roll, RollEffect, Rollout, StepId, WorkloadId};
+use crate::model::{Action, Live, LiveWorkload, Manner, Plan, Roll, RollEffect, Rollout, StepId, WorkloadId};
 use crate::openshift::{StreamId, TagId, alias_target};
 use crate::rules::{self, Fires};
 
 use super::input::PlanInput;
 use super::predicted::{ChangedStreams, PredictedStreams};
 
-/// Whether any tag gets another image: only then is there anything to ask about workloads.
+/// Whether any tag gets another image, or goes: only then is there anything to ask about workloads.
 pub fn moves(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| !step.moves.is_empty())
+    plan.steps.iter().any(|step| !step.moves.is_empty() || step.action.is_removal())
+}
+
+/// The workloads that use a tag that is removed, and are not told of yet.
+pub(super) fn losing(plan: &Plan, workloads: &[LiveWorkload], rolls: &mut Vec<Roll>) {
+    let goes = |tag: &TagId| {
+        let removes = |action: &Action| match action {
+            Action::DeleteTag { stream, tag: name } => tag.stream == *stream && tag.tag == *name,
+            Action::DeleteStream { stream } => tag.stream == *stream,
+            _ => false,
+        };
+        plan.steps.iter().filter(|step| removes(&step.action)).map(|step| step.id).next()
+    };
+    for workload in workloads {
+        let used: BTreeSet<TagId> = workload.tags().into_iter().chain(workload.uses.iter().cloned()).collect();
+        let gone: Vec<(TagId, StepId)> = used.into_iter().filter_map(|tag| Some((tag.clone(), goes(&tag)?))).collect();
+        let is_told =
+            |roll: &Roll| roll.workload == workload.id && gone.iter().any(|(tag, _)| roll.follows.contains(tag));
+        if gone.is_empty() || rolls.iter().any(is_told) {
+            continue;
+        }
+        let after: BTreeSet<StepId> = gone.iter().map(|(_, step)| *step).collect();
+        let follows = gone.into_iter().map(|(tag, _)| tag).collect();
+        rolls.push(Roll { follows, after: after.into_iter().collect(), ..Roll::new(workload, RollEffect::Loses) });
+    }
 }
 
 /// What the trigger controllers will do once the plan is carried out, by name of the workload.
@@ -27,6 +51,7 @@ pub fn rolls(input: &PlanInput<'_>, plan: &Plan, changed: &ChangedStreams, workl
     let mut rolls: Vec<Roll> =
         workloads.iter().filter_map(|workload| roll(workload, &after, &moved, &streams)).collect();
     behind_builds(&mut rolls, workloads, &after);
+    losing(plan, workloads, &mut rolls);
     rolls.sort_by(|one, other| one.workload.cmp(&other.workload));
     rolls
 }

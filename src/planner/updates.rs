@@ -112,6 +112,7 @@ pub fn updates(
         let (uid, workload) = (workload.uid.clone(), workload.id.clone());
         updates.push(Update { id, workload, images: writes, reason, uid, after: steps.into_iter().collect() });
     }
+    super::rolls::losing(plan, workloads, &mut rolls);
     (updates, rolls)
 }
 

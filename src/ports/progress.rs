@@ -1,5 +1,7 @@
 //! How far long work has come, for whoever waits.
 
+use crate::model::{Outcome, Step};
+
 /// Hears of progress.
 pub trait Progress: Sync {
     /// Work of that name and size begins.
@@ -10,6 +12,11 @@ pub trait Progress: Sync {
 
     /// It has ended.
     fn end(&self);
+
+    /// All steps of a plan on one stream have ended, with these outcomes.
+    fn stream_ended(&self, steps: &[(&Step, Outcome)]) {
+        let _ = steps;
+    }
 }
 
 /// Nobody waits.

@@ -1,5 +1,6 @@
 //! Where definitions come from.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::Revision;
@@ -19,6 +20,13 @@ pub trait Source: Send + Sync {
     ///
     /// When that cannot be told.
     fn find(&self, path: &str) -> Result<Found, SourceError>;
+
+    /// Which of these files differ from what is committed and are unchanged all the same, by Git's own word: their content is converted
+    /// when they are checked out, or they are ignored and no commit is to have them.
+    fn unchanged(&self, paths: &[&str]) -> BTreeSet<String> {
+        let _ = paths;
+        BTreeSet::new()
+    }
 
     /// Something that reads files, for one thread.
     ///

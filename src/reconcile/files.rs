@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
-use crate::definitions::{self, Candidate, FileDefinitions, ReadOptions};
+use crate::definitions::{self, Candidate, FileDefinitions, Kustomization, ReadOptions};
 use crate::findings::Code;
 use crate::ports::{BlobReader, Entry, Memory, Progress, Source, SourceError};
 use crate::source::{Hasher, SourceText, chain, inert};
@@ -14,7 +14,7 @@ use crate::source::{Hasher, SourceText, chain, inert};
 use super::selection::Reading;
 
 /// Raised whenever reading the same bytes gives something else: what was remembered is then read again.
-const READER_VERSION: u32 = 6;
+const READER_VERSION: u32 = 7;
 
 /// What became of one file.
 pub(super) enum FileRead {
@@ -34,8 +34,9 @@ impl FileRead {
             Self::PassedOver => true,
             Self::OverTotal | Self::Finding(..) => false,
             Self::Definitions(definitions) => {
-                let FileDefinitions { streams, workloads, built, findings, parameters, complete, .. } = &**definitions;
-                let is_empty = streams.is_empty() && workloads.is_empty() && built.is_empty();
+                let FileDefinitions { streams, workloads, uses, findings, parameters, kustomization, complete, .. } =
+                    &**definitions;
+                let is_empty = streams.is_empty() && workloads.is_empty() && uses.is_empty() && kustomization.is_none();
                 is_empty && findings.is_empty() && parameters.is_empty() && *complete
             }
         }
@@ -118,7 +119,7 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
         }
         self.cut(entries, &mut keyed);
         let mut content = Context::new(&SHA256);
-        let mut dirty = false;
+        let mut changed = Vec::new();
         let mut fresh = Vec::new();
         let mut read = Vec::with_capacity(keyed.len());
         for (entry, file) in entries.iter_mut().zip(keyed.into_values()) {
@@ -130,7 +131,9 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
                 content.update(b"\n");
             }
             let is_new = entry.committed.as_ref().is_some_and(String::is_empty);
-            dirty |= file.dirty && !(is_new && file.read.is_silent());
+            if file.dirty && !(is_new && file.read.is_silent()) {
+                changed.push(Arc::clone(&entry.path));
+            }
             fresh.extend(file.fresh.map(|bytes| (file.key, bytes)));
             read.push(file.read);
             entry.id = entry.id.take().or(Some(file.id).filter(|id| !id.is_empty()));
@@ -138,6 +141,8 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
         if !fresh.is_empty() {
             self.memory.keep_definitions(&fresh);
         }
+        let paths: Vec<&str> = changed.iter().map(|path| &**path).collect();
+        let dirty = !paths.is_empty() && self.source.unchanged(&paths).len() < paths.len();
         Ok((read, dirty, hex::encode(content.finish())))
     }
 
@@ -195,7 +200,8 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
             }
         };
         let id = entry.id.clone().unwrap_or_else(|| blob_id(&bytes));
-        let dirty = entry.committed.as_ref().is_some_and(|committed| *committed != id);
+        let dirty =
+            entry.committed.as_ref().is_some_and(|committed| *committed != id && !is_cleaned(&bytes, committed));
         let key = self.key(&entry.path, &id);
         // On disk, what a file has is known only now.
         if let Some((definitions, bytes)) = known(&key) {
@@ -215,6 +221,11 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
     }
 
     fn definitions(&self, candidate: Candidate, bytes: Vec<u8>) -> (FileRead, Option<Vec<u8>>) {
+        if candidate == Candidate::Kustomization
+            && let Some(read) = kustomization(&bytes)
+        {
+            return (FileRead::Definitions(Arc::new(read)), None);
+        }
         if !definitions::mentions_streams(candidate, &bytes) {
             // Passed over: cheaper to find out again than to remember. UTF-16, which tools on Windows write, hides every word.
             if candidate == Candidate::Named && (bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])) {
@@ -253,10 +264,17 @@ impl<M: Memory, P: Progress> Files<'_, M, P> {
             hasher.part(name);
             hasher.part(value);
         }
-        hasher.part([u8::from(self.reading.selection.candidate(path) == Candidate::Named)]);
+        hasher.part([self.reading.selection.candidate(path) as u8]);
         hasher.part(id);
         hasher.finish()
     }
+}
+
+/// A file that tells kustomize what to build; none where it says nothing of other files.
+fn kustomization(bytes: &[u8]) -> Option<FileDefinitions> {
+    let text = SourceText::new(std::str::from_utf8(bytes).ok()?.to_owned());
+    let kustomization = definitions::kustomization(&text).filter(|it| *it != Kustomization::default())?;
+    Some(FileDefinitions { kustomization: Some(kustomization), complete: true, ..FileDefinitions::default() })
 }
 
 fn explain(error: SourceError) -> (Code, String) {
@@ -264,6 +282,47 @@ fn explain(error: SourceError) -> (Code, String) {
         return (Code::TooLarge, format!("the file has {size} bytes, the limit is {limit}"));
     }
     (Code::UnreadableFile, inert(&chain(&error), 300))
+}
+
+/// Whether bytes on disk are those of a blob as Git writes them into a work tree: with other line ends (`core.autocrlf`, `eol`), or with
+/// the id in them (`ident`).
+fn is_cleaned(bytes: &[u8], committed: &str) -> bool {
+    if committed.is_empty() {
+        return false;
+    }
+    let mut text = Vec::with_capacity(bytes.len());
+    for (at, byte) in bytes.iter().enumerate() {
+        if *byte != b'\r' || bytes.get(at + 1) != Some(&b'\n') {
+            text.push(*byte);
+        }
+    }
+    blob_id(&text) == *committed
+        || blob_id(&without_ident(&text)) == *committed
+        || blob_id(&without_ident(bytes)) == *committed
+}
+
+/// The text with `$Id: …$` as it is committed.
+fn without_ident(text: &[u8]) -> Vec<u8> {
+    const MARK: &[u8] = b"$Id: ";
+    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
+    while let Some(at) = rest.windows(MARK.len()).position(|window| window == MARK) {
+        let (before, after) = rest.split_at(at + MARK.len());
+        // On one line, as Git expands it.
+        let end = after.iter().position(|byte| matches!(byte, b'$' | b'\n')).filter(|end| after[*end] == b'$');
+        match end {
+            Some(end) => {
+                out.extend_from_slice(&before[..at]);
+                out.extend_from_slice(b"$Id$");
+                rest = &after[end + 1..];
+            }
+            None => {
+                out.extend_from_slice(before);
+                rest = after;
+            }
+        }
+    }
+    out.extend_from_slice(rest);
+    out
 }
 
 /// The id that Git gives a blob of these bytes, so that a file on disk and the same file in a commit are one to the memory.

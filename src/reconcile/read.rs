@@ -55,7 +55,7 @@ pub(super) fn list(source: &dyn Source, reading: &Reading) -> Result<List, Sourc
     let wanted = |path: &str| {
         let wanted = selection.candidate(path) != Candidate::No;
         // Left out by a pattern, not by its name.
-        if !wanted && definitions::candidate(path) == Candidate::Named {
+        if !wanted && matches!(definitions::candidate(path), Candidate::Named | Candidate::Kustomization) {
             filtered.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
         }
         wanted

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::config::{Config, ImportConfig};
+use crate::config::{Config, ImportConfig, MaxRemovals};
 use crate::definitions::ReadOptions;
 use crate::findings::{FindingPolicy, SeverityRule, UnknownCode, Waiver};
-use crate::model::{Identities, PassState, Policy, Refresh, RemovalLimit, Schedule};
+use crate::model::{Identities, PassState, Policy, Refresh, Schedule};
 use crate::openshift::{StreamId, is_namespace, parse_name};
 use crate::ports::{LiveState, TargetKind};
 use crate::rules::Server;
@@ -25,7 +25,7 @@ pub struct PlanOptions {
     /// Import these again although they are not due: `STREAM` or `STREAM:TAG`; all of them where the list is empty.
     pub refresh: Option<Vec<String>>,
     /// How many tags may be removed.
-    pub max_removals: Option<usize>,
+    pub max_removals: Option<MaxRemovals>,
     /// A source without any stream may remove everything.
     pub allow_empty: bool,
     /// Removals may follow from reading another part of the source than last time.
@@ -150,8 +150,8 @@ impl Settings {
         if kind.updates_workloads() {
             policy.workloads = Some(self.config.policy.workloads.policy(live.manager().unwrap_or_default()));
         }
-        if let Some(count) = self.options.max_removals {
-            policy.removals = RemovalLimit::Count(count);
+        if let Some(limit) = self.options.max_removals {
+            policy.removals = limit.into();
         }
         policy.allow_empty |= self.options.allow_empty;
         policy.change_scope = self.options.change_scope;

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::findings::Severity;
+use crate::findings::{Diagnostic, Severity};
 use crate::model::{Action, Difference, ImageChange, Move, Plan, Review};
 use crate::source::inert;
 
@@ -38,17 +38,17 @@ enum Detail {
 }
 
 /// A plan as tables. What does not fit into a comment is told by numbers instead, table by table; no row is cut.
-pub fn plan_markdown(plan: &Plan) -> String {
+pub fn plan_markdown(plan: &Plan, findings: &[Diagnostic]) -> String {
     for detail in [Detail::All, Detail::Differences, Detail::Rows, Detail::Risks] {
-        let out = at(plan, detail);
+        let out = at(plan, findings, detail);
         if out.chars().count() <= LIMIT {
             return out;
         }
     }
-    at(plan, Detail::Counts)
+    at(plan, findings, Detail::Counts)
 }
 
-fn at(plan: &Plan, detail: Detail) -> String {
+fn at(plan: &Plan, findings: &[Diagnostic], detail: Detail) -> String {
     let review = plan.review.as_deref();
     let mut out = format!("{MARKER}\n\n### Streamkeeper: {}\n\n", plan_counts(plan));
     let commit = plan.revision.short_commit().map_or("none".to_owned(), code);
@@ -57,6 +57,7 @@ fn at(plan: &Plan, detail: Detail) -> String {
         let _ = write!(out, ", since {}", code(base.short_commit().unwrap_or("none")));
     }
     out.push_str("\n\n");
+    wrong(&mut out, findings, detail);
     if let Some(review) = review {
         risks(&mut out, review, detail);
         images(&mut out, review, detail);
@@ -66,6 +67,16 @@ fn at(plan: &Plan, detail: Detail) -> String {
     workloads(&mut out, plan, detail);
     waiting(&mut out, plan, detail);
     out
+}
+
+/// What is wrong with the definitions.
+fn wrong(out: &mut String, findings: &[Diagnostic], detail: Detail) {
+    let rows = findings.iter().filter(|finding| finding.severity > Severity::Info).map(|finding| {
+        let place = code(&format!("{}:{}", finding.place.path, finding.place.line));
+        format!("| {} | {} | {} | {place} |\n", code(finding.code.id()), word(finding.severity), code(&finding.message))
+    });
+    let head = "| Rule | Severity | Finding | Where |\n| --- | --- | --- | --- |\n";
+    table(out, "Findings", ("finding", "findings"), head, rows.collect(), detail > Detail::Counts);
 }
 
 fn risks(out: &mut String, review: &Review, detail: Detail) {
@@ -238,7 +249,7 @@ fn workloads(out: &mut String, plan: &Plan, detail: Detail) {
 fn waiting(out: &mut String, plan: &Plan, detail: Detail) {
     let rows = plan.deferred.iter().map(|deferred| {
         let tag = deferred.tag.as_deref().map_or(String::new(), |tag| format!(":{tag}"));
-        let kind = if deferred.wait.is_note() { "behind" } else { "waits" };
+        let kind = if deferred.wait.is_note() { "behind" } else { "blocked" };
         format!(
             "| {} | {kind} | {} |\n",
             code(&format!("{}{tag}", deferred.stream)),
@@ -246,7 +257,7 @@ fn waiting(out: &mut String, plan: &Plan, detail: Detail) {
         )
     });
     let head = "| Tag | | Why |\n| --- | --- | --- |\n";
-    table(out, "Waiting", ("tag waits", "tags wait"), head, rows.collect(), detail >= Detail::Rows);
+    table(out, "Blocked", ("change is blocked", "changes are blocked"), head, rows.collect(), detail >= Detail::Rows);
 }
 
 /// Hosts of sources that a link may lead to: anybody can write a label.

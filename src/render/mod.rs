@@ -10,6 +10,7 @@ mod history;
 mod image;
 mod markdown;
 mod names;
+mod outcomes;
 mod paint;
 mod plan;
 mod report;
@@ -28,8 +29,9 @@ pub use history::{HistoryRow, history};
 pub use image::describe_image;
 pub use markdown::plan_markdown;
 pub use names::{reason, tally, wait};
+pub use outcomes::{stream_line, summary_line};
 pub use paint::Paint;
-pub use plan::{plan_line, plan_text};
+pub use plan::{blocked_line, plan_line, plan_text};
 pub use report::{planned_for, report_line, report_text};
 pub use reported::{
     Reported, findings_junit, plan_junit, reported, reported_findings, reported_github, reported_gitlab, reported_sarif,

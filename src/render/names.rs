@@ -26,24 +26,14 @@ pub fn reason(reason: &Reason) -> String {
 
 /// For what a step waits, in a sentence.
 pub fn wait(wait: &Wait) -> String {
+    format!("{}{}", wait.by(), next(wait))
+}
+
+/// What happens next with what is blocked, where that is all that is needed.
+pub(super) fn next(wait: &Wait) -> &'static str {
     match wait {
-        Wait::Unknown(ignorance) => {
-            let next = if next_pass_helps(ignorance) { "; the next run asks again" } else { "" };
-            format!("{}{next}", inert(&ignorance.to_string(), 500))
-        }
-        Wait::Held { by } => format!("held by {}", inert(by, 300)),
-        Wait::OverLimit { removals, limit } => format!(
-            "{removals} {} in one run, the limit is {limit}; raise it with --max-removals {removals}",
-            if *removals == 1 { "removal" } else { "removals" }
-        ),
-        Wait::NotOwned { by } => inert(by, 300),
-        Wait::Behind { upstream, current } => {
-            format!("behind its upstream: has {}, upstream {}", image(current), upstream.short())
-        }
-        Wait::Scheduled { upstream, current } => {
-            format!("has {}, upstream {}: OpenShift imports it on its schedule", image(current), upstream.short())
-        }
-        Wait::Refused { rule } => inert(rule, 400),
+        Wait::Unknown(ignorance) if next_pass_helps(ignorance) => "; the next run asks again",
+        _ => "",
     }
 }
 

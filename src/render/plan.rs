@@ -7,7 +7,7 @@ use crate::model::{Action, Deferred, DeferredAction, ImportResult, Move, Plan, S
 use crate::openshift::{StreamId, TagReference};
 use crate::source::inert;
 
-use super::names::{count, image, reason, wait};
+use super::names::{count, image, next, reason, wait};
 use super::paint::Paint;
 use super::review::review_text;
 use super::rolls::{rolls_count, rolls_text};
@@ -27,12 +27,15 @@ pub fn plan_text(plan: &Plan, paint: Paint) -> String {
         review_text(&mut out, review, paint);
     }
     rolls_text(&mut out, plan, paint);
-    waiting(&mut out, plan, paint);
+    blocked(&mut out, plan, paint);
     behind(&mut out, plan, paint);
     if !plan.is_empty() {
         let _ = writeln!(out, "{}", paint.dim(&format!("Plan ID: {}", plan.id())));
     }
     let _ = writeln!(out, "{}", paint.bold(&fold(&plan_line(plan), paint.width, 6)));
+    if let Some(line) = blocked_line(plan) {
+        let _ = writeln!(out, "{}", paint.yellow(&fold(&line, paint.width, 6)));
+    }
     out
 }
 
@@ -104,7 +107,9 @@ fn action(step: &Step, paint: Paint) -> Vec<String> {
                     // Which image it is shows below, with the aliases that move with it.
                     ImportResult::Image { .. } => String::new(),
                     ImportResult::Failure(failure) => {
-                        paint.red(&format!(", which fails: {}", inert(&failure.reason, 60)))
+                        let (code, message) = failure.cause(&item.from);
+                        let message = message.split(": ").next().unwrap_or_default();
+                        paint.red(&format!(": {message} [{code}]"))
                     }
                 };
                 let (tag, from) = (inert(&item.tag, 128), inert(&item.from, 300));
@@ -175,45 +180,72 @@ fn header_lines(before: &StreamHeader, after: &StreamHeader) -> Vec<String> {
     lines
 }
 
-fn waiting(out: &mut String, plan: &Plan, paint: Paint) {
-    // Many that wait for the same thing are one line: an outage of a registry is not a page a tag.
+fn blocked(out: &mut String, plan: &Plan, paint: Paint) {
+    // Much that is blocked for one reason is one group: an outage of a registry is not a page a tag.
     let mut groups: BTreeMap<(String, DeferredAction), Vec<&Deferred>> = BTreeMap::new();
-    for deferred in plan.deferred.iter().filter(|deferred| !deferred.wait.is_note()) {
-        groups.entry((wait(&deferred.wait), deferred.action)).or_default().push(deferred);
+    for deferred in plan.blocked() {
+        groups.entry((block(plan, deferred), deferred.action)).or_default().push(deferred);
     }
     if groups.is_empty() {
         return;
     }
-    let _ = writeln!(out, "{}", paint.yellow("Waiting"));
+    let _ = writeln!(out, "{}", paint.yellow("Blocked"));
     for ((why, action), deferred) in groups {
         let what = match action {
             DeferredAction::Reconcile => "everything on",
             DeferredAction::Import => "import of",
-            DeferredAction::Follow => "following by",
+            DeferredAction::Follow => "copy to",
             DeferredAction::DeleteTag => "removal of",
             DeferredAction::DeleteStream => "removal of stream",
         };
         let _ = writeln!(
             out,
             "    {what} {}",
-            fold(&names(&deferred), paint.width.map(|width| width.saturating_sub(4)), 6)
+            fold(&listed(deferred_names(&deferred)), paint.width.map(|width| width.saturating_sub(4)), 6)
         );
         let _ = writeln!(out, "      {}", fold(&why, paint.width.map(|width| width.saturating_sub(6)), 8));
     }
     out.push('\n');
 }
 
-fn names(deferred: &[&Deferred]) -> String {
-    const SHOWN: usize = 5;
+/// By what something is blocked; the same for all that is blocked by it. The reference of an image stands with its tag.
+pub(super) fn block(plan: &Plan, deferred: &Deferred) -> String {
+    let Some((code, message)) = deferred.wait.import_cause().filter(|_| deferred.action == DeferredAction::Import)
+    else {
+        return wait(&deferred.wait);
+    };
+    let judged = plan.review.iter().flat_map(|review| &review.risks).find(|risk| risk.rule == code);
+    let severity = judged.map_or(code.severity(), |risk| risk.severity);
+    let message = match deferred.wait {
+        Wait::NotFound { .. } => "image not found".to_owned(),
+        _ => message,
+    };
+    format!("{severity}[{code}] {message}{}", next(&deferred.wait))
+}
+
+/// What it is about, each with the image that it needs.
+pub(super) fn deferred_names(deferred: &[&Deferred]) -> Vec<String> {
     let name = |deferred: &&Deferred| {
         let tag = deferred.tag.as_deref().map_or(String::new(), |tag| format!(":{tag}"));
-        inert(&format!("{}{tag}", deferred.stream), 200)
+        let image = match &deferred.wait {
+            Wait::NotFound { reference } => format!(" ({})", inert(reference, 300)),
+            Wait::Unknown(ignorance) if deferred.action == DeferredAction::Import => {
+                format!(" ({})", inert(&ignorance.asked, 300))
+            }
+            _ => String::new(),
+        };
+        format!("{}{image}", inert(&format!("{}{tag}", deferred.stream), 200))
     };
-    let mut names: Vec<String> = deferred.iter().take(SHOWN).map(name).collect();
-    if deferred.len() > SHOWN {
-        names.push(format!("{} more", deferred.len() - SHOWN));
-    }
-    names.join(", ")
+    deferred.iter().map(name).collect()
+}
+
+/// The first of some names, and how many there are beside.
+pub(super) fn listed(mut names: Vec<String>) -> String {
+    const SHOWN: usize = 5;
+    let more = names.len().saturating_sub(SHOWN);
+    names.truncate(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
 }
 
 fn behind(out: &mut String, plan: &Plan, paint: Paint) {
@@ -251,11 +283,54 @@ fn behind(out: &mut String, plan: &Plan, paint: Paint) {
 
 /// A plan in one line.
 pub fn plan_line(plan: &Plan) -> String {
-    format!("Plan: {} ({}, {})", plan_counts(plan), count(plan.streams, "stream", "streams"), plan.revision)
+    let what = if plan.is_comparison() { "Definitions" } else { "Plan" };
+    format!("{what}: {} ({}, {})", plan_counts(plan), count(plan.streams, "stream", "streams"), plan.revision)
+}
+
+/// What is blocked, in numbers; none where nothing is.
+pub fn blocked_line(plan: &Plan) -> Option<String> {
+    let parts = blocked_counts(plan);
+    (!parts.is_empty()).then(|| format!("Blocked: {}", parts.join(", ")))
+}
+
+/// What is blocked, in numbers, by what it is.
+pub(super) fn blocked_counts(plan: &Plan) -> Vec<String> {
+    let mut counts = [0_usize; 4];
+    for deferred in plan.blocked() {
+        counts[match deferred.action {
+            DeferredAction::Import => 0,
+            DeferredAction::Reconcile => 1,
+            DeferredAction::Follow => 2,
+            DeferredAction::DeleteTag | DeferredAction::DeleteStream => 3,
+        }] += 1;
+    }
+    let names =
+        [("import", "imports"), ("change", "changes"), ("copy of a tag", "copies of tags"), ("removal", "removals")];
+    let parts = counts.iter().zip(names).filter(|(number, _)| **number > 0);
+    parts.map(|(number, (one, many))| count(*number, one, many)).collect()
+}
+
+/// What differs between two revisions, in numbers.
+fn compared(plan: &Plan) -> String {
+    let mut counts = [0_usize; 3];
+    for change in plan.review.iter().flat_map(|review| &review.definitions) {
+        counts[match (&change.before, &change.after) {
+            (None, _) => 0,
+            (_, None) => 2,
+            (Some(_), Some(_)) => 1,
+        }] += 1;
+    }
+    let words = ["added", "changed", "removed"];
+    let parts = counts.iter().zip(words).filter(|(number, _)| **number > 0);
+    let parts: Vec<String> = parts.map(|(number, word)| format!("{number} {word}")).collect();
+    if parts.is_empty() { "no change".to_owned() } else { parts.join(", ") }
 }
 
 /// What a plan does, in numbers.
 pub(super) fn plan_counts(plan: &Plan) -> String {
+    if plan.is_comparison() {
+        return compared(plan);
+    }
     let mut counts = [0_usize; 6];
     for step in &plan.steps {
         match &step.action {
@@ -284,13 +359,13 @@ pub(super) fn plan_counts(plan: &Plan) -> String {
     let updates = plan.updates.len();
     let updates = (updates > 0).then(|| count(updates, "workload to update", "workloads to update"));
     let parts: Vec<String> = parts.into_iter().chain(updates).collect();
-    let what = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
-    let waiting = plan.deferred.iter().filter(|deferred| !deferred.wait.is_note()).count();
-    let behind = plan.deferred.len() - waiting;
+    let blocked = plan.blocked().count();
+    let behind = plan.deferred.len() - blocked;
+    let mut parts = vec![parts.join(", ")];
+    parts.retain(|part| !part.is_empty());
+    parts.extend((blocked > 0).then(|| format!("{blocked} blocked")));
+    let what = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join("; ") };
     let mut line = format!("{what}{}", rolls_count(plan));
-    if waiting > 0 {
-        let _ = write!(line, "; {waiting} waiting");
-    }
     if behind > 0 {
         let _ = write!(line, "; {behind} behind upstream");
     }

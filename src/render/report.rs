@@ -1,21 +1,29 @@
 //! What became of a plan, for a terminal.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::model::{Outcome, Plan, Precondition, Report, Step};
 use crate::source::inert;
 
 use super::names::count;
+use super::outcomes::{reasons, summary_line};
 use super::paint::Paint;
+use super::plan::listed;
 use super::rolls::followed_text;
 use super::table::fold;
 
 /// The steps that did not do what was planned, each with why and what next; then a line that sums up.
 pub fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
     let mut out = String::new();
+    for (why, about) in reasons(plan, report) {
+        let _ = writeln!(out, "{}", fold(&why, paint.width, 4));
+        let _ = writeln!(out, "    {}", fold(&listed(about), paint.width.map(|width| width.saturating_sub(4)), 6));
+    }
     let steps = plan.steps.iter().map(|step| (step.id, subject(step)));
     let updates =
         plan.updates.iter().map(|update| (update.id, format!("update {}", inert(&update.workload.to_string(), 300))));
+    let mut groups: BTreeMap<(&str, String), Vec<String>> = BTreeMap::new();
     for (id, subject) in steps.chain(updates) {
         let Some(outcome) = report.outcomes.get(&id) else { continue };
         let (word, why) = match outcome {
@@ -34,7 +42,11 @@ pub fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
             // Said once, below: a run that is stopped early leaves thousands.
             Outcome::Skipped { behind: None } => continue,
         };
-        let _ = writeln!(out, "{} {} {}", paint.red(word), id, subject);
+        groups.entry((word, why)).or_default().push(format!("{id} {subject}"));
+    }
+    // Equal reasons are one, with a count.
+    for ((word, why), about) in groups {
+        let _ = writeln!(out, "{} {}", paint.red(word), fold(&listed(about), paint.width, 4));
         let _ = writeln!(out, "    {}", fold(&why, paint.width.map(|width| width.saturating_sub(4)), 6));
     }
     let stopped = report.count(|outcome| matches!(outcome, Outcome::Skipped { behind: None }));
@@ -43,7 +55,7 @@ pub fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
         let _ = writeln!(out, "{} the run was stopped before {steps} begun; run again to go on", paint.red("stopped"));
     }
     followed_text(&mut out, report, paint);
-    let _ = writeln!(out, "{}", paint.bold(&report_line(report)));
+    let _ = writeln!(out, "{}", paint.bold(&report_line(plan, report)));
     out
 }
 
@@ -73,24 +85,11 @@ pub fn planned_for(precondition: &Precondition) -> String {
 }
 
 /// A report in one line.
-pub fn report_line(report: &Report) -> String {
-    let mut parts = Vec::new();
-    for (number, word) in [
-        (report.count(|outcome| matches!(outcome, Outcome::Applied)), "applied"),
-        (report.count(|outcome| matches!(outcome, Outcome::AlreadySo)), "already so"),
-        (report.count(|outcome| matches!(outcome, Outcome::Diverged { .. })), "diverged"),
-        (report.count(|outcome| matches!(outcome, Outcome::Stale { .. })), "stale"),
-        (report.count(|outcome| matches!(outcome, Outcome::Failed { .. })), "failed"),
-        (report.count(|outcome| matches!(outcome, Outcome::Skipped { .. })), "skipped"),
-    ] {
-        if number > 0 {
-            parts.push(format!("{number} {word}"));
-        }
-    }
+pub fn report_line(plan: &Plan, report: &Report) -> String {
     let seconds = (report.finished.as_millisecond() - report.started.as_millisecond()).max(0);
-    let steps = count(report.outcomes.len(), "step", "steps");
-    if parts.is_empty() {
-        return "Nothing to do".to_owned();
+    let summary = summary_line(plan, report);
+    if report.outcomes.is_empty() {
+        return summary;
     }
-    format!("{steps}: {} in {}.{} s", parts.join(", "), seconds / 1000, seconds % 1000 / 100)
+    format!("{summary} in {}.{} s", seconds / 1000, seconds % 1000 / 100)
 }

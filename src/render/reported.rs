@@ -168,59 +168,64 @@ pub fn reported_github(all: &[Reported]) -> String {
     out
 }
 
-/// A plan as test cases: its steps, which pass, what waits, which is skipped, and its risks, which fail.
-pub fn plan_junit(plan: &Plan) -> String {
+/// A plan as test cases: its steps, which pass, what is blocked, which is skipped, and what is `reported` of it. From `least` on, that
+/// fails; what is less is skipped.
+pub fn plan_junit(plan: &Plan, reported: &[Reported], least: Severity) -> String {
     let mut cases = Vec::new();
-    let (mut failures, mut skipped) = (0, 0);
+    let mut skipped = 0;
     let step = |step: &Step| format!("{} {} {}", step.id, step.action.kind(), step.action.stream());
     for one in &plan.steps {
         let name = format!("{} ({})", step(one), reason(&one.reason));
         cases.push(format!("    <testcase classname=\"streamkeeper.step\" name=\"{}\"/>\n", xml(&name)));
     }
-    for deferred in plan.deferred.iter().filter(|deferred| !deferred.wait.is_note()) {
+    for deferred in plan.blocked() {
         skipped += 1;
         let tag = deferred.tag.as_deref().map_or(String::new(), |tag| format!(":{tag}"));
         let why = xml(&super::names::wait(&deferred.wait));
         let name = xml(&format!("{}{tag}", deferred.stream));
-        let case = "    <testcase classname=\"streamkeeper.waits\"";
+        let case = "    <testcase classname=\"streamkeeper.blocked\"";
         cases.push(format!("{case} name=\"{name}\"><skipped>{why}</skipped></testcase>\n"));
     }
-    for it in reported(plan) {
-        let name = xml(&format!("{} {}: {}", it.code, it.about, it.code.name()));
-        let text = xml(&it.text());
-        let case = "    <testcase classname=\"streamkeeper.risk\"";
-        if it.severity == Severity::Info {
-            skipped += 1;
-            cases.push(format!("{case} name=\"{name}\"><skipped>{text}</skipped></testcase>\n"));
-        } else {
-            failures += 1;
-            let kind = it.code.id();
-            let failure = format!("<failure message=\"{text}\" type=\"{kind}\">{text}</failure>");
-            cases.push(format!("{case} name=\"{name}\">{failure}</testcase>\n"));
-        }
-    }
+    let name = |it: &Reported| match it.about.as_str() {
+        "" => format!("{} {}:{}", it.code, it.path, it.line),
+        about => format!("{} {about}: {}", it.code, it.code.name()),
+    };
+    let (told, failures, more) = junit_cases(reported, "streamkeeper.risk", least, name);
+    cases.extend(told);
     // A report without a case is none, for some who read it.
     cases.insert(0, format!("    <testcase classname=\"streamkeeper\" name=\"{}\"/>\n", xml(&plan_line(plan))));
+    suites(&cases, failures, skipped + more)
+}
+
+/// Findings as test cases: each is one, which fails from `least` on; what is less is skipped.
+pub fn findings_junit(all: &[Reported], summary: &str, least: Severity) -> String {
+    let mut cases = vec![format!("    <testcase classname=\"streamkeeper\" name=\"{}\"/>\n", xml(summary))];
+    let name = |it: &Reported| format!("{} {}:{}", it.code, it.path, it.line);
+    let (told, failures, skipped) = junit_cases(all, "streamkeeper.finding", least, name);
+    cases.extend(told);
     suites(&cases, failures, skipped)
 }
 
-/// Findings as test cases: each is one, which fails or, where it only is good to know, is skipped.
-pub fn findings_junit(all: &[Reported], summary: &str) -> String {
-    let mut cases = vec![format!("    <testcase classname=\"streamkeeper\" name=\"{}\"/>\n", xml(summary))];
-    let (mut failures, mut skipped) = (0, 0);
+/// The cases, and how many of them fail and are skipped.
+fn junit_cases(
+    all: &[Reported],
+    class: &str,
+    least: Severity,
+    name: impl Fn(&Reported) -> String,
+) -> (Vec<String>, usize, usize) {
+    let (mut cases, mut failures, mut skipped) = (Vec::new(), 0, 0);
     for it in all {
-        let name = xml(&format!("{} {}:{}", it.code, it.path, it.line));
-        let text = xml(&it.text());
-        let inner = if it.severity == Severity::Info {
+        let (name, text) = (xml(&name(it)), xml(&it.text()));
+        let inner = if it.severity < least {
             skipped += 1;
-            format!("<skipped>{text}</skipped>")
+            format!("<skipped>{}: {text}</skipped>", it.severity)
         } else {
             failures += 1;
             format!("<failure message=\"{text}\" type=\"{}\">{text}</failure>", it.code.id())
         };
-        cases.push(format!("    <testcase classname=\"streamkeeper.finding\" name=\"{name}\">{inner}</testcase>\n"));
+        cases.push(format!("    <testcase classname=\"{class}\" name=\"{name}\">{inner}</testcase>\n"));
     }
-    suites(&cases, failures, skipped)
+    (cases, failures, skipped)
 }
 
 fn suites(cases: &[String], failures: usize, skipped: usize) -> String {

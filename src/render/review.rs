@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::findings::Severity;
-use crate::model::{Difference, ImageChange, PackageChanges, Plan, Review, RollEffect};
+use crate::findings::{Code, Severity};
+use crate::model::{Action, Difference, ImageChange, PackageChanges, Plan, Review, Risk, RollEffect};
+use crate::openshift::{StreamId, TagId, TagReference, alias_target};
 use crate::source::{inert, short_hash};
 
 use super::names::{count, image};
@@ -51,10 +52,13 @@ pub(super) fn review_text(out: &mut String, review: &Review, paint: Paint) {
         let line = format!("Moves, and nobody follows: {}{more}", tags.join(", "));
         let _ = writeln!(out, "{}\n", fold(&line, paint.width, 4));
     }
-    if !review.risks.is_empty() || review.waived > 0 {
+    let is_shown =
+        |risk: &&Risk| risk.step.is_some() || !(risk.rule.is_of_imports() || risk.rule == Code::ChangeBlocked);
+    if review.risks.iter().any(|risk| is_shown(&risk)) || review.waived > 0 {
         let waived = if review.waived > 0 { format!(" ({} waived)", review.waived) } else { String::new() };
         let _ = writeln!(out, "{}", paint.bold(&format!("Risks{waived}")));
-        for risk in &review.risks {
+        // What is blocked is shown with its cause.
+        for risk in review.risks.iter().filter(is_shown) {
             let severity = match risk.severity {
                 Severity::Error => paint.red("error"),
                 Severity::Warning => paint.yellow("warning"),
@@ -129,7 +133,7 @@ pub(super) fn installed(packages: &PackageChanges) -> String {
 
 /// What will roll, as a Mermaid flowchart: tags, what follows them, and what follows that.
 pub fn rolls_mermaid(plan: &Plan) -> String {
-    let mut out = "flowchart LR\n".to_owned();
+    let mut out = "```mermaid\nflowchart LR\n".to_owned();
     let mut known: BTreeSet<String> = BTreeSet::new();
     let mut node = |out: &mut String, name: &str, (open, close): (&str, &str)| {
         let id = id(name);
@@ -145,7 +149,7 @@ pub fn rolls_mermaid(plan: &Plan) -> String {
             RollEffect::RollsOut => "rolls out",
             RollEffect::Builds => "builds",
             RollEffect::Waits { .. } => "waits",
-            RollEffect::Ignores { .. } => continue,
+            RollEffect::Ignores { .. } | RollEffect::Loses => continue,
             RollEffect::AfterBuild { build } => {
                 let (from, to) =
                     (node(&mut out, &build.to_string(), ("[", "]")), node(&mut out, &workload, ("[", "]")));
@@ -160,15 +164,44 @@ pub fn rolls_mermaid(plan: &Plan) -> String {
             used.insert(tag);
         }
     }
+    let (mut gone, mut copied) = (BTreeSet::new(), BTreeSet::new());
     for step in &plan.steps {
+        for (from, to) in copies(&step.action).into_iter().filter(|pair| copied.insert(pair.clone())) {
+            let (from, to) = (from.to_string(), to.to_string());
+            used.extend([from.clone(), to.clone()]);
+            let (from, to) = (node(&mut out, &from, ("([", "])")), node(&mut out, &to, ("([", "])")));
+            let _ = writeln!(out, "  {from} -- copied to --> {to}");
+        }
         for change in &step.moves {
             let tag = step.action.stream().tag(&change.tag).to_string();
-            if !used.contains(&tag) {
+            if change.after.is_none() {
+                gone.insert(node(&mut out, &tag, ("([", "])")));
+            } else if !used.contains(&tag) {
                 node(&mut out, &tag, ("([", "])"));
             }
         }
     }
+    if !gone.is_empty() {
+        let gone: Vec<String> = gone.into_iter().collect();
+        let _ = writeln!(out, "  classDef removed stroke:#c00,stroke-dasharray:5 5,color:#c00");
+        let _ = writeln!(out, "  class {} removed", gone.join(","));
+    }
+    out.push_str("```\n");
     out
+}
+
+/// Tags that a step makes copies of, each with the tag of another stream that it copies to.
+fn copies(action: &Action) -> Vec<(TagId, TagId)> {
+    let other = |id: &StreamId, tag: &TagReference| {
+        let source = alias_target(id, tag).filter(|source| source.stream != *id)?;
+        Some((source, id.tag(&tag.name)))
+    };
+    match action {
+        Action::Follow { stream, tag, source } if source.stream != *stream => vec![(source.clone(), stream.tag(tag))],
+        Action::SetTag { stream, after, .. } => other(stream, after).into_iter().collect(),
+        Action::CreateStream { stream, tags, .. } => tags.iter().filter_map(|tag| other(stream, tag)).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// A name of a node: letters and digits, another one for every name.

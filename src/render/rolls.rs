@@ -17,6 +17,7 @@ pub(super) fn rolls_text(out: &mut String, plan: &Plan, paint: Paint) {
         ("Will build", 1),
         ("Will get the image, and use it later", 2),
         ("Will follow a build, whatever that makes", 4),
+        ("Use a tag that is removed", 5),
     ] {
         let rolls: Vec<&Roll> = plan.rolls.iter().filter(|roll| class_of(&roll.effect) == class).collect();
         if rolls.is_empty() {
@@ -27,6 +28,7 @@ pub(super) fn rolls_text(out: &mut String, plan: &Plan, paint: Paint) {
             let why = match &roll.effect {
                 RollEffect::Waits { why } => format!(" ({})", inert(why, 200)),
                 RollEffect::AfterBuild { build } => format!(" (after {})", inert(&build.to_string(), 200)),
+                RollEffect::Loses => format!(" ({})", follows(roll)),
                 RollEffect::RollsOut | RollEffect::Builds | RollEffect::Ignores { .. } => String::new(),
             };
             let ours = plan.updates.iter().find(|update| update.workload == roll.workload);
@@ -66,6 +68,7 @@ fn class_of(effect: &RollEffect) -> u8 {
         RollEffect::Waits { .. } => 2,
         RollEffect::Ignores { .. } => 3,
         RollEffect::AfterBuild { .. } => 4,
+        RollEffect::Loses => 5,
     }
 }
 
@@ -86,8 +89,15 @@ pub(super) fn roll_cells(roll: &Roll) -> (String, String) {
         RollEffect::Builds => ("builds".to_owned(), images.join("; ")),
         RollEffect::Waits { why } => (format!("gets the image: {}", inert(why, 200)), images.join("; ")),
         RollEffect::AfterBuild { build } => ("follows a build".to_owned(), inert(&build.to_string(), 300)),
+        RollEffect::Loses => ("uses a tag that is removed".to_owned(), follows(roll)),
         RollEffect::Ignores { why } => ("does not follow".to_owned(), inert(why, 400)),
     }
+}
+
+/// The tags that a workload uses.
+fn follows(roll: &Roll) -> String {
+    let tags: Vec<String> = roll.follows.iter().take(5).map(|tag| inert(&tag.to_string(), 200)).collect();
+    tags.join(", ")
 }
 
 /// The part of a plan's line on workloads; empty without any.
@@ -98,6 +108,7 @@ pub(super) fn rolls_count(plan: &Plan) -> String {
         (number(0), "workload rolls out", "workloads roll out"),
         (number(1), "build starts", "builds start"),
         (number(3), "workload does not follow", "workloads do not follow"),
+        (number(5), "workload loses a tag", "workloads lose a tag"),
     ] {
         if number > 0 {
             let _ = write!(text, "; {}", count(number, one, many));

@@ -56,10 +56,10 @@ fn side<'a>(input: &Input<'a>, spec: Option<&str>) -> Option<Side<'a>> {
     let mut platforms: Vec<String> = known
         .into_iter()
         .flat_map(|facts| &facts.images)
-        .filter(|image| !is_attestation(image))
+        .filter(|image| !is_attestation(image) && !image.architecture.is_empty())
         .map(|image| platform(&image.os, &image.architecture, &image.variant))
         .collect();
-    if let (true, Some(image)) = (platforms.is_empty(), image) {
+    if let (true, Some(image)) = (platforms.is_empty(), image.filter(|image| !image.architecture.is_empty())) {
         platforms.push(platform(&image.os, &image.architecture, ""));
     }
     let summary = ImageSummary {

@@ -8,6 +8,7 @@
 mod custom_rules;
 mod definitions;
 mod images;
+mod imports;
 mod input;
 mod risks;
 mod rule_cost;
@@ -56,7 +57,8 @@ pub fn review(input: &Input<'_>) -> Review {
     let definitions = input.base.map(|base| definitions::changes(base, input.desired)).unwrap_or_default();
     let images = images::changes(input);
     let pending = input.base.map(|_| definitions::pending(input.plan, &definitions)).unwrap_or_default();
-    let risks = risks::risks(input, &images, &pending);
+    let mut risks = risks::risks(input, &images, &pending);
+    risks.extend(imports::risks(input, &pending, input.base.map(|_| &*definitions)));
     let unused = unused(input.plan);
     Review { base, definitions, pending, images, unused, risks, waived: 0 }
 }

@@ -9,6 +9,8 @@ use crate::model::{
 use crate::openshift::{TagId, alias_target};
 use crate::source::inert;
 
+use crate::rules::preferred_platform;
+
 use super::Input;
 use super::images::{BASE_IMAGE, are_comparable, source};
 use super::wanted::{pinned, too_many_new};
@@ -101,6 +103,7 @@ fn image(input: &Input<'_>, change: &ImageChange, risks: &mut Risks<'_>) {
         risks.add(Code::NotInspected, &about, step, message);
     }
     let facts = |digest| input.facts.get(digest).and_then(Observed::known);
+    missing_platform(input, change, (&about, step), risks);
     let (Some(before), Some(after)) = (&change.before, &change.after) else {
         if let Some(after) = change.after.as_ref().and_then(|after| facts(&after.digest)?.image.as_ref())
             && after.is_root()
@@ -134,6 +137,36 @@ fn image(input: &Input<'_>, change: &ImageChange, risks: &mut Risks<'_>) {
     let both = facts(&before.digest).zip(facts(&after.digest));
     let Some((old, new)) = both.and_then(|(old, new)| Some((old.image.as_ref()?, new.image.as_ref()?))) else { return };
     configs(change, old, new, &about, step, risks);
+}
+
+/// The image is for other platforms than the one that the tag wants (semantics 3.6): its containers end with "exec format error".
+fn missing_platform(
+    input: &Input<'_>,
+    change: &ImageChange,
+    (about, step): (&Subject, Option<StepId>),
+    risks: &mut Risks<'_>,
+) {
+    let Some(after) = change.after.as_ref().filter(|after| !after.platforms.is_empty()) else { return };
+    let wanted: BTreeSet<(&str, &str)> = change.tags.iter().map(|tag| wanted_platform(input, tag)).collect();
+    for (os, architecture) in wanted {
+        let wanted = format!("{}/{}", inert(os, 40), inert(architecture, 40));
+        let is_it = |platform: &String| {
+            *platform == wanted || platform.strip_prefix(&wanted).is_some_and(|variant| variant.starts_with('/'))
+        };
+        // One that was there before and is lost is told as such.
+        let is_lost = change.before.as_ref().is_some_and(|before| before.platforms.iter().any(is_it));
+        if is_lost || after.platforms.iter().any(is_it) {
+            continue;
+        }
+        let message = format!("the image is not there for {wanted}, but for {}", after.platforms.join(", "));
+        risks.add(Code::PlatformLost, about, step, message);
+    }
+}
+
+/// Operating system and architecture that a tag wants.
+fn wanted_platform<'a>(input: &Input<'a>, tag: &TagId) -> (&'a str, &'a str) {
+    let defined = input.desired.streams.get(&tag.stream).and_then(|stream| stream.tags.get(&tag.tag));
+    defined.map_or(input.platform, |defined| preferred_platform(&defined.reference, input.platform))
 }
 
 fn configs(
@@ -277,7 +310,7 @@ fn removal(input: &Input<'_>, step: &Step, risks: &mut Risks<'_>) {
         Action::DeleteTag { tag, .. } => Subject::Tags(vec![stream.tag(tag)]),
         _ => Subject::Stream(stream.clone()),
     };
-    let message = format!("it is removed, and {}{more} still follow it", shown.join(", "));
+    let message = format!("it is removed, and {}{more} still use it", shown.join(", "));
     risks.add(Code::RemovedInUse, &about, Some(step.id), message);
 }
 
@@ -285,6 +318,7 @@ fn removal(input: &Input<'_>, step: &Step, risks: &mut Risks<'_>) {
 fn defined_users(desired: &Desired, goes: impl Fn(&TagId) -> bool) -> Vec<String> {
     let follow = desired.workloads.iter().filter(|workload| workload.triggers.iter().any(|trigger| goes(&trigger.tag)));
     let mut users: Vec<String> = follow.map(|workload| workload.id.to_string()).collect();
+    users.extend(desired.uses.iter().filter(|(_, tag)| goes(tag)).map(|(build, _)| build.to_string()));
     for (id, stream) in &desired.streams {
         for tag in stream.tags.values() {
             if alias_target(id, &tag.reference).is_some_and(|target| goes(&target)) {

@@ -39,11 +39,11 @@ pub use moves::moves;
 pub use perform::perform;
 pub use precondition::{Check, as_is, at_head, check, check_workload};
 pub use refusal::{Cause, Refusal, RefusalReason};
-pub use resolve::{choose_image, platform, resolve, source_changed};
+pub use resolve::{choose_image, platform, preferred_platform, resolve, source_changed};
 pub use satisfied::{is_same, is_satisfied};
 pub use sources::{other_source, sources};
 pub use triggers::{Fires, Follows, fires, follows, image, runs};
-pub use workload::{may_follow, read_workload};
+pub use workload::{build_uses, may_follow, read_workload};
 
 /// What a request is answered from.
 #[derive(Clone, Copy)]

@@ -39,11 +39,16 @@ pub fn source_changed(before: &TagReference, after: &TagReference, namespace: &s
 
 /// Operating system and architecture that a tag wants (semantics 3.6).
 pub fn platform<'a>(tag: &'a TagReference, server: &'a Server) -> (&'a str, &'a str) {
+    preferred_platform(tag, (&server.platform.0, &server.platform.1))
+}
+
+/// The same, where the server has `usual`.
+pub fn preferred_platform<'a>(tag: &'a TagReference, usual: (&'a str, &'a str)) -> (&'a str, &'a str) {
     // The annotations steer imports by tag only (statement 97).
     let by_tag = tag.from.as_ref().is_some_and(|from| !from.name.contains('@'));
     let wish = |annotation: &str| tag.annotations.get(annotation).filter(|_| by_tag);
-    let os = wish(PREFER_OS_ANNOTATION).unwrap_or(&server.platform.0);
-    let architecture = wish(PREFER_ARCH_ANNOTATION).unwrap_or(&server.platform.1);
+    let os = wish(PREFER_OS_ANNOTATION).map_or(usual.0, String::as_str);
+    let architecture = wish(PREFER_ARCH_ANNOTATION).map_or(usual.1, String::as_str);
     (os, architecture)
 }
 

@@ -1,6 +1,8 @@
 //! Workloads as trigger controllers read them: the annotation, DeploymentConfigs, BuildConfigs (semantics 5), and how far their
 //! last change has come (kstatus).
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::model::{ConfigTrigger, ContainerImage, LiveWorkload, Manner, Rollout, Triggers, WorkloadId};
@@ -39,6 +41,8 @@ pub fn read_workload(kind: &str, object: &Value, manner: Manner) -> Option<LiveW
         Triggers::DeploymentConfig(list) | Triggers::BuildConfig(list) => !list.is_empty(),
         Triggers::Void { .. } => true,
     };
+    let uses = if kind == "BuildConfig" { build_uses(object, &id.namespace) } else { BTreeSet::new() };
+    let follows = follows || !uses.is_empty();
     let uid = text(&metadata["uid"]);
     let images = images(pod, &metadata["managedFields"], kind);
     let spec = &object["spec"];
@@ -56,8 +60,20 @@ pub fn read_workload(kind: &str, object: &Value, manner: Manner) -> Option<LiveW
         replicas: spec["replicas"].as_u64().or_else(|| spec["replicas"].as_str()?.parse().ok()),
         strategy: strategies.into_iter().find_map(Value::as_str).unwrap_or_default().to_owned(),
         output,
+        uses,
         id,
     })
+}
+
+/// The tags that a BuildConfig names: what it builds on, what it copies files from, what it follows, and what it pushes to.
+pub fn build_uses(object: &Value, namespace: &str) -> BTreeSet<TagId> {
+    let spec = &object["spec"];
+    let strategies = ["dockerStrategy", "sourceStrategy", "customStrategy"];
+    let strategies = strategies.iter().map(|name| &spec["strategy"][name]["from"]);
+    let sources = spec["source"]["images"].as_array().into_iter().flatten().map(|image| &image["from"]);
+    let followed = image_changes(object).map(|trigger| &trigger["imageChange"]["from"]);
+    let all = strategies.chain(sources).chain(followed).chain([&spec["output"]["to"]]);
+    all.filter(|from| kind_of(from) == IMAGE_STREAM_TAG).filter_map(|from| tag(from, namespace)).collect()
 }
 
 /// Whether [`read_workload`] may find something, by metadata alone: a mark on the template of its pods is not seen.

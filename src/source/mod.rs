@@ -17,5 +17,5 @@ pub use parse::{Limits, NODE_BYTES, Parsed, parse};
 pub use place::Place;
 pub use problem::{ProblemKind, SyntaxProblem};
 pub use scalar::ScalarKind;
-pub use shown::{Hasher, chain, hash_of, short_hash, yaml_mistake};
+pub use shown::{Hasher, chain, hash_of, is_scp, is_url, short_hash, yaml_mistake};
 pub use source_map::{SourceText, Span, inert};

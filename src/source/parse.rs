@@ -62,10 +62,13 @@ pub fn parse(source: &SourceText, limits: Limits) -> Parsed {
     options.simple_key_max_lookahead = 64 * 1024;
     options.flow_nesting_limit = limits.depth;
     options.block_nesting_limit = limits.depth;
+    let mut parts = json_values(text).into_iter().map(|value| (value.start, &text[value]));
+    let (offset, first) = parts.next().unwrap_or((0, text));
     let mut builder = Builder {
         source,
         limits,
-        parser: Parser::new_from_str_with_options(text, options),
+        parser: Parser::new_from_str_with_options(first, options.clone()),
+        offset,
         anchors: BTreeMap::new(),
         nodes: 0,
         bytes: 0,
@@ -77,7 +80,11 @@ pub fn parse(source: &SourceText, limits: Limits) -> Parsed {
     loop {
         match builder.document() {
             Ok(Some(document)) => documents.extend((!document.is_null()).then_some(document)),
-            Ok(None) => break,
+            Ok(None) => {
+                let Some((offset, next)) = parts.next() else { break };
+                builder.offset = offset;
+                builder.parser = Parser::new_from_str_with_options(next, options.clone());
+            }
             Err(stop) => {
                 complete = false;
                 // The rest of a template is as little YAML as its beginning: once is enough.
@@ -109,6 +116,25 @@ pub fn parse(source: &SourceText, limits: Limits) -> Parsed {
     Parsed { documents, problems: builder.problems, complete }
 }
 
+/// Where the values of a file lie that is several JSON values one after the other, which kubectl and oc read (`kubectl get -o json` twice);
+/// none for any other file: one JSON value is YAML, too.
+fn json_values(text: &str) -> Vec<std::ops::Range<usize>> {
+    if !text.trim_start().starts_with(['{', '[']) {
+        return Vec::new();
+    }
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>();
+    let (mut found, mut start) = (Vec::new(), 0);
+    while let Some(value) = values.next() {
+        if value.is_err() {
+            return Vec::new();
+        }
+        let end = values.byte_offset();
+        found.push(start..end);
+        start = end;
+    }
+    if found.len() > 1 { found } else { Vec::new() }
+}
+
 /// Ends a document; boxed because it is rare and large.
 struct Stop(Box<SyntaxProblem>);
 
@@ -116,6 +142,8 @@ struct Builder<'a> {
     source: &'a SourceText,
     limits: Limits,
     parser: Parser<'a, StrInput<'a>>,
+    /// Byte of the file at which the text of the parser begins.
+    offset: usize,
     /// Anchored nodes by the parser's number, with what each stands for.
     anchors: BTreeMap<usize, (Node, Size)>,
     nodes: usize,
@@ -137,8 +165,9 @@ impl Builder<'_> {
         match self.parser.next_event() {
             None => Ok(None),
             Some(Ok((event, span))) => {
-                let span = span.byte_range().map_or_else(Span::default, |range| Span::new(range.start, range.end));
-                Ok(Some((event, span)))
+                let offset = self.offset;
+                let at = |range: std::ops::Range<usize>| Span::new(offset + range.start, offset + range.end);
+                Ok(Some((event, span.byte_range().map_or_else(Span::default, at))))
             }
             Some(Err(error)) => Err(Stop(Box::new(self.syntax(&error)))),
         }
@@ -228,7 +257,7 @@ impl Builder<'_> {
             };
             if let Some(span) = end {
                 self.parser.next_event();
-                let end = span.byte_range().map_or(0, |range| range.end);
+                let end = span.byte_range().map_or(0, |range| self.offset + range.end);
                 return Ok(Item::End(Span::new(end, end)));
             }
             if let Some(node) = self.try_node(depth)? {
@@ -263,7 +292,7 @@ impl Builder<'_> {
     }
 
     fn syntax(&self, error: &ScanError) -> SyntaxProblem {
-        let at = error.marker().byte_offset();
+        let at = error.marker().byte_offset().map(|at| self.offset + at);
         let at = at.unwrap_or_else(|| self.source.byte_of_character(error.marker().index()));
         let info = error.info();
         let place = Place::of(self.source, Span::new(at, at));
@@ -411,6 +440,20 @@ mod tests {
 
     fn read(text: &str) -> Parsed {
         parse(&SourceText::new(text.to_owned()), Limits::default())
+    }
+
+    #[test]
+    fn json_values_one_after_the_other_are_documents() {
+        for text in ["{\"a\": 1}\n{\"a\": 2}\n", "{\"a\":1}{\"a\":2}", "  {\"a\": [{}]}\n\n[{\"b\": \"}{\"}]  "] {
+            let parsed = read(text);
+            assert!(parsed.complete && parsed.problems.is_empty() && parsed.documents.len() == 2, "{text}: {parsed:?}");
+            let second = &parsed.documents[1];
+            let (start, end) = (second.span.start as usize, second.span.end as usize);
+            assert!(start > text.find("1}").unwrap_or(4) && end <= text.len(), "{text}: {:?}", second.span);
+            assert!(text[start..].starts_with(['{', '[']), "{text}: {:?}", second.span);
+        }
+        let broken = read("{\"a\": 1}\n{\"a\": \n");
+        assert!(!broken.complete && !broken.problems.is_empty());
     }
 
     fn kinds(parsed: &Parsed) -> Vec<ProblemKind> {

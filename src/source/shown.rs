@@ -64,5 +64,55 @@ pub fn yaml_mistake(error: &serde_saphyr::Error) -> String {
     let first = full.lines().next().unwrap_or_default().trim_start_matches("error: ");
     let place = error.location().map_or(String::new(), |at| format!("line {} column {}: ", at.line(), at.column()));
     let what = first.strip_prefix(&place).unwrap_or(first);
-    inert(what.split(", set DuplicateKeyPolicy").next().unwrap_or(what), 300)
+    let what = what.split(", set DuplicateKeyPolicy").next().unwrap_or(what);
+    inert(&near(what).unwrap_or_else(|| what.to_owned()), 300)
+}
+
+/// Of a word that is not known and a list of those that are: the nearest of them, if one is near.
+fn near(mistake: &str) -> Option<String> {
+    let (what, known) = mistake.split_once(", expected ")?;
+    let given = what.split('`').nth(1)?;
+    let words = known.trim_start_matches("one of ").split([',', ' ']).map(|word| word.trim_matches('`'));
+    let near = words.filter(|word| !word.is_empty()).map(|word| (strsim::damerau_levenshtein(given, word), word));
+    let (distance, word) = near.min()?;
+    (distance <= 2.max(given.len() / 3)).then(|| format!("{what}; did you mean `{word}`?"))
+}
+
+/// Whether a source is given by a URL, or as `scp` has it (`user@host:path`), and not by a path. A directory of such a name is given as
+/// `./NAME`.
+pub fn is_url(given: &str) -> bool {
+    given.contains("://") || is_scp(given)
+}
+
+/// Whether a source is given as `scp` has it: `user@host:path`.
+pub fn is_scp(given: &str) -> bool {
+    let host = given.split_once(':').map_or("", |(host, _)| host);
+    host.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty()) && !host.contains('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_not_known_has_a_neighbour() {
+        let text = "unknown field `polcy`, expected one of identity, policy, review";
+        assert_eq!(near(text).as_deref(), Some("unknown field `polcy`; did you mean `policy`?"));
+        assert_eq!(
+            near("unknown variant `stroe`, expected `store`").as_deref(),
+            Some("unknown variant `stroe`; did you mean `store`?")
+        );
+        assert_eq!(near("unknown field `zzzzzz`, expected one of identity, policy"), None);
+        assert_eq!(near("invalid u64"), None);
+    }
+
+    #[test]
+    fn urls_and_paths_are_told_apart() {
+        for url in ["https://h/a", "git@h:a/b", "ssh://h/a", "u@h:/a"] {
+            assert!(is_url(url), "{url}");
+        }
+        for path in [".", "a/b", "./git@h:a", "/a:b", "c:d", "@h:a", "a@b/c:d"] {
+            assert!(!is_url(path), "{path}");
+        }
+    }
 }

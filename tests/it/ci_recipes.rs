@@ -60,7 +60,11 @@ fn every_recipe_parses_and_its_commands_are_there() {
             let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
             assert!(documents.iter().all(Value::is_object), "{name}");
         }
-        for command in commands(&text) {
+        for mut command in commands(&text) {
+            // What a variable holds is the id of a plan.
+            if let Some(at) = command.iter().position(|word| word == "--expect") {
+                command[at + 1] = format!("p1-{}", "0".repeat(32));
+            }
             let parsed = Args::try_parse_from(&command);
             assert!(parsed.is_ok(), "{name}: {command:?}: {}", parsed.err().unwrap());
             verbs.insert((name.split(['.', '-']).next().unwrap().to_owned(), command[1].clone()));

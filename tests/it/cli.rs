@@ -140,7 +140,7 @@ fn a_saved_plan_is_done_exactly_and_stale_plans_are_refused() {
     assert!(planned.to_string().contains(&image(folder.path(), "a:1")));
     // Again: all of it is so already.
     let (code, out, _) = sk(folder.path(), &["apply", "p.json", "--yes"]);
-    assert_eq!((code, out.contains("already so")), (0, true), "{out}");
+    assert_eq!((code, out.contains("steps unchanged")), (0, true), "{out}");
     // After another apply it is stale, and takes nothing back.
     apply(folder.path());
     let now = image(folder.path(), "a:1");

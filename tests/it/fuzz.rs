@@ -206,7 +206,7 @@ fn webhooks_and_plans() {
         if let Ok(plan) = serde_json::from_slice::<Plan>(bytes) {
             let _ =
                 streamkeeper::render::plan_text(&plan, streamkeeper::render::Paint { color: false, width: Some(80) });
-            let _ = streamkeeper::render::plan_markdown(&plan);
+            let _ = streamkeeper::render::plan_markdown(&plan, &[]);
         }
     });
 }

@@ -60,7 +60,7 @@ fn a_freeze_holds_everything_back_and_says_what_would_be_done() {
     configure(folder, "policy: {freeze: [{from: 2020-01-01, to: 2100-01-01, reason: the old year ends}]}");
     define(folder, "a.yaml", "a", &[("1", "2")]);
     let (code, out, err) = sk(folder, &["plan", "--exit-code"]);
-    assert!(code == 0 && out.contains("the freeze until 2100-01-01T00:00:00Z: the old year ends"), "{code} {out}{err}");
+    assert!(code == 2 && out.contains("the freeze until 2100-01-01T00:00:00Z: the old year ends"), "{code} {out}{err}");
     let (code, _, _) = sk(folder, &["apply", "--yes"]);
     assert_eq!(code, 5);
     assert!(sk(folder, &["get", "is", "a", "-o", "json"]).1.contains("app:1"));

@@ -251,6 +251,40 @@ fn logins_are_used_and_not_shown_and_unknown_certificates_refused() {
 
 /// Whoever answers for a source may send one to any host. The user's logins for that host are not asked for.
 #[test]
+fn a_url_takes_a_way_back_from_a_branch_and_the_form_of_scp() {
+    let folder = tempfile::tempdir().unwrap();
+    let work = repository(folder.path());
+    for name in ["b", "c"] {
+        push(&work, name);
+    }
+    let server = GitServer::start(folder.path(), None);
+    let url = format!("https://localhost:{}/repo.git", server.port);
+    for (revision, streams) in [("HEAD", 3), ("main", 3), ("HEAD~1", 2), ("main~2", 1), ("main^^", 1), ("HEAD", 3)] {
+        let (code, out, err) = server.run(folder.path(), &url, &["validate", "--revision", revision]);
+        assert!(code == 0 && err.contains(&format!("{streams} stream")), "{revision}: {code} {out}{err}");
+    }
+    for (revision, expected) in [
+        ("main~3", "the history does not go back so far"),
+        ("main~5000", "a way back from it"),
+        ("main^{tree}", "a way back from it"),
+        ("none~1", "no such branch, tag or commit"),
+    ] {
+        let (code, _, err) = server.run(folder.path(), &url, &["validate", "--revision", revision]);
+        assert!(code == 1 && err.contains(expected), "{revision}: {code} {err}");
+    }
+    // Git calls `ssh HOST git-upload-pack 'PATH'`.
+    let ssh = folder.path().join("ssh");
+    std::fs::write(&ssh, "#!/bin/sh\ncase \"$*\" in -G*) exit 1;; esac\nfor last; do :; done\npath=$(echo \"$last\" | sed \"s/.*git-upload-pack //; s/'//g\")\ncd \"$(dirname \"$0\")\" && exec git-upload-pack \"$path\"\n").unwrap();
+    std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let mut command = program(folder.path());
+    command
+        .args(["validate", "-s", "git@git.example.com:repo.git", "--revision", "HEAD~1"])
+        .env("GIT_SSH_COMMAND", &ssh);
+    let (code, out, err) = outcome(command.output().unwrap());
+    assert!(code == 0 && err.contains("2 streams"), "{code} {out}{err}");
+}
+
+#[test]
 fn a_redirect_asks_for_no_login_under_another_hosts_name() {
     let folder = tempfile::tempdir().unwrap();
     let (one, other) = (folder.path().join("one"), folder.path().join("other"));

@@ -112,7 +112,7 @@ fn failed_imports_are_conditions_and_mend() {
     );
     assert!(condition(&object, "Stalled")["message"].as_str().unwrap().contains("gone"), "{object}");
     let (code, out, _) = site.run(&["plan", "--exit-code"]);
-    assert_eq!(code, 0, "it is written down, and nothing else is to be done: {out}");
+    assert_eq!(code, 2, "it is written down, and the tag still has no image: {out}");
     site.push("gone", "back");
     let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
     assert_eq!(code, 0, "{out}{err}");

@@ -244,7 +244,7 @@ fn a_plan_says_when_a_host_may_be_asked_again() {
     std::fs::write(source.join("s.yaml"), stream("s", &[("1", &one), ("2", &two), ("3", &three)], "")).unwrap();
     let (code, out, err) = run(folder.path(), &["apply", "-s", "source", "--yes"]);
     assert_eq!(code, 5, "{out}{err}");
-    let again = err.split("not asked again before ").nth(1).and_then(|rest| rest.get(..20)).unwrap();
+    let again = err.split("rate limited until ").nth(1).and_then(|rest| rest.get(..20)).unwrap();
     let again: jiff::Timestamp = again.parse().unwrap();
     let wait = again.duration_since(jiff::Timestamp::now()).as_secs();
     assert!((3500..=3605).contains(&wait), "{wait}");

@@ -159,7 +159,7 @@ fn allowed_and_blocked_registries_are_policy() {
     ] {
         let (code, said) = apply(folder.path(), &format!("{hosts}policy: {{{policy}}}\n"));
         assert_eq!(code, 5, "{said}");
-        assert!(said.contains("refused by policy") && said.contains(expected), "{said}");
+        assert!(said.contains("blocked by policy") && said.contains(expected), "{said}");
     }
     assert_eq!(registry.server.seen().len(), 0, "nobody was asked");
     let port = host.rsplit_once(':').unwrap().1;

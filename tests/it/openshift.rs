@@ -467,7 +467,7 @@ fn labels_that_another_manager_applies_are_left_and_told() {
     // They may change it without us in their way.
     site.cluster.world.lock().unwrap().put("builds", &wanted("other"));
     let (code, out, err) = site.run(&["plan", "--exit-code"]);
-    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(code, 2, "{out}{err}");
     let (code, out, err) = site.run(&["apply", "--yes", "--force-conflicts"]);
     assert_eq!(code, 0, "{out}{err}");
     assert_eq!(labels()["team"], "ours");

@@ -97,7 +97,7 @@ fn read_pull_secrets(plain: Option<bool>, target: &'static str, resource: &str, 
     site.cluster.world.lock().unwrap().secrets.insert("default".to_owned(), secrets);
     site.define("app", &["1"]);
     let (code, out, _) = site.run(&["plan"]);
-    assert!(code == 0 && out.contains("unauthorized"), "{out}");
+    assert!(code == 0 && out.contains("access denied"), "{out}");
     assert_eq!(site.cluster.server.count("/secrets"), 0, "nobody asked for them");
     let path = site.root().join("source/streamkeeper.yaml");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -122,7 +122,7 @@ fn read_pull_secrets(plain: Option<bool>, target: &'static str, resource: &str, 
     assert!(other.contains("namespace: other"));
     std::fs::write(site.root().join("source/other.yaml"), other).unwrap();
     let (code, out, err) = site.run(&["apply", "--yes", "--refresh"]);
-    assert!(code == 5 && format!("{out}{err}").contains("unauthorized"), "{code} {out}{err}");
+    assert!(code == 5 && format!("{out}{err}").contains("access denied"), "{code} {out}{err}");
     std::fs::remove_file(site.root().join("source/other.yaml")).unwrap();
     // Who may not read them is told, and goes on without.
     site.cluster.world.lock().unwrap().hidden.insert(resource.to_owned());

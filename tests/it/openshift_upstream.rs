@@ -77,7 +77,7 @@ fn images_that_only_the_cluster_can_reach_are_looked_up_by_it() {
         out.contains("secret") && out.replace("\n      ", " ").contains("the cluster says: you may not have access"),
         "{out}"
     );
-    assert!(out.contains("gone") && out.contains("which fails: NotFound"), "{out}");
+    assert!(out.contains("gone") && out.contains("image not found [SK720]"), "{out}");
     assert!(site.cluster.world.lock().unwrap().streams.is_empty(), "nothing was written");
     let (code, out, err) = site.run(&["apply", "plan.json", "--resolve", "cluster"]);
     assert_eq!(code, 5, "{out}{err}");

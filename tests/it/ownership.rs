@@ -126,7 +126,7 @@ fn two_sources_share_a_store_and_leave_each_other_alone() {
     assert_eq!(code, 0, "{out}");
     std::fs::remove_file(site.root().join("two/app.yaml")).unwrap();
     let (code, out, err) = at("two", &["apply", "--yes"]);
-    assert!(code == 0 && out.contains("app"), "{out}{err}");
+    assert!(code == 0 && err.contains("default/app: 1 tag deleted"), "{out}{err}");
     let tags = at("one", &["get", "istag", "-o", "name"]).1;
     assert!(tags.contains("app:1") && !tags.contains("app:2"), "{tags}");
 }

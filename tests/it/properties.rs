@@ -14,7 +14,7 @@ use proptest::sample::select;
 use streamkeeper::adapters::store::{Reader, Writer};
 use streamkeeper::model::{
     Action, Cause, Desired, DesiredStream, DesiredTag, Ignorance, Observed, Origin, Outcome, Plan, Policy, Question,
-    RemovalLimit, Report, Resolution, Tally, Wait,
+    RemovalLimit, Report, Resolution, StepId, Tally, Wait,
 };
 use streamkeeper::observe::Sources;
 use streamkeeper::openshift::{
@@ -36,6 +36,8 @@ enum Want {
     Alias(usize),
     /// A tag of another stream; may be missing.
     Other { stream: usize, tag: usize },
+    /// An image of a stream by its digest; may be missing, or come with the same plan.
+    Pinned { stream: usize, image: usize },
     /// Only pushes fill it.
     Pushed,
 }
@@ -55,6 +57,7 @@ fn want() -> impl Strategy<Value = Want> {
             .prop_map(|(image, scheduled, reference, preserve)| Want::Image { image, scheduled, reference, preserve }),
         2 => (0..4_usize).prop_map(Want::Alias),
         2 => (0..5_usize, 0..4_usize).prop_map(|(stream, tag)| Want::Other { stream, tag }),
+        1 => (0..5_usize, 0..6_usize).prop_map(|(stream, image)| Want::Pinned { stream, image }),
         1 => Just(Want::Pushed),
     ]
 }
@@ -117,6 +120,11 @@ fn tag_reference(name: &str, want: &Want) -> TagReference {
         Want::Other { stream, tag: target } => {
             let id = stream_id(*stream);
             tag.from = from(IMAGE_STREAM_TAG, id.namespace, format!("{}:t{target}", id.name));
+        }
+        Want::Pinned { stream, image } => {
+            let id = stream_id(*stream);
+            let name = format!("{}@{}", id.name, digest(*image, 1, 1));
+            tag.from = from(IMAGE_STREAM_IMAGE, id.namespace, name);
         }
         Want::Pushed => {}
     }
@@ -511,6 +519,52 @@ fn disown(folder: &Path, foreign: &BTreeSet<(usize, usize)>) {
         let id = stream_id(*stream);
         let sql = "UPDATE streams SET owned = json_remove(owned, '$.tags.t' || ?3) WHERE namespace = ?1 AND name = ?2";
         connection.execute(sql, (&id.namespace, &id.name, tag.to_string())).unwrap();
+    }
+}
+
+/// The same plan with other numbers, in an order that `after` allows: what was last comes first, as far as may be.
+fn reordered(plan: &Plan, seed: u64) -> Plan {
+    let mut left: Vec<_> = plan.steps.clone();
+    let mut numbers: BTreeMap<StepId, StepId> = BTreeMap::new();
+    let mut steps = Vec::new();
+    let mut state = seed | 1;
+    while !left.is_empty() {
+        let ready: Vec<usize> =
+            (0..left.len()).filter(|at| left[*at].after.iter().all(|before| numbers.contains_key(before))).collect();
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // Half of the orders are the least favourable one.
+        let at = if seed.is_multiple_of(2) { ready.len() - 1 } else { (state >> 33) as usize % ready.len() };
+        let mut step = left.remove(ready[at]);
+        let id = StepId(u32::try_from(steps.len() + 1).unwrap());
+        numbers.insert(step.id, id);
+        step.id = id;
+        step.after = step.after.iter().map(|before| numbers[before]).collect();
+        steps.push(step);
+    }
+    Plan { steps, ..plan.clone() }
+}
+
+proptest! {
+    #![proptest_config(cases(800))]
+
+    /// A step lists all that it relies on: in every order that `after` allows a plan ends in the same state.
+    #[test]
+    fn every_order_that_a_plan_allows_ends_the_same(first in world(), second in world(), seed in any::<u64>()) {
+        block_on(async {
+            let (one, other) = (folder(), folder());
+            let mut ends = Vec::new();
+            for (at, folder) in [one.path(), other.path()].into_iter().enumerate() {
+                let _ = settle(folder, &first, &generous(), 0).await;
+                let registry = registries(&second, &BTreeSet::new());
+                let plan = plan(folder, &second.desired(), &registry, &generous(), 100).await;
+                let plan = if at == 0 { plan } else { reordered(&plan, seed) };
+                let report = execute(folder, &plan, usize::MAX, 100).await;
+                let bad = report.outcomes.iter().find(|(_, outcome)| !outcome.is_success());
+                assert!(bad.is_none(), "{bad:?} of {:#?}", plan.steps);
+                ends.push(state(folder));
+            }
+            assert_eq!(ends[0], ends[1]);
+        });
     }
 }
 

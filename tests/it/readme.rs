@@ -12,7 +12,7 @@ fn normal(text: &str) -> String {
         for marker in ["less than a second ago", "Less than a second ago", "1 second ago"] {
             line = line.replace(marker, "2 seconds ago");
         }
-        let timed = line.contains(" applied in ");
+        let timed = line.contains(" in ") && line.ends_with(" s");
         let words: Vec<String> = line
             .split(' ')
             .map(|word| {
@@ -30,7 +30,8 @@ fn normal(text: &str) -> String {
                 }
             })
             .collect();
-        let mut line = words.join(" ").replace("no commit", "COMMIT").replace(" (dirty)", "");
+        let mut line =
+            words.join(" ").replace("commit COMMIT", "COMMIT").replace("no commit", "COMMIT").replace(" (dirty)", "");
         for number in 2..60 {
             line = line.replace(&format!("{number} seconds ago"), "SECONDS ago");
         }

@@ -172,8 +172,8 @@ fn the_main_job_on_a_real_registry() {
     let (_, out, _) = run(folder.path(), &["describe", "app", "-s", "source"]);
     assert!(out.contains("! error: Import failed (NotFound)"), "{out}");
     let (code, out, _) = run(folder.path(), &["plan", "-s", "source", "--exit-code"]);
-    assert_eq!(code, 0, "the same failure again is nothing to write: {out}");
-    assert!(out.contains("not found"), "{out}");
+    assert_eq!(code, 2, "nothing to write, and not what is wanted: {out}");
+    assert!(out.contains("image not found") && !out.contains("nothing to do"), "{out}");
     registry.tag("lab/app", "later", &arm64.0);
     let (code, out, err) = run(folder.path(), &["apply", "-s", "source", "--yes"]);
     assert_eq!(code, 0, "{out}{err}");
@@ -256,7 +256,7 @@ fn the_simulated_registry_answers_as_a_real_one_does() {
 fn ask(host: &str, method: &str, path: &str) -> (u16, BTreeMap<String, String>, Vec<u8>) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(host).unwrap();
-    let accept = "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+    let accept = "application/vnd.docker.distribution.manifest.list.v2+json\r\nAccept: application/vnd.docker.distribution.manifest.v2+json";
     write!(
         stream,
         "{method} /v2/{path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: streamkeeper/test\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"

@@ -350,14 +350,24 @@ fn a_tag_that_is_removed_and_still_followed_is_an_error() {
     assert_eq!(roll["strategy"], "Recreate");
     assert_eq!(plan["review"]["unused"], Value::Null, "somebody follows");
     let mermaid = desk.plan(&["--format", "mermaid"]);
-    assert!(mermaid.starts_with("flowchart LR\n") && mermaid.contains("-- rolls out -->"), "{mermaid}");
+    assert!(
+        mermaid.starts_with("```mermaid\nflowchart LR\n")
+            && mermaid.contains("-- rolls out -->")
+            && mermaid.ends_with("```\n"),
+        "{mermaid}"
+    );
     desk.define("app", &[("other", "1")]);
     let (code, out, err) = desk.run(&["plan", "--fail-on", "error"]);
     assert_eq!(code, 3, "{out}{err}");
     assert!(
-        out.contains("error[SK712] default/app:live: it is removed, and Deployment default/web still follow it"),
+        out.contains("error[SK712] default/app:live: it is removed, and Deployment default/web still use it"),
         "{out}"
     );
+    let copy = "---\napiVersion: v1\nkind: ImageStream\nmetadata: {name: copy}\nspec: {tags: [{name: c, from: {kind: ImageStreamTag, name: 'app:other'}}]}\n";
+    std::fs::write(desk.source().join("copy.yaml"), copy).unwrap();
+    let (_, mermaid, _) = desk.run(&["plan", "--format", "mermaid"]);
+    assert!(mermaid.contains(" removed\n") && mermaid.contains("classDef removed"), "{mermaid}");
+    assert_eq!(mermaid.matches("-- copied to -->").count(), 1, "{mermaid}");
 }
 
 #[test]
@@ -446,7 +456,7 @@ fn a_plan_of_copies_of_copies_does_not_stand_in_its_own_way() {
     std::fs::write(&config, format!("{text}policy: {{suspend: [held]}}\n")).unwrap();
     desk.define("q", &[("other", "1"), ("u", "1")]);
     let (code, out, err) = desk.run(&["apply", "--yes"]);
-    assert!(out.contains("applied"), "{code} {out}{err}");
+    assert!(code == 5 && out.contains("1 image imported, 1 change blocked"), "{code} {out}{err}");
     std::fs::write(&config, text).unwrap();
     // Then it may go on, with others that copy the copy: what they copy is settled first.
     copies("default/r", "v", "held/p:t");

@@ -210,7 +210,7 @@ fn what_strangers_write_is_text_in_every_output() {
             assert_plain("text", evil, &text);
             assert_no_commands("text", evil, &text);
         }
-        let markdown = render::plan_markdown(&plan);
+        let markdown = render::plan_markdown(&plan, &[]);
         assert_plain("markdown", evil, &markdown);
         assert_no_commands("markdown", evil, &markdown);
         assert_code_alone(evil, &markdown);
@@ -226,9 +226,11 @@ fn what_strangers_write_is_text_in_every_output() {
         for value in [render::reported_sarif(&reported, "x 1"), render::reported_gitlab(&reported)] {
             strings(&value, &mut |text| assert_plain("json", evil, &text.replace('\n', " ")));
         }
-        let junit = render::plan_junit(&plan);
+        let junit = render::plan_junit(&plan, &render::reported(&plan), Severity::Error);
         assert_plain("junit", evil, &junit);
-        assert_eq!(junit.matches("<failure").count(), 2, "{evil:?}: {junit}");
+        assert_eq!(junit.matches("<failure").count(), 1, "{evil:?}: {junit}");
+        let strict = render::plan_junit(&plan, &render::reported(&plan), Severity::Warning);
+        assert_eq!(strict.matches("<failure").count(), 2, "{evil:?}: {strict}");
         assert!(!junit.contains("[[ATTACHMENT"), "{junit}");
         let mermaid = render::rolls_mermaid(&plan);
         assert!(!mermaid.contains("click"), "{mermaid}");
@@ -329,7 +331,7 @@ fn sarif_and_junit_are_what_their_schemas_say() {
         // What GitHub asks for besides: never more than it keeps, the worst first, each with a place.
         assert!(results.len() <= 5000 && results.iter().all(|it| it["locations"][0].is_object()), "{at}");
         let file = folder.path().join(format!("{at}.xml"));
-        std::fs::write(&file, render::plan_junit(&plan)).unwrap();
+        std::fs::write(&file, render::plan_junit(&plan, &render::reported(&plan), Severity::Error)).unwrap();
         files.push(file);
     }
     if tool("xmllint", "libxml2-utils", "JUnit files against their schema").is_none() {
@@ -353,7 +355,7 @@ fn a_comment_holds_any_plan_by_telling_numbers_in_place_of_rows() {
             ..one.images[0].clone()
         });
         plan.review = Some(Box::new(Review { images: images.collect(), ..one.clone() }));
-        let markdown = render::plan_markdown(&plan);
+        let markdown = render::plan_markdown(&plan, &[]);
         assert!(markdown.chars().count() <= 65_536, "{number}: {}", markdown.chars().count());
         assert!(markdown.starts_with("<!-- streamkeeper:plan -->\n\n### Streamkeeper: "), "{markdown}");
         // No row is cut.

@@ -468,11 +468,22 @@ fn every_code_has_a_page_and_a_sample() {
         (Code::NewRoot, "review::each_risk_is_found_by_its_rule"),
         (Code::SignatureLost, "review::each_risk_is_found_by_its_rule"),
         (Code::OwnRule, "review::each_risk_is_found_by_its_rule"),
+        (Code::KustomizePatch, "sources::kustomize_bases_and_overlays_are_recognised"),
+        (Code::NotBuilt, "sources::kustomize_bases_and_overlays_are_recognised"),
+        (Code::TriggerNamespace, "outcomes::triggers_that_nothing_fires_are_findings"),
+        (Code::ImageNotFound, "outcomes::every_cause_of_a_failed_import_has_its_code"),
+        (Code::AccessDenied, "outcomes::every_cause_of_a_failed_import_has_its_code"),
+        (Code::RegistryUnreachable, "outcomes::every_cause_of_a_failed_import_has_its_code"),
+        (Code::RateLimited, "outcomes::every_cause_of_a_failed_import_has_its_code"),
+        (Code::MalformedResponse, "outcomes::every_cause_of_a_failed_import_has_its_code"),
+        (Code::ImportBlocked, "outcomes::every_cause_of_a_failed_import_has_its_code"),
+        (Code::ChangeBlocked, "outcomes::every_cause_of_a_failed_import_has_its_code"),
         (Code::ConfigKey, "trust::fork_config_that_sets_every_key_changes_nothing"),
     ]
     .into();
     for code in Code::ALL {
         assert!(code.page().starts_with(&format!("# {} {}\n", code.id(), code.name())), "{code} has a page");
+        assert!(!code.page().contains("semantics"), "{code}: its page names what users do not have");
         let has_sample = samples.iter().any(|name| name.starts_with(&format!("{}-", code.id())));
         match elsewhere.get(code) {
             Some(test) => {

@@ -61,7 +61,7 @@ fn forked(config: &str) -> tempfile::TempDir {
     define(folder.path(), "a.yaml", "a", &[("1", "1")]);
     let text = std::fs::read_to_string(source.join("a.yaml")).unwrap();
     let (_, out, err) = run(folder.path(), &["apply", "--yes", "-s", "source"]);
-    assert!(out.contains("applied"), "{out}{err}");
+    assert!(out.contains("1 image imported"), "{out}{err}");
     let (_, out, _) = run(folder.path(), &["get", "istag", "-s", "source", "-o", "json"]);
     let digest = out.split("sha256:").nth(1).unwrap()[..64].to_owned();
     std::fs::write(source.join("a.yaml"), text.replace("app:1", &format!("app@sha256:{digest}"))).unwrap();

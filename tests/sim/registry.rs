@@ -143,7 +143,6 @@ pub fn answer(content: &Content, request: &Request) -> Reply {
 }
 
 fn manifest(content: &Content, request: &Request, repository: &str, reference: &str) -> Reply {
-    let accept = request.header("accept").unwrap_or_default();
     if !content.tags.contains_key(repository) {
         return error("404 Not Found", "MANIFEST_UNKNOWN", "manifest unknown");
     }
@@ -156,7 +155,8 @@ fn manifest(content: &Content, request: &Request, repository: &str, reference: &
     let Some((digest, (media_type, bytes))) = found else {
         return error("404 Not Found", "MANIFEST_UNKNOWN", "manifest unknown");
     };
-    if !accept.split(',').any(|one| one.trim() == media_type) {
+    // As old registries do: they compare whole lines.
+    if !request.headers("accept").any(|line| line == media_type) {
         return error("404 Not Found", "MANIFEST_UNKNOWN", "not in a media type that was accepted");
     }
     let etag = format!("\"{digest}\"");

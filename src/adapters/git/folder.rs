@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::model::Revision;
 use crate::ports::{BlobReader, Entry, Found, Listing, Refused, RefusedEntry, Source, SourceError};
 
-use super::{objects, paths};
+use super::{objects, paths, unchanged};
 
 /// A folder on disk.
 pub(super) struct Folder {
@@ -67,6 +67,11 @@ impl Source for Folder {
 
     fn find(&self, path: &str) -> Result<Found, SourceError> {
         at(&self.root.join(path), path)
+    }
+
+    fn unchanged(&self, paths: &[&str]) -> BTreeSet<String> {
+        let Some(repository) = &self.repository else { return BTreeSet::new() };
+        unchanged::unchanged(&repository.to_thread_local(), &self.root, paths)
     }
 
     fn reader(&self) -> Result<Box<dyn BlobReader + '_>, SourceError> {

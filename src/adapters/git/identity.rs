@@ -2,12 +2,14 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::source::is_url;
+
 use super::objects;
 
 /// The identity of a source: its URL, or that of the remote `origin`, in one spelling, with the path in the repository; the absolute
 /// path of a directory that has neither.
 pub fn identity(given: &str) -> String {
-    if let Some(url) = url_identity(given) {
+    if let Some(url) = url_identity(given).filter(|_| is_url(given)) {
         return url;
     }
     let path = Path::new(given.strip_prefix("file://").unwrap_or(given));

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
@@ -32,6 +33,11 @@ const SSH: &str = "ssh -o ConnectTimeout=20 -o ServerAliveInterval=15 -o ServerA
 
 /// No object is taken that needs more than this: a small pack can stand for gigabytes.
 const FETCH_LIMIT: &str = "gitoxide.objects.allocLimit=64m";
+
+/// Commits that are fetched to go back from one.
+const DEEPEST: u32 = 1000;
+
+const NO_WAY: &str = "of a URL, a revision is a branch, a tag or a commit, and a way back from it of at most 999 commits, such as `main~2`";
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -72,7 +78,9 @@ pub(super) fn open(
 /// What the revision is now: the references are listed, and nothing is fetched. An annotated tag's own id.
 pub(super) fn ask(url: &str, revision: Option<&str>, cache: Option<&Path>) -> Result<String, SourceError> {
     let (mirror, _lock) = mirror(url, cache)?;
-    let id = fetch(&mirror, url, revision, false).map_err(|error| explain(error, url, revision))?;
+    // What is before a branch is known only once it is fetched.
+    let receive = revision.is_some_and(|revision| revision.contains(['~', '^']));
+    let id = fetch(&mirror, url, revision, receive).map_err(|error| explain(error, url, revision))?;
     Ok(id.to_string())
 }
 
@@ -159,8 +167,13 @@ fn fetch(mirror: &Path, url: &str, revision: Option<&str>, receive: bool) -> Res
         config.set_raw_value("core.sshCommand", SSH)?;
         config.commit()?;
     }
+    let (revision, way) = revision.map_or((None, ""), |name| {
+        let (name, way) = name.split_at(name.find(['~', '^']).unwrap_or(name.len()));
+        (Some(name), way)
+    });
+    let depth = depth(way).ok_or_else(|| Fetch::NoRevision(NO_WAY.into()))?;
     let specs = match revision {
-        None => vec!["+HEAD:refs/streamkeeper/head".to_owned()],
+        None | Some("HEAD" | "") => vec!["+HEAD:refs/streamkeeper/head".to_owned()],
         Some(name) if is_commit(name) => vec![format!("+{name}:refs/streamkeeper/commit-{name}")],
         Some(name) if name.starts_with("refs/") => vec![format!("+{name}:{name}")],
         Some(name) => {
@@ -218,13 +231,35 @@ fn fetch(mirror: &Path, url: &str, revision: Option<&str>, receive: bool) -> Res
     if !receive {
         return Ok(target);
     }
-    if repository.find_header(target).is_err() {
-        let depth = std::num::NonZeroU32::MIN;
+    // What is before a commit may be missing although the commit is there.
+    if depth > NonZeroU32::MIN || repository.find_header(target).is_err() {
         prepared.with_shallow(fetch::Shallow::DepthAtRemote(depth)).receive(gix::progress::Discard, &interrupt)?;
     }
     let repository = gix::open(mirror)?;
-    let commit = repository.find_object(target)?.peel_to_commit()?;
-    Ok(commit.id)
+    let commit = repository.find_object(target)?.peel_to_commit()?.id;
+    if way.is_empty() {
+        return Ok(commit);
+    }
+    let before = repository.rev_parse_single(format!("{commit}{way}").as_str());
+    let none = |_| Fetch::NoRevision("the history does not go back so far".into());
+    Ok(before.map_err(none)?.object()?.peel_to_commit()?.id)
+}
+
+/// Commits to fetch for a way back from a branch, tag or commit, such as `~2` or `^2~1`; none for what is no such way.
+fn depth(way: &str) -> Option<NonZeroU32> {
+    let mut depth = 1_u32;
+    let mut rest = way;
+    while let Some(step) = rest.chars().next() {
+        if !matches!(step, '~' | '^') {
+            return None;
+        }
+        rest = &rest[1..];
+        let digits = rest.len() - rest.trim_start_matches(|char: char| char.is_ascii_digit()).len();
+        let number = if digits == 0 { 1 } else { rest[..digits].parse().ok()? };
+        rest = &rest[digits..];
+        depth = depth.checked_add(if step == '~' { number } else { 1 })?;
+    }
+    NonZeroU32::new(depth).filter(|depth| depth.get() <= DEEPEST)
 }
 
 /// Scheme, host and port of a URL: what a login is for.

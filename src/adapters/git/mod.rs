@@ -11,6 +11,7 @@ mod identity;
 mod mirror;
 mod objects;
 mod paths;
+mod unchanged;
 
 pub use edit::{Edit, EditError, edit};
 pub use identity::{absolute, identity};
@@ -19,6 +20,7 @@ pub use mirror::without_credentials;
 use std::path::{Path, PathBuf};
 
 use crate::ports::{Source, SourceError};
+use crate::source::{is_scp, is_url};
 
 /// How a source is given.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +43,7 @@ pub struct Location {
 pub fn ask(location: &Location) -> Result<Option<String>, SourceError> {
     let Location { given, revision, cache, commit: _ } = location;
     match given.split_once("://") {
+        None if is_scp(given) => mirror::ask(given, revision.as_deref(), cache.as_deref()).map(Some),
         Some(("https" | "ssh", _)) => mirror::ask(given, revision.as_deref(), cache.as_deref()).map(Some),
         _ => Ok(None),
     }
@@ -49,12 +52,13 @@ pub fn ask(location: &Location) -> Result<Option<String>, SourceError> {
 /// The folders whose changes are changes of a source; none for a URL.
 pub fn watched(location: &Location) -> Vec<PathBuf> {
     let path = match location.given.split_once("://") {
+        None if is_scp(&location.given) => return Vec::new(),
         Some(("file", path)) => path,
         Some(_) => return Vec::new(),
         None => &location.given,
     };
     let path = Path::new(path);
-    if location.revision.is_none() && !objects::is_bare(path) && !location.given.contains("://") {
+    if location.revision.is_none() && !objects::is_bare(path) && !is_url(&location.given) {
         return vec![path.to_owned()];
     }
     let git = objects::discover(path).map(|repository| repository.common_dir().to_owned());
@@ -65,7 +69,7 @@ pub fn watched(location: &Location) -> Vec<PathBuf> {
 /// its history.
 pub fn merge_base(location: &Location, one: &str, other: Option<&str>) -> Option<String> {
     let path = location.given.strip_prefix("file://").unwrap_or(&location.given);
-    if path.contains("://") {
+    if is_url(path) {
         return None;
     }
     objects::merge_base(Path::new(path), one, other.unwrap_or("HEAD"))
@@ -117,8 +121,12 @@ pub fn open(location: &Location) -> Result<Box<dyn Source>, SourceError> {
             Ok(Box::new(mirror::open(given, revision.as_deref(), commit.as_deref(), cache.as_deref())?))
         }
         Some((scheme, _)) => {
-            let why = format!("a source is a path, or a URL with `https`, `ssh` or `file`, not `{scheme}`");
+            let why =
+                format!("a source is a path, `user@host:path`, or a URL with `https`, `ssh` or `file`, not `{scheme}`");
             Err(SourceError::NotUnderstood { given: without_credentials(given), why })
+        }
+        None if is_scp(given) => {
+            Ok(Box::new(mirror::open(given, revision.as_deref(), commit.as_deref(), cache.as_deref())?))
         }
         None => open_path(Path::new(given), revision.as_deref()),
     }

@@ -45,7 +45,15 @@ impl Failure {
             }
         }
         let cause = if error.is_timeout() { Cause::TimedOut } else { Cause::Unreachable };
-        Self::new(cause, inert(&innermost.to_string(), 200))
+        let mut detail = inert(&innermost.to_string(), 200);
+        // What a server without TLS answers to a TLS greeting is no TLS message; or it hangs up.
+        if ["InvalidContentType", "handshake eof"].iter().any(|sign| detail.contains(sign)) {
+            let host = inert(host, 120);
+            detail = format!(
+                "`{host}` does not answer with TLS ({detail}); if it speaks plain HTTP, the config has to say so: `registries: [{{host: {host}, insecure: true}}]`"
+            );
+        }
+        Self::new(cause, detail)
     }
 
     /// As the answer to a question.

@@ -1,6 +1,7 @@
 //! What is learned of a host while the process lives: where it answers, what it wants to see, how much it takes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use crate::adapters::lock;
 use crate::adapters::random;
 use crate::model::{Cause, HostTally};
 use crate::openshift::Digest;
+use crate::source::inert;
 
 use super::failure::Failure;
 use super::pace::{Admission, Ending, FIRST_BREAK, Pace, growing};
@@ -43,6 +45,8 @@ pub(super) struct Host {
     down: Mutex<Option<(Instant, u32, Failure)>>,
     /// What became of logins, by their hash.
     logins: Mutex<BTreeMap<Digest, Standing>>,
+    /// It has no HEAD.
+    no_head: AtomicBool,
     /// Repositories without lists of what refers to an image.
     no_referrers: Mutex<BTreeSet<String>>,
     /// Large answers of one host, one after the other.
@@ -71,6 +75,47 @@ enum Standing {
 pub(super) struct Token {
     pub(super) header: SecretString,
     pub(super) until: Instant,
+    /// What it was given for.
+    pub(super) by: By,
+}
+
+/// What a host is shown, or why nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// Nobody has a login for it.
+    Nobody,
+    /// A login, from that file or helper.
+    Login(String),
+    /// There is a login, and it does not go to that token service.
+    Withheld(String),
+    /// Nobody has verified the connection: no login goes there.
+    Unverified,
+    /// There is a login, and it cannot be read: why.
+    Broken(String),
+}
+
+impl By {
+    /// Adds to what a host says when it lets nobody in: what it was shown, and what to do next.
+    pub(super) fn explain(&self, host: &str) -> String {
+        let host = inert(host, 120);
+        match self {
+            Self::Nobody => {
+                format!("; there are no credentials for `{host}`: `docker login {host}` saves some")
+            }
+            Self::Login(from) => {
+                let from = if from.is_empty() { String::new() } else { format!(" of {from}") };
+                format!("; it was shown the credentials{from}: `docker login {host}` renews them")
+            }
+            Self::Withheld(service) => {
+                let service = inert(service, 120);
+                format!("; to let `{service}` have the login of `{host}`, set `tokenService` in the config")
+            }
+            Self::Unverified => {
+                "; no login is sent over a connection that nobody verified, unless the config has `insecure: true` for the host".to_owned()
+            }
+            Self::Broken(why) => format!("; {why}"),
+        }
+    }
 }
 
 /// Lets requests to a host through, whichever way they go.
@@ -109,6 +154,7 @@ impl Hosts {
                 challenge: Mutex::default(),
                 down: Mutex::default(),
                 logins: Mutex::default(),
+                no_head: AtomicBool::default(),
                 no_referrers: Mutex::default(),
                 large: tokio::sync::Semaphore::new(1),
                 tokens: Mutex::default(),
@@ -145,6 +191,16 @@ impl Hosts {
 }
 
 impl Host {
+    /// Whether it has said that it knows no HEAD.
+    pub(super) fn has_no_head(&self) -> bool {
+        self.no_head.load(Ordering::Relaxed)
+    }
+
+    /// It has said so.
+    pub(super) fn tell_no_head(&self) {
+        self.no_head.store(true, Ordering::Relaxed);
+    }
+
     /// Whether it has said that a repository has no lists of what refers to an image: behind one name there may be several
     /// registries.
     pub(super) fn has_no_referrers(&self, repository: &str) -> bool {

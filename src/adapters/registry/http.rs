@@ -84,6 +84,8 @@ pub(super) struct Answer {
     pub(super) bytes: Vec<u8>,
     /// What the request showed: none of it is repeated to people.
     pub(super) shown: echo::Shown,
+    /// Of an answer that lets nobody in: what it was shown, and what to do next.
+    pub(super) explained: String,
 }
 
 impl Answer {
@@ -163,7 +165,7 @@ impl Http {
             let (target, verified) = (&at.0, at.1);
             answer = self
                 .hop(target, &next, verified, ask.room, |client| {
-                    with(client.request(method.clone(), next.clone()).header(ACCEPT, wire::ACCEPT), authorization)
+                    with(accepting(client.request(method.clone(), next.clone())), authorization)
                 })
                 .await?;
         }
@@ -191,7 +193,7 @@ impl Http {
                 .map_err(|_| Failure::malformed(format!("`{}` is no host", inert(&host.name, 120))))?;
             let result = self
                 .send(host, &url, base.verified, ask.room, |client| {
-                    with(client.request(method.clone(), url.clone()).header(ACCEPT, wire::ACCEPT), authorization)
+                    with(accepting(client.request(method.clone(), url.clone())), authorization)
                 })
                 .await;
             match result {
@@ -267,7 +269,7 @@ impl Http {
         } else {
             beginning(response).await
         };
-        Ok(Answer { status, headers, url, bytes, shown })
+        Ok(Answer { status, headers, url, bytes, shown, explained: String::new() })
     }
 
     /// A body up to a limit, whatever its length header says, and decoded: what it was packed into counts for nothing.
@@ -362,8 +364,11 @@ fn finish(
 /// An answer that is no good, in the registry's words.
 pub(super) fn said_no(answer: &Answer) -> Failure {
     let inert = |words: &str, most: usize| inert(&answer.shown.strike(words), most);
-    let words = wire::error_of(&answer.bytes)
-        .map_or_else(String::new, |(code, message)| format!(" {}: {}", inert(&code, 60), inert(&message, 200)));
+    let words = wire::error_of(&answer.bytes).or_else(|| wire::plain_words(answer.media_type(), &answer.bytes));
+    let words = words.map_or_else(String::new, |(code, message)| match code.as_str() {
+        "" => format!(": {}", inert(&message, 200)),
+        code => format!(" {}: {}", inert(code, 60), inert(&message, 200)),
+    });
     let cause = match answer.status {
         StatusCode::UNAUTHORIZED => Cause::Unauthorized,
         StatusCode::FORBIDDEN => Cause::Forbidden,
@@ -371,7 +376,7 @@ pub(super) fn said_no(answer: &Answer) -> Failure {
         status if status.is_server_error() => Cause::ServerError,
         _ => Cause::Malformed,
     };
-    Failure::new(cause, format!("the registry answers {}{words}", answer.status.as_u16()))
+    Failure::new(cause, format!("the registry answers {}{words}{}", answer.status.as_u16(), answer.explained))
 }
 
 fn is_broken(status: StatusCode) -> bool {
@@ -399,6 +404,11 @@ pub(super) fn is_at(url: &Url, name: &str) -> bool {
 pub(super) fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// A request for an image in any form, each in a line of its own: old registries compare whole lines, and all lines mean the same.
+fn accepting(request: RequestBuilder) -> RequestBuilder {
+    wire::ACCEPT.iter().fold(request, |request, media_type| request.header(ACCEPT, *media_type))
 }
 
 /// A request with something to show.

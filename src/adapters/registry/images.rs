@@ -76,8 +76,8 @@ impl Registries {
                 Failure::new(Cause::Unreadable, format!("it does not hold the config {}", config.short()))
             })?,
         };
-        let sized = i64::try_from(bytes.len()).is_ok_and(|size| size == descriptor.size);
-        if !sized || !wire::has_digest(&bytes, &config) {
+        let sized = |size: i64| i64::try_from(bytes.len()).is_ok_and(|bytes| bytes == size);
+        if !descriptor.size.is_none_or(sized) || !wire::has_digest(&bytes, &config) {
             let detail = format!("the config of {} is not {}", digest.short(), config.short());
             return Err(Failure::malformed(detail));
         }

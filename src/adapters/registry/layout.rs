@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use oci_client::manifest::OciImageIndex;
+use serde::Deserialize;
 
 use crate::openshift::{Digest, ImageReference, is_tag_name};
 use crate::source::inert;
@@ -44,7 +44,10 @@ impl Layouts {
         let found = layout.prefixes.iter().find_map(|prefix| names.get(&format!("{prefix}{}", reference.tag)));
         let Some((digest, media_type)) = found else { return Ok(None) };
         let missing = || format!("`{}` names {} and does not hold it", layout.folder.display(), digest.short());
-        layout.blob(digest, Some(media_type.clone()))?.ok_or_else(missing).map(Some)
+        layout
+            .blob(digest, Some(media_type.clone()).filter(|media_type| !media_type.is_empty()))?
+            .ok_or_else(missing)
+            .map(Some)
     }
 
     /// The tags of a repository.
@@ -89,17 +92,34 @@ pub(super) fn open(folder: &Path, reference: &ImageReference, digest: &Digest) -
     File::open(&path).map_err(failed)
 }
 
+/// What is read of an index: a field that is not needed may be missing, or anything.
+#[derive(Deserialize)]
+struct Index {
+    #[serde(default)]
+    manifests: Option<Vec<Entry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    #[serde(default)]
+    media_type: String,
+    digest: String,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, serde_json::Value>>,
+}
+
 fn read_index(folder: &Path) -> Result<Names, String> {
     let path = folder.join("index.json");
     let bytes = std::fs::read(&path).map_err(|error| format!("failed to read `{}`: {error}", path.display()))?;
-    let index: OciImageIndex = serde_json::from_slice(&bytes)
+    let index: Index = serde_json::from_slice(&bytes)
         .map_err(|error| format!("`{}` is not an index: {}", path.display(), inert(&error.to_string(), 160)))?;
     let mut names = Names::new();
-    for entry in index.manifests {
+    for entry in index.manifests.unwrap_or_default() {
         let Some(digest) = Digest::parse(&entry.digest) else { continue };
         let annotations = entry.annotations.unwrap_or_default();
-        for name in [REF_NAME, CONTAINERD_NAME].iter().filter_map(|key| annotations.get(*key)) {
-            names.insert(name.clone(), (digest.clone(), entry.media_type.clone()));
+        for name in [REF_NAME, CONTAINERD_NAME].iter().filter_map(|key| annotations.get(*key)?.as_str()) {
+            names.insert(name.to_owned(), (digest.clone(), entry.media_type.clone()));
         }
     }
     Ok(names)

@@ -1,7 +1,7 @@
 //! All tags of a repository, or nothing: a list cut short is no list.
 //!
-//! Pages are followed by `Link` (RFC 8288), by `next` in the body, and, where a page comes with neither, by asking for what
-//! follows its last tag. A list is compared with what the repository had before: what is missing is asked for by name,
+//! Pages are followed by `Link` (RFC 8288) and by `next` in the body. A page with neither is the last one; since some registries cut a
+//! list and do not say so, what follows its last tag is asked for all the same, and counts if there is an answer. A list is compared with what the repository had before: what is missing is asked for by name,
 //! and only the registry's own "no" to each makes the shorter list a good one.
 
 use std::collections::BTreeSet;
@@ -47,13 +47,17 @@ impl Http {
         let mut seen = BTreeSet::new();
         let mut paths = BTreeSet::from([path.clone()]);
         let incomplete = |detail: &str| Failure::new(Cause::Incomplete, detail).of(&asked);
+        // The question is one of ours: the registry has said that the list is whole, and refusing the question takes nothing of that back.
+        let mut is_extra = false;
         for _ in 0..PAGES {
             if started.elapsed() > LONGEST {
                 return incomplete("the list of tags takes too long");
             }
             let ask = Ask { get: true, path: &path, repository: &repository, room: Room::Memory(PAGE_LIMIT) };
             let answer = match self.ask(host, ask).await {
+                Ok(answer) if is_extra && !answer.status.is_success() => return Observed::Known(tags),
                 Ok(answer) => answer,
+                Err(_) if is_extra => return Observed::Known(tags),
                 Err(failure) => return failure.of(&asked),
             };
             if absent(&answer) {
@@ -71,6 +75,7 @@ impl Http {
             });
             let ((page, next), answer) = match page {
                 Ok(page) => page,
+                Err(_) if is_extra => return Observed::Known(tags),
                 Err(failure) => return failure.of(&asked),
             };
             let before = seen.len();
@@ -89,14 +94,15 @@ impl Http {
                 Some(Ok(link)) => wire::next_page(link).map(str::to_owned),
                 None => None,
             };
-            let next = match link.or(next) {
+            let next = link.or(next);
+            is_extra = next.is_none();
+            let next = match next {
                 Some(_) if !is_new => return incomplete("the list of tags repeats a page"),
                 Some(next) => match same_host(&answer, &next) {
                     Some(path) => Next::Path(path),
                     None => return Failure::new(Cause::Refused, "the next page of tags is on another host").of(&asked),
                 },
-                // Some registries cut a list, at `n` or before, and do not say so. One that ignores `last` repeats itself,
-                // and has no more.
+                // One that ignores `last` repeats itself, and has no more.
                 None => match last.filter(|_| is_new) {
                     Some(last) => Next::Path(format!("{repository}/tags/list?n={PAGE}&last={last}")),
                     None => Next::End,

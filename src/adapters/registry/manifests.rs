@@ -24,7 +24,8 @@ pub(super) struct Hint {
 }
 
 impl Http {
-    /// What HEAD says of a reference; none for a "no" in the registry's own words.
+    /// What HEAD says of a reference; none for a "no" in the registry's own words. An answer to HEAD has no words, and some registries know
+    /// no HEAD: what it refuses is asked again with GET.
     ///
     /// # Errors
     ///
@@ -32,17 +33,18 @@ impl Http {
     pub(super) async fn head(&self, reference: &ImageReference, host: &Arc<Host>) -> Result<Option<Hint>, Failure> {
         let (repository, path) = paths(reference);
         let ask = Ask { get: false, path: &path, repository: &repository, room: Room::Memory(0) };
-        let answer = self.ask(host, ask).await?;
-        if answer.status == StatusCode::NOT_FOUND {
-            // An answer to HEAD has no words, so a "no" without them is asked again with GET.
-            return Ok(self
-                .get(reference, host)
-                .await?
-                .map(|manifest| Hint { digest: Some(manifest.digest), media_type: manifest.media_type }));
+        if !host.has_no_head() {
+            let answer = self.ask(host, ask).await?;
+            if is_no_head(answer.status) {
+                host.tell_no_head();
+            } else if !is_refused(answer.status) {
+                let answer = good(answer)?;
+                let digest = answer.header(DIGEST_HEADER).and_then(Digest::parse);
+                return Ok(Some(Hint { digest, media_type: answer.media_type().to_owned() }));
+            }
         }
-        let answer = good(answer)?;
-        let digest = answer.header(DIGEST_HEADER).and_then(Digest::parse);
-        Ok(Some(Hint { digest, media_type: answer.media_type().to_owned() }))
+        let hint = |manifest: Manifest| Hint { digest: Some(manifest.digest), media_type: manifest.media_type };
+        Ok(self.get(reference, host).await?.map(hint))
     }
 
     /// The manifest, its bytes hashed; none for a "no" in the registry's own words.
@@ -105,6 +107,16 @@ impl Http {
         let ask = Ask { get: true, path: &path, repository: &repository, room: Room::File(into, limit) };
         good(self.ask(host, ask).await?).map(|_| ())
     }
+}
+
+/// There is no HEAD at that host, which says nothing of the image.
+fn is_no_head(status: StatusCode) -> bool {
+    matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
+}
+
+/// The answer to a HEAD is a refusal without words.
+fn is_refused(status: StatusCode) -> bool {
+    status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS
 }
 
 fn paths(reference: &ImageReference) -> (String, String) {

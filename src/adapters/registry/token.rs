@@ -9,9 +9,9 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::model::Cause;
 use crate::source::inert;
 
-use super::auth::{self, Login};
+use super::auth::{self, Found, Login};
 use super::failure::Failure;
-use super::host::{Host, Token};
+use super::host::{By, Host, Token};
 use super::http::{Answer, Ask, Http, Room, host_of, is_at, said_no, with};
 use super::wire::{self, Challenge};
 
@@ -22,70 +22,94 @@ const EARLY: u64 = 5;
 const ANSWER_LIMIT: usize = 256 * 1024;
 
 impl Http {
-    /// Asks with what the host wanted to see last; if it wants something else, or something newer, once more with that.
+    /// Asks with what the host wanted to see last; if it wants something else, or something newer, once more with that. An answer that lets
+    /// nobody in says what it was shown.
     pub(super) async fn authorized(&self, host: &Arc<Host>, ask: Ask<'_>) -> Result<Answer, Failure> {
         let scope = format!("repository:{}:pull", ask.repository);
         let shown = match host.challenge() {
             None => None,
-            Some(Challenge::Basic) => {
-                let header = self.login(host, ask.repository).await?.and_then(|login| login.header());
-                if let Some(failure) = header.as_ref().and_then(|header| host.refusal(header)) {
-                    return Err(failure);
-                }
-                header
-            }
+            Some(Challenge::Basic) => self.header(host, ask.repository).await?.0,
             // A host may want tokens for some repositories only, and its service refuse one for the others.
             Some(challenge @ Challenge::Bearer { .. }) => {
-                self.token(host, ask.repository, &challenge, &scope, None).await.ok()
+                self.token(host, ask.repository, &challenge, &scope, None).await.ok().map(|(token, _)| token)
             }
         };
-        let answer = self.follow(host, ask, shown.as_ref()).await?;
+        let mut answer = self.follow(host, ask, shown.as_ref()).await?;
         if let (Some(shown), Some(Challenge::Basic)) = (&shown, host.challenge()) {
             judge(host, shown, &answer);
         }
         // Only the host itself is answered: where one was sent on to gets nothing.
         if answer.status != StatusCode::UNAUTHORIZED || !is_at(&answer.url, &host.name) {
-            return Ok(answer);
+            return self.explained(host, ask.repository, answer, None).await;
         }
         let values = answer.headers.get_all(reqwest::header::WWW_AUTHENTICATE);
         let header: Vec<&str> = values.iter().filter_map(|value| value.to_str().ok()).collect();
-        let Some(challenge) = wire::challenge(&header.join(", ")) else { return Ok(answer) };
+        let header = header.join(", ");
+        let challenge = match wire::challenge(&header) {
+            Ok(challenge) => challenge,
+            Err(_) => {
+                // Struck first: what is cut or made inert cannot be told any more.
+                let why = wire::challenge(&answer.shown.strike(&header)).err();
+                answer.explained = why.map_or(String::new(), |why| format!("; {why}"));
+                return Ok(answer);
+            }
+        };
         host.learn(&challenge);
-        let authorization = match &challenge {
-            Challenge::Basic => match self.login(host, ask.repository).await?.and_then(|login| login.header()) {
-                Some(header) => match host.refusal(&header) {
-                    Some(failure) => return Err(failure),
-                    None => header,
-                },
-                None => return Err(self.missing(host, &answer)),
+        let (authorization, by) = match &challenge {
+            Challenge::Basic => match self.header(host, ask.repository).await? {
+                (Some(header), by) => (header, by),
+                (None, by) => return self.explained(host, ask.repository, answer, Some(by)).await,
             },
             Challenge::Bearer { .. } => self.token(host, ask.repository, &challenge, &scope, shown.as_ref()).await?,
         };
         let answer = self.follow(host, ask, Some(&authorization)).await?;
+        let answer = self.explained(host, ask.repository, answer, Some(by)).await?;
         if challenge == Challenge::Basic {
             judge(host, &authorization, &answer);
         }
         Ok(answer)
     }
 
-    /// The login for a repository, if there is one and it may travel.
-    async fn login(&self, host: &Host, repository: &str) -> Result<Option<Login>, Failure> {
-        if !host.is_trusted() {
-            return Ok(None);
+    /// An answer of the host itself that lets nobody in, with what it was shown; none: what it would be.
+    async fn explained(
+        &self,
+        host: &Host,
+        repository: &str,
+        mut answer: Answer,
+        by: Option<By>,
+    ) -> Result<Answer, Failure> {
+        let is_closed = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if is_closed && is_at(&answer.url, &host.name) {
+            let by = match by {
+                Some(by) => by,
+                None => self.login(host, repository).await?.1,
+            };
+            answer.explained = by.explain(&host.name);
         }
-        let found = self.credentials.login(&host.name, repository, &host.namespace).await;
-        found.map_err(|why| Failure::new(Cause::Unauthorized, why))
+        Ok(answer)
     }
 
-    /// A host wants a login, and there is none to show.
-    fn missing(&self, host: &Host, answer: &Answer) -> Failure {
-        let mut failure = said_no(answer);
+    /// The login for a repository, if there is one and it may travel.
+    async fn login(&self, host: &Host, repository: &str) -> Result<(Option<Login>, By), Failure> {
         if !host.is_trusted() {
-            failure.detail.push_str(
-                "; no login is sent over a connection that nobody verified, unless the config has `insecure: true` for the host",
-            );
+            return Ok((None, By::Unverified));
         }
-        failure
+        match self.credentials.login(&host.name, repository, &host.namespace).await {
+            Ok(Some(Found { login, from })) => Ok((Some(login), By::Login(from))),
+            Ok(None) => Ok((None, By::Nobody)),
+            // The image may be there for everybody.
+            Err(why) => Ok((None, By::Broken(why))),
+        }
+    }
+
+    /// The same, as a header for the registry itself.
+    async fn header(&self, host: &Host, repository: &str) -> Result<(Option<SecretString>, By), Failure> {
+        let (login, by) = self.login(host, repository).await?;
+        let header = login.and_then(|login| login.header());
+        match header.as_ref().and_then(|header| host.refusal(header)) {
+            Some(failure) => Err(failure),
+            None => Ok((header, by)),
+        }
     }
 
     /// The token for a scope, from its place or from the token service. One that was `refused` is not taken again.
@@ -96,7 +120,7 @@ impl Http {
         challenge: &Challenge,
         scope: &str,
         refused: Option<&SecretString>,
-    ) -> Result<SecretString, Failure> {
+    ) -> Result<(SecretString, By), Failure> {
         let place = host.token(scope);
         // Whoever comes second waits here and finds what the first was given.
         let mut place = place.lock().await;
@@ -105,20 +129,20 @@ impl Http {
                 || refused.is_some_and(|refused| refused.expose_secret() == token.header.expose_secret())
         };
         if let Some(token) = place.as_ref().filter(|token| !stale(token)) {
-            return Ok(token.header.clone());
+            return Ok((token.header.clone(), token.by.clone()));
         }
         *place = None;
-        let login = self.login(host, repository).await?;
+        let (login, by) = self.login(host, repository).await?;
         if let Some(Login::Bearer(_)) = &login
             && let Some(header) = login.as_ref().and_then(Login::header)
         {
-            return Ok(header);
+            return Ok((header, by));
         }
-        let (token, seconds) = self.exchange(host, challenge, scope, login).await?;
+        let (token, seconds, by) = self.exchange(host, challenge, scope, (login, by)).await?;
         let header: SecretString = format!("Bearer {}", token.expose_secret()).into();
         let until = Instant::now() + Duration::from_secs(seconds.min(LONGEST_LIFE).saturating_sub(EARLY));
-        *place = Some(Token { header: header.clone(), until });
-        Ok(header)
+        *place = Some(Token { header: header.clone(), until, by: by.clone() });
+        Ok((header, by))
     }
 
     /// Asks the token service. It gets the login only if it is the registry's own, a known one, or the one the config names.
@@ -127,15 +151,15 @@ impl Http {
         host: &Arc<Host>,
         challenge: &Challenge,
         scope: &str,
-        login: Option<Login>,
-    ) -> Result<(SecretString, u64), Failure> {
+        (login, by): (Option<Login>, By),
+    ) -> Result<(SecretString, u64, By), Failure> {
         let Challenge::Bearer { realm, service, scope: offered } = challenge else {
             return Err(Failure::malformed("the registry wants no token"));
         };
         let url = realm_url(host, realm)?;
         let name = host_of(&url);
         let may = auth::may_receive(&host.name, host.config.token_service.as_deref(), &name);
-        let withheld = login.is_some() && !may;
+        let by = if login.is_some() && !may { By::Withheld(name.clone()) } else { by };
         let login = login.filter(|_| may);
         let secret = login.as_ref().map(Login::secret);
         if let Some(failure) = secret.as_ref().and_then(|secret| host.refusal(secret)) {
@@ -176,14 +200,12 @@ impl Http {
                 ..failure
             })?;
         if !answer.status.is_success() {
-            let hint = if withheld {
-                format!("; to let `{name}` have the login of `{}`, set `tokenService` in the config", host.name)
-            } else {
-                String::new()
-            };
             let mut failure = said_no(&answer);
             failure.detail =
-                failure.detail.replace("the registry answers", &format!("the token service `{name}` answers")) + &hint;
+                failure.detail.replace("the registry answers", &format!("the token service `{name}` answers"));
+            if matches!(answer.status.as_u16(), 400 | 401 | 403) {
+                failure.detail.push_str(&by.explain(&host.name));
+            }
             if let Some(secret) = secret.as_ref().filter(|_| answer.status == StatusCode::UNAUTHORIZED) {
                 host.refuse(secret, &failure);
             }
@@ -197,7 +219,8 @@ impl Http {
         }
         let no_token = || Failure::malformed(format!("the token service `{name}` sends no token"));
         let token: wire::TokenAnswer = serde_json::from_slice(&answer.bytes).map_err(|_| no_token())?;
-        token.into_token().ok_or_else(no_token)
+        let (token, seconds) = token.into_token().ok_or_else(no_token)?;
+        Ok((token, seconds, by))
     }
 }
 

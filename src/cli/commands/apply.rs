@@ -59,5 +59,5 @@ async fn apply(flags: &Flags, command: &Apply, console: &Console) -> Result<Exit
         let written = super::write_workloads::run(&flags.args, command, &opened.settings, &read, console).await?;
         exit = if exit == Exit::Done { written } else { exit };
     }
-    Ok(if exit == Exit::Done && read.stops(false) { Exit::Partial } else { exit })
+    Ok(if exit == Exit::Done && output::stops(&read, false, console) { Exit::Partial } else { exit })
 }

@@ -12,7 +12,7 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::opener::Flags;
 use crate::cli::process::{now, runtime};
 use crate::cli::saved_plan::{Sources, hold, open, refuse, stop};
-use crate::cli::{execute, output, plan_file, settings};
+use crate::cli::{execute, plan_file, settings};
 use crate::model::Plan;
 use crate::ports::{LiveState, TargetKind};
 use crate::reconcile::{HeldPlan, Settings, answers};
@@ -71,7 +71,6 @@ async fn apply(
     if command.all_or_nothing && !stale.is_empty() {
         return Ok(stop(&stale, console));
     }
-    output::show(&plan, command.format, console);
     let exit = execute::execute(&connected, &plan, &decided, command, console).await;
     live.live.show_warnings(console);
     exit

@@ -6,11 +6,9 @@ use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::opener::Flags;
 use crate::cli::output;
+use crate::model::NO_TARGET;
 use crate::reconcile::Basis;
-use crate::source::inert;
-
-/// What a plan is for that is for nothing.
-const NO_TARGET: &str = "nothing: definitions alone were compared";
+use crate::source::{inert, is_url};
 
 pub(super) fn run(args: &Args, command: &Plan, console: &Console) -> Result<Exit, Failure> {
     let Some(base) = &command.base else { return Err(Failure::usage("`--definitions-only` without `--base`")) };
@@ -39,14 +37,17 @@ pub(super) fn run(args: &Args, command: &Plan, console: &Console) -> Result<Exit
     };
     show_unrelated(args, command, Some(&basis), console);
     let plan = session.compare(&opened, &read, &basis.base, NO_TARGET);
-    console.out(&output::plan(&plan, command.format, console)?);
-    Ok(if read.stops(command.planning.strict) { Exit::Refused } else { Exit::Done })
+    console.out(&output::plan(&plan, &read.assembled.findings, (command.format, command.fail_on), console)?);
+    Ok(match output::fail_on(&plan, command.fail_on, console) {
+        Exit::Done if output::stops(&read, command.planning.strict, console) => Exit::Refused,
+        exit => exit,
+    })
 }
 
 /// Says that base and head have no commit in common that is known.
 pub(super) fn show_unrelated(args: &Args, command: &Plan, basis: Option<&Basis>, console: &Console) {
     let Some(base) = command.base.as_ref().filter(|_| basis.is_some_and(|basis| basis.is_unrelated)) else { return };
-    if !args.source.contains("://") {
+    if !is_url(&args.source) {
         console.say(&format!(
             "no commit is known that `{}` and the head have in common: they are compared as they are; a clone with more history knows it",
             inert(base, 120)

@@ -19,7 +19,8 @@ pub(in crate::cli) fn run(args: &Args, command: &Describe, console: &Console) ->
     let namespaces = names.iter().map(|(id, _)| id.namespace.clone()).collect();
     let shown = LiveStreams::open(&settings, args, namespaces)?;
     let cache = shown.live.memory(args, &settings);
-    for (at, (id, tag)) in names.into_iter().enumerate() {
+    for (at, name) in command.names.iter().enumerate() {
+        let (id, tag) = shown.named(&settings, args, name)?;
         let Some(live) = shown.streams.get(&id) else {
             return Err(Failure::failed(format!("there is no stream `{id}`")).hint("`streamkeeper get` lists them"));
         };

@@ -14,7 +14,8 @@ use crate::reconcile::PlanOptions;
 use crate::render::{self, StreamRow};
 
 pub(in crate::cli) fn run(args: &Args, command: &Get, console: &Console) -> Result<Exit, Failure> {
-    if command.resource == Resource::Workloads {
+    let args = &Args { namespace: args.namespace.clone().filter(|_| !command.all_namespaces), ..args.clone() };
+    if command.resource() == Resource::Workloads {
         return super::get_workloads::run(args, command, console);
     }
     let settings = settings::load(args, &PlanOptions::default())?;
@@ -23,23 +24,29 @@ pub(in crate::cli) fn run(args: &Args, command: &Get, console: &Console) -> Resu
         live.streams.retain(|id, _| id.namespace == settings.namespace);
     }
     let mut missing = Vec::new();
-    if !command.names.is_empty() {
-        live.streams = stream_list::named(&settings, &live.streams, command, &mut missing)?;
+    if !command.names().is_empty() {
+        live.streams = stream_list::named(&live, (&settings, args), command, &mut missing)?;
+    }
+    if let Some(selector) = &command.selector {
+        stream_list::fits(selector, &BTreeMap::new())?;
+        live.streams.retain(|_, live| stream_list::fits(selector, &live.stream.metadata.labels).unwrap_or(false));
     }
     let commits = if command.output == Output::Wide { commits(&live)? } else { BTreeMap::new() };
     let commit = |id: &StreamId| commits.get(id).map_or("", String::as_str);
     let rows: Vec<StreamRow<'_>> =
         live.streams.iter().map(|(id, live)| StreamRow { id, stream: &live.stream, commit: commit(id) }).collect();
     let (namespaces, wide) = (args.namespace.is_none(), command.output == Output::Wide);
-    match (command.output, command.resource) {
+    let table = |text: String| match command.no_headers {
+        true => console.out(stream_list::without_headers(&text)),
+        false => console.out(&text),
+    };
+    match (command.output, command.resource()) {
         (Output::Table | Output::Wide, _) if rows.is_empty() => {}
-        (Output::Table | Output::Wide, Resource::Is) => {
-            console.out(&render::streams_table(&rows, namespaces, wide, now()))
-        }
+        (Output::Table | Output::Wide, Resource::Is) => table(render::streams_table(&rows, namespaces, wide, now())),
         (Output::Table | Output::Wide, Resource::Istag | Resource::Workloads) => {
-            console.out(&render::tags_table(&rows, namespaces, wide, now()))
+            table(render::tags_table(&rows, namespaces, wide, now()))
         }
-        (Output::Name, _) => console.out(&stream_list::names(&rows, command.resource)),
+        (Output::Name, _) => console.out(&stream_list::names(&rows, command.resource())),
         (Output::Json, _) => console.out(&output::pretty(&stream_list::objects(&rows, command))?),
         (Output::Yaml, _) => console.out(&output::yaml(&stream_list::objects(&rows, command))?),
     }

@@ -22,7 +22,7 @@ pub(super) fn run(args: &Args, command: &Get, console: &Console) -> Result<Exit,
     let mut workloads = runtime.block_on(workloads(&connected, &opened, console))?;
     let namespace = &opened.settings.namespace;
     workloads.retain(|workload| args.namespace.is_none() || workload.id.namespace == *namespace);
-    workloads.retain(|workload| workload_list::is_named(workload, &command.names));
+    workloads.retain(|workload| workload_list::is_named(workload, command.names()));
     workloads.sort_by(|one, other| one.id.cmp(&other.id));
     let mut streams = runtime.block_on(live.live.streams(namespace))?;
     // Tags of namespaces that were not listed with it: unknown is not "no image".
@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args, command: &Get, console: &Console) -> Result<Exit,
     if list.is_empty() {
         console.say("No workloads that follow tags found.");
     }
-    Ok(if list.is_empty() && !command.names.is_empty() { Exit::Failed } else { Exit::Done })
+    Ok(if list.is_empty() && !command.names().is_empty() { Exit::Failed } else { Exit::Done })
 }
 
 /// Those of the source where the target is the store, otherwise those of the cluster.

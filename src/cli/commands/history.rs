@@ -14,6 +14,7 @@ pub(in crate::cli) fn run(args: &Args, command: &History, console: &Console) -> 
     let settings = settings::load(args, &PlanOptions::default())?;
     let (id, tag) = settings.name(&command.name)?;
     let shown = LiveStreams::open(&settings, args, [id.namespace.clone()].into())?;
+    let (id, tag) = shown.named(&settings, args, &command.name).unwrap_or((id, tag));
     let changes = shown.changes(&id, tag.as_deref(), command.limit)?;
     if changes.is_empty() {
         let shown = tag.map_or(id.to_string(), |tag| format!("{id}:{tag}"));

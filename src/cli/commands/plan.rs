@@ -6,6 +6,7 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::opener::Flags;
 use crate::cli::process::runtime;
 use crate::cli::{output, plan_file};
+use crate::findings::Diagnostic;
 use crate::model;
 use crate::reconcile::{Basis, ReviewOptions};
 use crate::render;
@@ -17,7 +18,7 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
     }
     let (workloads, base) = (command.workloads.clone(), command.base.clone());
     let flags = Flags { workloads, base, ..Flags::planning(args, &command.planning, console) };
-    let (plan, stops) = runtime()?.block_on(plan(&flags, command, console))?;
+    let (plan, findings, stops) = runtime()?.block_on(plan(&flags, command, console))?;
     if let Some(path) = &command.out {
         let plan = match &command.key_file {
             Some(key) => plan_file::authenticated(plan.clone(), key)?,
@@ -27,16 +28,21 @@ pub(in crate::cli) fn run(args: &Args, command: &Plan, console: &Console) -> Res
         let again = plan_file::apply_command(path, args, command);
         console.say(&format!("saved to {}; `{again}` does exactly this", path.display()));
     }
-    console.out(&output::plan(&plan, command.format, console)?);
-    Ok(match output::fail_on(&plan, command.fail_on) {
-        Exit::Done if !stops && command.exit_code && !plan.is_empty() => Exit::Pending,
-        Exit::Done if !stops => Exit::Done,
-        _ => Exit::Refused,
+    console.out(&output::plan(&plan, &findings, (command.format, command.fail_on), console)?);
+    Ok(match output::fail_on(&plan, command.fail_on, console) {
+        Exit::Done if stops => Exit::Refused,
+        Exit::Done if command.exit_code && !plan.is_in_sync() => {
+            console.because(&render::plan_line(&plan));
+            Exit::Pending
+        }
+        exit => exit,
     })
 }
 
-/// The plan, and whether findings refuse it.
-async fn plan(flags: &Flags, command: &Plan, console: &Console) -> Result<(model::Plan, bool), Failure> {
+/// A plan, what is wrong with its definitions, and whether that refuses it.
+type Made = (model::Plan, Vec<Diagnostic>, bool);
+
+async fn plan(flags: &Flags, command: &Plan, console: &Console) -> Result<Made, Failure> {
     let session = flags.session(console);
     let opened = session.open()?;
     let live = session.target(&opened.settings).await?;
@@ -52,7 +58,7 @@ async fn plan(flags: &Flags, command: &Plan, console: &Console) -> Result<(model
     let may_recall = command.base.is_none() && command.workloads.is_none() && !has_rules && is_all_trusted;
     if let Some(recalled) = connected.recall(key.filter(|_| may_recall), &listed) {
         live.live.show_warnings(console);
-        return Ok((model::Plan { review: Some(Box::default()), ..recalled.plan }, false));
+        return Ok((model::Plan { review: Some(Box::default()), ..recalled.plan }, Vec::new(), false));
     }
     let read = listed.read(&*memory, console)?;
     output::findings(&*opened.source, &opened.settings, &read, console)?;
@@ -69,5 +75,6 @@ async fn plan(flags: &Flags, command: &Plan, console: &Console) -> Result<(model
     if let Some(why) = why {
         console.say(render::equalities_text(&why, console.err_paint()).trim_end());
     }
-    Ok((planned.plan, read.stops(command.planning.strict)))
+    let stops = output::stops(&read, command.planning.strict, console);
+    Ok((planned.plan, read.assembled.findings, stops))
 }

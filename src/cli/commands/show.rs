@@ -10,6 +10,6 @@ pub(in crate::cli) fn run(command: &Show, console: &Console) -> Result<Exit, Fai
     if let Some(key) = &command.key_file {
         plan_file::check(&plan, &command.plan, key)?;
     }
-    console.out(&output::plan(&plan, command.format, console)?);
-    Ok(output::fail_on(&plan, command.fail_on))
+    console.out(&output::plan(&plan, &[], (command.format, command.fail_on), console)?);
+    Ok(output::fail_on(&plan, command.fail_on, console))
 }

@@ -1,13 +1,15 @@
-//! `validate`: definitions only, no network, no store.
+//! `validate`: definitions only, no store; with `--registries` also whether their images can be imported.
 
 use crate::cli::args::{Args, FindingsFormat, Validate};
 use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::image_findings;
 use crate::cli::lines::Files;
 use crate::cli::opener::Flags;
-use crate::cli::output::pretty;
-use crate::cli::process::TOOL;
+use crate::cli::output::{self, pretty};
+use crate::cli::process::{TOOL, runtime};
 use crate::cli::target::cache_of_store;
+use crate::findings::Severity;
 use crate::render;
 
 pub(in crate::cli) fn run(args: &Args, command: &Validate, console: &Console) -> Result<Exit, Failure> {
@@ -16,7 +18,11 @@ pub(in crate::cli) fn run(args: &Args, command: &Validate, console: &Console) ->
     let opened = session.open()?;
     let named = command.paths.iter().filter(|path| path.is_file()).map(|path| path.display().to_string());
     let listed = opened.list(named, (session.clock)())?;
-    let read = listed.read(&cache_of_store(args, &opened.settings), console)?;
+    let mut read = listed.read(&cache_of_store(args, &opened.settings), console)?;
+    if command.registries {
+        let found = runtime()?.block_on(image_findings::find(args, &opened, &read, console))?;
+        read.assembled.findings.extend(found);
+    }
     let findings = &read.assembled.findings;
     let (streams, tags) = read.assembled.found;
     let summary = render::summary(findings, streams, tags, read.assembled.waived);
@@ -31,8 +37,11 @@ pub(in crate::cli) fn run(args: &Args, command: &Validate, console: &Console) ->
         FindingsFormat::Github => console.out(&render::findings_github(findings)),
         FindingsFormat::Gitlab => console.out(&pretty(&render::reported_gitlab(&reported()))?),
         FindingsFormat::Sarif => console.out(&pretty(&render::reported_sarif(&reported(), TOOL))?),
-        FindingsFormat::Junit => console.out(&render::findings_junit(&reported(), &summary)),
+        FindingsFormat::Junit => {
+            let least = if command.strict { Severity::Warning } else { Severity::Error };
+            console.out(&render::findings_junit(&reported(), &summary, least));
+        }
     }
     console.say(&summary);
-    Ok(if read.stops(command.strict) { Exit::Refused } else { Exit::Done })
+    Ok(if output::stops(&read, command.strict, console) { Exit::Refused } else { Exit::Done })
 }

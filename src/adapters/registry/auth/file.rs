@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::openshift::{ObjectMeta, split_port};
 use crate::source::inert;
@@ -15,25 +16,28 @@ use super::{Login, canonical};
 /// What a file says.
 #[derive(Default)]
 pub(super) struct AuthFile {
-    logins: Vec<(Key, Login)>,
+    /// What it is called; empty where nobody has said.
+    pub(super) shown: String,
+    /// Logins, and why those that are no logins are none.
+    logins: Vec<(Key, Result<Login, String>)>,
     helpers: Vec<(Key, String)>,
     /// Helper for every host (`credsStore`).
     pub(super) store: Option<String>,
 }
 
 /// `host[:port][/path]`, the host in lower case.
+#[derive(Clone)]
 struct Key {
     host: String,
     path: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// Each of its fields may be null.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct DockerConfig {
-    #[serde(default)]
-    auths: BTreeMap<String, DockerAuth>,
-    #[serde(default)]
-    cred_helpers: BTreeMap<String, String>,
+    auths: Option<BTreeMap<String, Value>>,
+    cred_helpers: Option<BTreeMap<String, Option<String>>>,
     creds_store: Option<String>,
 }
 
@@ -85,7 +89,7 @@ pub(super) fn parse_list(bytes: &[u8]) -> Result<(AuthFile, Vec<String>), String
 pub(super) fn parse(bytes: &[u8]) -> Result<AuthFile, String> {
     let mut file = AuthFile::default();
     // Only JSON is a Docker config; YAML and JSON are Secrets.
-    match serde_json::from_slice::<serde_json::Value>(bytes) {
+    match serde_json::from_slice::<Value>(bytes) {
         Ok(value) if value.get("kind").is_none() => file.read_config(bytes)?,
         Ok(_) => file.read_object(serde_json::from_slice(bytes).map_err(|error| json_place(&error))?)?,
         Err(error) if bytes.trim_ascii_start().starts_with(b"{") => return Err(json_place(&error)),
@@ -110,30 +114,29 @@ fn json_place(error: &serde_json::Error) -> String {
 }
 
 impl AuthFile {
-    /// `config.json`, `auth.json`, `.dockerconfigjson`; or, without `auths`, `.dockercfg`.
+    /// `config.json`, `auth.json`, `.dockerconfigjson`; or, without `auths`, `.dockercfg`. An entry that is no login is one for itself: the
+    /// others count.
     fn read_config(&mut self, bytes: &[u8]) -> Result<(), String> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Has {
-            auths: Option<serde::de::IgnoredAny>,
-            cred_helpers: Option<serde::de::IgnoredAny>,
-            creds_store: Option<serde::de::IgnoredAny>,
-        }
-        let has: Has = serde_json::from_slice(bytes).map_err(|error| json_place(&error))?;
-        let is_config = has.auths.is_some() || has.cred_helpers.is_some() || has.creds_store.is_some();
-        let config = if is_config {
-            serde_json::from_slice(bytes).map_err(|error| json_place(&error))?
+        let config: DockerConfig = serde_json::from_slice(bytes).map_err(|error| json_place(&error))?;
+        let is_config = config.auths.is_some() || config.cred_helpers.is_some() || config.creds_store.is_some();
+        let entries = if is_config {
+            config.auths.unwrap_or_default()
         } else {
             // Docker's config has fields of other things; a `.dockercfg` has nothing but logins.
-            let auths = serde_json::from_slice(bytes).unwrap_or_default();
-            DockerConfig { auths, cred_helpers: BTreeMap::new(), creds_store: None }
+            let mut all: BTreeMap<String, Value> = serde_json::from_slice(bytes).map_err(|error| json_place(&error))?;
+            all.retain(|_, value| ["auth", "username", "identitytoken"].iter().any(|key| value.get(key).is_some()));
+            all
         };
-        for (key, auth) in config.auths {
-            if let Some(login) = auth.login() {
-                self.logins.push((Key::parse(&key), login));
-            }
+        for (key, entry) in entries {
+            let auth = serde_json::from_value::<Option<DockerAuth>>(entry);
+            let login = match auth {
+                Ok(auth) => auth.and_then(DockerAuth::login),
+                Err(_) => Some(Err("a field of it is no text".to_owned())),
+            };
+            self.logins.extend(login.map(|login| (Key::parse(&key), login)));
         }
-        self.helpers.extend(config.cred_helpers.into_iter().map(|(key, helper)| (Key::parse(&key), helper)));
+        let helpers = config.cred_helpers.unwrap_or_default().into_iter();
+        self.helpers.extend(helpers.filter_map(|(key, helper)| Some((Key::parse(&key), helper?))));
         self.store = self.store.take().or(config.creds_store.filter(|store| !store.is_empty()));
         Ok(())
     }
@@ -162,9 +165,14 @@ impl AuthFile {
         Ok(())
     }
 
-    /// The login of the longest key that fits.
-    pub(super) fn login(&self, host: &str, repository: &str) -> Option<&Login> {
-        longest(&self.logins, host, repository)
+    /// The login of the longest key that fits; or why it is none.
+    pub(super) fn login(&self, host: &str, repository: &str) -> Option<Result<&Login, &str>> {
+        longest(&self.logins, host, repository).map(|login| login.as_ref().map_err(String::as_str))
+    }
+
+    /// Entries that are no logins: the host of each, and why.
+    pub(super) fn broken(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.logins.iter().filter_map(|(key, login)| Some((&*key.host, login.as_ref().err()?.as_str())))
     }
 
     /// The helper of the longest key that fits.
@@ -217,24 +225,30 @@ pub(in super::super) fn fits_host(pattern: &str, host: &str) -> bool {
 }
 
 impl DockerAuth {
-    fn login(self) -> Option<Login> {
+    /// The login, if there is one; or why it is none.
+    fn login(self) -> Option<Result<Login, String>> {
         let sound = |token: &SecretString| !token.expose_secret().is_empty();
         if let Some(token) = self.registrytoken.filter(sound) {
-            return Some(Login::Bearer(token));
+            return Some(Ok(Login::Bearer(token)));
         }
         if let Some(token) = self.identitytoken.filter(sound) {
-            return Some(Login::Identity(token));
+            return Some(Ok(Login::Identity(token)));
         }
         if let (Some(user), Some(password)) = (self.username, self.password)
             && !user.is_empty()
         {
-            return Some(Login::Password { user, password });
+            return Some(Ok(Login::Password { user, password }));
         }
-        let decoded = STANDARD.decode(self.auth?.expose_secret().trim()).ok()?;
-        let text = String::from_utf8(decoded).ok()?;
-        let (user, password) = text.trim_end_matches('\0').split_once(':')?;
-        Some(Login::Password { user: user.to_owned(), password: password.to_owned().into() })
+        self.auth.filter(sound).map(|auth| packed(&auth).map_err(|why| format!("its `auth` {why}")))
     }
+}
+
+/// `user:password` in base64.
+fn packed(auth: &SecretString) -> Result<Login, &'static str> {
+    let decoded = STANDARD.decode(auth.expose_secret().trim()).map_err(|_| "is not base64")?;
+    let text = String::from_utf8(decoded).map_err(|_| "is not UTF-8 in base64")?;
+    let (user, password) = text.trim_end_matches('\0').split_once(':').ok_or("has no `:` in it")?;
+    Ok(Login::Password { user: user.to_owned(), password: password.to_owned().into() })
 }
 
 #[cfg(test)]
@@ -242,7 +256,7 @@ mod tests {
     use super::*;
 
     fn found(file: &AuthFile, host: &str, repository: &str) -> Option<String> {
-        let header = file.login(&canonical(host), repository)?.header()?;
+        let header = file.login(&canonical(host), repository)?.ok()?.header()?;
         let encoded = header.expose_secret().strip_prefix("Basic ")?.to_owned();
         String::from_utf8(STANDARD.decode(encoded).ok()?).ok()
     }
@@ -307,15 +321,38 @@ mod tests {
 
     #[test]
     fn mistakes_have_a_place_and_no_content() {
-        for text in [
-            r#"{"auths": {"h": {"auth": {"hunter2": 5}}}}"#,
-            "{\"auths\": hunter2}",
-            "kind: [hunter2",
-            r#"{"kind":"Secret","data":{".dockercfg":"hunter2!"}}"#,
-        ] {
+        for text in ["{\"auths\": hunter2}", "kind: [hunter2", r#"{"kind":"Secret","data":{".dockercfg":"hunter2!"}}"#]
+        {
             let error = parse(text.as_bytes()).err().unwrap_or_default();
             assert!(!error.is_empty() && !error.contains("hunter2"), "{text}: {error}");
         }
-        assert!(parse(b"{}").is_ok());
+        for fine in
+            ["{}", r#"{"auths": null, "credHelpers": null}"#, r#"{"HttpHeaders": {"a": "b"}, "experimental": "on"}"#]
+        {
+            assert!(parse(fine.as_bytes()).is_ok_and(|file| file.logins.is_empty()), "{fine}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_no_login_stops_no_other() {
+        let text = format!(
+            r#"{{"auths":{{"null.example.com":null,"empty.example.com":{{}},"deep.example.com":{{"auth":{{"hunter2":5}}}},
+                "text.example.com":{{"auth":"hunter2!"}},"half.example.com":{{"auth":"{}"}},"quay.io":{}}},
+                "credHelpers":{{"x":null}}}}"#,
+            STANDARD.encode("hunter2"),
+            auth("u:p"),
+        );
+        let file = parse(text.as_bytes()).expect("one entry is good");
+        assert_eq!(found(&file, "quay.io", "a").as_deref(), Some("u:p"));
+        let broken: Vec<(&str, &str)> = file.broken().collect();
+        assert_eq!(
+            broken,
+            [
+                ("deep.example.com", "a field of it is no text"),
+                ("half.example.com", "its `auth` has no `:` in it"),
+                ("text.example.com", "its `auth` is not base64"),
+            ]
+        );
+        assert!(file.login("null.example.com", "a").is_none() && file.login("empty.example.com", "a").is_none());
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 
 use crate::openshift::normal_host;
 use crate::ports::PortError;
+use crate::source::inert;
 
 use file::AuthFile;
 
@@ -61,7 +62,9 @@ impl Credentials {
     pub fn from_file(path: &Path) -> Result<Self, PortError> {
         let what = || format!("the credentials `{}`", path.display());
         let bytes = std::fs::read(path).map_err(|error| PortError::failed(format!("read {}", what()), error))?;
-        Self::parse(&bytes).map_err(|why| PortError::Unusable { what: what(), why })
+        let mut file = file::parse(&bytes).map_err(|why| PortError::Unusable { what: what(), why })?;
+        file.shown = format!("`{}`", path.display());
+        Ok(Self { files: vec![Arc::new(file)], ..Self::default() })
     }
 
     /// Reads the text of such a file.
@@ -121,29 +124,44 @@ impl Credentials {
         self
     }
 
-    /// The login for a repository at a host, if there is one.
+    /// The login for a repository at a host, if there is one, and where it is from.
     ///
     /// # Errors
     ///
-    /// When a helper fails.
-    pub(super) async fn login(&self, host: &str, repository: &str, namespace: &str) -> Result<Option<Login>, String> {
+    /// When a helper fails, or the only login that fits cannot be read.
+    pub(super) async fn login(&self, host: &str, repository: &str, namespace: &str) -> Result<Option<Found>, String> {
         let host = canonical(host);
+        let mut broken = None;
         for file in &self.files {
             if let Some(helper) = file.helper(&host, repository)
-                && let Some(login) = self.helped(helper, &host).await?
+                && let Some(found) = self.helped(helper, &host).await?
             {
-                return Ok(Some(login));
+                return Ok(Some(found));
             }
-            if let Some(login) = file.login(&host, repository) {
-                return Ok(Some(login.clone()));
+            match file.login(&host, repository) {
+                Some(Ok(login)) => return Ok(Some(Found { login: login.clone(), from: file.shown.clone() })),
+                Some(Err(why)) => broken = broken.or_else(|| Some(unreadable(&host, &file.shown, why))),
+                None => {}
             }
             if let Some(store) = &file.store
-                && let Some(login) = self.helped(store, &host).await?
+                && let Some(found) = self.helped(store, &host).await?
             {
-                return Ok(Some(login));
+                return Ok(Some(found));
             }
         }
-        Ok(self.namespaces.get(namespace).and_then(|file| file.login(&host, repository)).cloned())
+        let from = || format!("a pull secret of the namespace `{namespace}`");
+        match self.namespaces.get(namespace).and_then(|file| file.login(&host, repository)) {
+            Some(Ok(login)) => Ok(Some(Found { login: login.clone(), from: from() })),
+            Some(Err(why)) => Err(broken.unwrap_or_else(|| unreadable(&host, &from(), why))),
+            None => broken.map_or(Ok(None), Err),
+        }
+    }
+
+    /// Logins that cannot be read, each with its host and file.
+    pub fn broken(&self) -> Vec<String> {
+        let files =
+            self.files.iter().flat_map(|file| file.broken().map(|(host, why)| unreadable(host, &file.shown, why)));
+        files.collect()
     }
 
     /// With the pull secrets of a namespace, for what is asked for it alone.
@@ -163,10 +181,15 @@ impl Credentials {
     /// Whether a namespace has a login of its own for a repository.
     pub(super) fn has_of(&self, namespace: &str, host: &str, repository: &str) -> bool {
         let file = self.namespaces.get(namespace);
-        file.is_some_and(|file| file.login(&canonical(host), repository).is_some())
+        file.is_some_and(|file| file.login(&canonical(host), repository).is_some_and(|login| login.is_ok()))
     }
 
-    async fn helped(&self, helper: &str, host: &str) -> Helped {
+    async fn helped(&self, helper: &str, host: &str) -> Result<Option<Found>, String> {
+        let login = self.ask_helper(helper, host).await?;
+        Ok(login.map(|login| Found { login, from: format!("`docker-credential-{}`", inert(helper, 60)) }))
+    }
+
+    async fn ask_helper(&self, helper: &str, host: &str) -> Helped {
         // One process at a time: helpers ask key chains, which ask people.
         let mut helped = self.helped.lock().await;
         let key = (helper.to_owned(), host.to_owned());
@@ -179,6 +202,20 @@ impl Credentials {
         helped.insert(key, (Instant::now(), answer.clone()));
         answer
     }
+}
+
+/// A login, and where it is from.
+#[derive(Clone)]
+pub(super) struct Found {
+    /// The login.
+    pub(super) login: Login,
+    /// The file or the helper, as it is shown.
+    pub(super) from: String,
+}
+
+fn unreadable(host: &str, file: &str, why: &str) -> String {
+    let file = if file.is_empty() { String::new() } else { format!(" in {file}") };
+    format!("the credentials for `{}`{file} cannot be read: {why}", inert(host, 120))
 }
 
 impl Login {

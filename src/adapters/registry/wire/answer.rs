@@ -4,28 +4,47 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::openshift::is_tag_name;
 
 /// However long a registry says: in a day it is asked again.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 
-/// The first error of a registry's answer: its code and message, as they are.
+/// The first error of a registry's answer, in the form of the distribution specification: its code and message, as they are.
 pub(in super::super) fn error_of(bytes: &[u8]) -> Option<(String, String)> {
-    #[derive(Deserialize)]
-    struct Answer {
-        errors: Vec<Error>,
-    }
-    #[derive(Deserialize)]
-    struct Error {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let answer: Answer = serde_json::from_slice(bytes).ok()?;
-    let error = answer.errors.into_iter().next()?;
-    Some((error.code, error.message))
+    let answer: Value = serde_json::from_slice(bytes).ok()?;
+    let error = answer.get("errors")?.as_array()?.first()?;
+    let code = error.get("code").or_else(|| error.get("status"));
+    Some((code.map(text).unwrap_or_default(), error.get("message").map(text).unwrap_or_default()))
+}
+
+/// What a proxy, or a registry that has a form of its own, says in an error; no code. A page for a browser says nothing.
+pub(in super::super) fn plain_words(media_type: &str, bytes: &[u8]) -> Option<(String, String)> {
+    let words = match serde_json::from_slice::<Value>(bytes) {
+        Ok(answer) => {
+            let error = answer.get("error");
+            let nested = error.and_then(|error| error.get("message"));
+            let places = [
+                nested,
+                answer.get("message"),
+                answer.get("error_description"),
+                answer.get("detail"),
+                answer.get("details"),
+                error,
+            ];
+            places.into_iter().flatten().find_map(Value::as_str).unwrap_or_default().to_owned()
+        }
+        Err(_) if media_type == "text/plain" => String::from_utf8_lossy(bytes).into_owned(),
+        Err(_) => String::new(),
+    };
+    let first = words.lines().map(str::trim).find(|line| !line.is_empty())?;
+    Some((String::new(), first.to_owned()))
+}
+
+/// A text, or a number as one.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.as_i64().map(|it| it.to_string()).unwrap_or_default(), str::to_owned)
 }
 
 /// A page of tags; some registries say in it where the next one is.
@@ -145,5 +164,23 @@ mod tests {
         let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no \u001b[31msuch"}]}"#;
         assert_eq!(error_of(body), Some(("MANIFEST_UNKNOWN".to_owned(), "no \u{1b}[31msuch".to_owned())));
         assert_eq!(error_of(b"<html>"), None);
+        let odd = br#"{"errors":[{"status":403,"message":"Forbidden"}]}"#;
+        assert_eq!(error_of(odd), Some(("403".to_owned(), "Forbidden".to_owned())));
+        assert_eq!(error_of(br#"{"errors":[]}"#), None);
+        let words = |media_type: &str, bytes: &[u8]| plain_words(media_type, bytes).map(|(_, words)| words);
+        for (media_type, body, expected) in [
+            ("application/json", r#"{"message":"not today"}"#, Some("not today")),
+            ("application/json", r#"{"error":{"message":"not here"}}"#, Some("not here")),
+            (
+                "application/json",
+                r#"{"error":"invalid_grant","error_description":"the token is old"}"#,
+                Some("the token is old"),
+            ),
+            ("text/plain", "\n denied by the proxy \nmore", Some("denied by the proxy")),
+            ("text/html", "<html>Sign in</html>", None),
+            ("application/json", "{}", None),
+        ] {
+            assert_eq!(words(media_type, body.as_bytes()).as_deref(), expected, "{body}");
+        }
     }
 }

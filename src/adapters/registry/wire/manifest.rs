@@ -2,7 +2,7 @@
 
 use oci_client::manifest::{
     IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE,
-    OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciImageIndex, OciImageManifest,
+    OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
 };
 use serde::Deserialize;
 
@@ -22,9 +22,8 @@ const PLATFORM_LIMIT: usize = 64;
 const CONFIGS: [&str; 3] = [IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE, "application/octet-stream"];
 
 /// Every media type of an image or a list of images: a registry that is not told converts or refuses.
-pub(in super::super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
-     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, \
-     application/vnd.docker.distribution.manifest.v2+json";
+pub(in super::super) const ACCEPT: [&str; 4] =
+    [OCI_IMAGE_INDEX_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE];
 
 /// A manifest as it was received, its digest computed from its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +115,7 @@ pub(in super::super) fn resolution(digest: Digest, media_type: &str, bytes: &[u8
     let platforms = match kind(media_type) {
         Kind::List => platforms(&digest, serde_json::from_slice(bytes).map_err(bad)?)?,
         Kind::Image => {
-            let manifest: OciImageManifest = serde_json::from_slice(bytes).map_err(bad)?;
+            let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(bad)?;
             let config = manifest.config.media_type;
             if !CONFIGS.contains(&config.as_str()) {
                 return Err(not_an_image(&digest, &config));
@@ -154,32 +153,74 @@ struct Declared {
     config: Option<serde::de::IgnoredAny>,
 }
 
-fn platforms(digest: &Digest, index: OciImageIndex) -> Result<Vec<PlatformImage>, String> {
-    if index.manifests.is_empty() {
+/// What is read of an image's manifest: a field that is not needed may be missing, or anything.
+#[derive(Deserialize)]
+struct ImageManifest {
+    config: Descriptor,
+    #[serde(default)]
+    layers: Option<Vec<Descriptor>>,
+}
+
+/// What a manifest names (OCI image specification, "Content Descriptors").
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in super::super) struct Descriptor {
+    #[serde(default)]
+    pub(in super::super) media_type: String,
+    digest: String,
+    /// Bytes; none where that is not said.
+    #[serde(default)]
+    pub(in super::super) size: Option<i64>,
+}
+
+#[derive(Deserialize)]
+pub(in super::super) struct Index {
+    #[serde(default)]
+    manifests: Option<Vec<IndexEntry>>,
+}
+
+#[derive(Deserialize)]
+struct IndexEntry {
+    digest: String,
+    #[serde(default)]
+    platform: Option<Platform>,
+}
+
+/// An entry may say a part of its platform, or nothing.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Platform {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
+fn platforms(digest: &Digest, index: Index) -> Result<Vec<PlatformImage>, String> {
+    let manifests = index.manifests.unwrap_or_default();
+    if manifests.is_empty() {
         return Err(format!("the list {} has no images", digest.short()));
     }
-    if index.manifests.len() > INDEX_LIMIT {
+    if manifests.len() > INDEX_LIMIT {
         return Err(format!("the list {} has more than {INDEX_LIMIT} images", digest.short()));
     }
-    let platform = |entry: oci_client::manifest::ImageIndexEntry| {
+    let platform = |entry: IndexEntry| {
         let list = digest;
         let digest = Digest::parse(&entry.digest)
             .ok_or_else(|| format!("the list {} names a digest that is none", list.short()))?;
-        let (os, architecture, variant) = entry.platform.map_or_else(Default::default, |platform| {
-            (platform.os.to_string(), platform.architecture.to_string(), platform.variant.unwrap_or_default())
-        });
+        let Platform { os, architecture, variant } = entry.platform.unwrap_or_default();
+        let [os, architecture, variant] = [os, architecture, variant].map(Option::unwrap_or_default);
         // Real ones have a dozen characters; they are kept, shown, and compared.
         if [&os, &architecture, &variant].iter().any(|word| word.len() > PLATFORM_LIMIT) {
             return Err(format!("the list {} names a platform that is none", list.short()));
         }
         Ok(PlatformImage { digest, os, architecture, variant })
     };
-    index.manifests.into_iter().map(platform).collect()
+    manifests.into_iter().map(platform).collect()
 }
 
 /// The config that an image names; none for lists.
-pub(in super::super) fn config_of(bytes: &[u8]) -> Option<(Digest, OciDescriptor)> {
-    let manifest: OciImageManifest = serde_json::from_slice(bytes).ok()?;
+pub(in super::super) fn config_of(bytes: &[u8]) -> Option<(Digest, Descriptor)> {
+    let manifest: ImageManifest = serde_json::from_slice(bytes).ok()?;
     Some((Digest::parse(&manifest.config.digest)?, manifest.config))
 }
 
@@ -189,8 +230,9 @@ pub(in super::super) fn config_of(bytes: &[u8]) -> Option<(Digest, OciDescriptor
 ///
 /// In words, when they cannot be had.
 pub(in super::super) fn layers(bytes: &[u8]) -> Result<Vec<(Digest, u64)>, String> {
-    let manifest: OciImageManifest = serde_json::from_slice(bytes).map_err(|_| "it is no image")?;
-    let layer = |layer: OciDescriptor| {
+    let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(|_| "it is no image")?;
+    let layers = manifest.layers.unwrap_or_default();
+    let layer = |layer: Descriptor| {
         let digest = Digest::parse(&layer.digest).ok_or("it names a layer by a digest that is none")?;
         let elsewhere = layer.media_type.contains("foreign") || layer.media_type.contains("nondistributable");
         if elsewhere || layer.media_type.ends_with("+encrypted") {
@@ -200,13 +242,14 @@ pub(in super::super) fn layers(bytes: &[u8]) -> Result<Vec<(Digest, u64)>, Strin
                 inert(&layer.media_type, 100)
             ));
         }
-        let size = u64::try_from(layer.size).map_err(|_| "it has a layer of a negative size")?;
+        let size = layer.size.ok_or("it has a layer without a size")?;
+        let size = u64::try_from(size).map_err(|_| "it has a layer of a negative size")?;
         Ok((digest, size))
     };
-    if manifest.layers.len() > LAYERS {
+    if layers.len() > LAYERS {
         return Err(format!("it has more than {LAYERS} layers"));
     }
-    manifest.layers.into_iter().map(layer).collect()
+    layers.into_iter().map(layer).collect()
 }
 
 /// The media type of a document that does not come with one, as in a layout folder.
@@ -250,5 +293,29 @@ mod tests {
         );
         let platforms = read(OCI_IMAGE_INDEX_MEDIA_TYPE, &list).map(|it| it.platforms).unwrap_or_default();
         assert_eq!((platforms[0].os.as_str(), platforms[0].architecture.as_str()), ("linux", "amd64"));
+    }
+
+    /// What nobody needs of a manifest may be missing.
+    #[test]
+    fn a_manifest_is_read_for_what_is_needed_of_it() {
+        let read =
+            |media_type: &str, bytes: &str| resolution(digest_of(bytes.as_bytes()), media_type, bytes.as_bytes());
+        let config = format!(r#""config":{{"mediaType":"{IMAGE_CONFIG_MEDIA_TYPE}","digest":"{}"}}"#, digest_text('a'));
+        for image in [
+            format!("{{{config}}}"),
+            format!(r#"{{{config},"layers":null,"schemaVersion":"2","annotations":null,"subject":7}}"#),
+        ] {
+            assert!(read(OCI_IMAGE_MEDIA_TYPE, &image).is_ok(), "{image}");
+            assert_eq!(layers(image.as_bytes()), Ok(Vec::new()), "{image}");
+            assert!(config_of(image.as_bytes()).is_some_and(|(_, config)| config.size.is_none()), "{image}");
+        }
+        let d = digest_text('b');
+        let list = format!(
+            r#"{{"manifests":[{{"digest":"{d}","platform":{{}}}},{{"digest":"{d}","platform":null,"size":"x"}},
+                {{"digest":"{d}","platform":{{"os":"linux","architecture":"amd64","os.features":null}}}}]}}"#
+        );
+        let platforms = read(OCI_IMAGE_INDEX_MEDIA_TYPE, &list).map(|it| it.platforms).unwrap_or_default();
+        assert_eq!((platforms.len(), platforms[0].os.as_str(), platforms[2].os.as_str()), (3, "", "linux"));
+        assert!(read(OCI_IMAGE_INDEX_MEDIA_TYPE, r#"{"manifests":null}"#).is_err(), "an empty list");
     }
 }

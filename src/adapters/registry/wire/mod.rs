@@ -7,7 +7,7 @@ mod manifest;
 mod quota;
 mod referrers;
 
-pub(super) use answer::{TAGS, error_of, next_page, retry_after, tags};
+pub(super) use answer::{TAGS, error_of, next_page, plain_words, retry_after, tags};
 pub(super) use challenge::{Challenge, TokenAnswer, challenge};
 pub(super) use config::{annotations, chains, image};
 pub(super) use manifest::{
@@ -20,7 +20,7 @@ pub(super) use referrers::{Referrer, referrers};
 /// Reads bytes as everything that a registry may answer with; panics where what was read breaks a promise. For fuzzing.
 pub(super) fn read_anything(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    if let Some(Challenge::Bearer { realm, .. }) = challenge(&text) {
+    if let Ok(Challenge::Bearer { realm, .. }) = challenge(&text) {
         assert!(realm.len() <= text.len(), "nothing is made up");
     }
     if let Some(target) = next_page(&text) {
@@ -36,6 +36,7 @@ pub(super) fn read_anything(bytes: &[u8]) {
     }
     // Whoever shows these words makes them inert.
     let _ = error_of(bytes);
+    let _ = plain_words("text/plain", bytes);
     let digest = digest_of(bytes);
     assert!(has_digest(bytes, &digest), "bytes have their digest");
     let media_type = guess_media_type(bytes).unwrap_or_default();
