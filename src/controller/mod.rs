@@ -15,6 +15,7 @@ mod guard;
 mod hints;
 mod host;
 mod leader;
+mod log_lines;
 mod machine;
 mod metrics;
 mod notice;

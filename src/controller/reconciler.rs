@@ -26,6 +26,7 @@ use super::file_watch::Watched;
 use super::guard::Guarded;
 use super::hints::Hints;
 use super::host::{Election, Host};
+use super::log_lines::{self, Faults};
 use super::machine::{Cause, Pass, Poke};
 use super::metrics::Metrics;
 use super::notice::{LASTS, Told};
@@ -72,6 +73,8 @@ pub struct Reconciler<H: Host> {
     pub(super) told: StdMutex<Told>,
     /// The commit status that the source's host has.
     pub(super) of_commit: StdMutex<Option<CommitStatus>>,
+    /// What was logged of what is wrong.
+    faults: Faults,
     pub(super) kept: Mutex<Kept<H>>,
     /// Commit that the source's URL was last seen at.
     pub(super) seen: StdMutex<Option<String>>,
@@ -104,6 +107,7 @@ impl<H: Host> Reconciler<H> {
             shared: shared.clone(),
             told: StdMutex::new(Told::new(config.notify_after.map_or(LASTS, Interval::duration))),
             of_commit: StdMutex::default(),
+            faults: Faults::default(),
             kept: Mutex::new(kept),
             seen: StdMutex::default(),
             leads: StdMutex::new(Some(leads)),
@@ -268,6 +272,7 @@ impl<H: Host> Reconciler<H> {
         let span = tracing::info_span!(target: SPANS, "plan");
         let planned = connected.plan(&read, &request, key).instrument(span).await?;
         self.shared.metrics.registries(&self.name, &planned.tally());
+        self.faults.log(&self.name, &read.assembled.findings, &planned.plan);
         let thaw = connected.settings.config.frozen(now()).map(|(_, until)| until);
         let Planned { plan, live: known, due, retry, .. } = planned;
         let due = [due, retry, conflicts.next(now()), thaw].into_iter().flatten().min();
@@ -288,6 +293,7 @@ impl<H: Host> Reconciler<H> {
                     tracing::warn!(lane = self.name, about = applied.name, quarrel = conflict, "a quarrel");
                 }
             }
+            log_lines::changes(&self.name, &plan, &verified.report);
             report = Some(verified.report);
         }
         let desired = read.assembled.desired;

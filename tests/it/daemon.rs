@@ -536,3 +536,43 @@ fn a_file_that_is_on_its_way_is_not_taken_for_gone() {
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+/// What was changed is a line for each tag, with the images before and after; what is wrong is one line until it changes.
+#[test]
+fn each_change_is_logged_and_each_fault_once() {
+    let folder = site();
+    let folder = folder.path();
+    define(folder, "app.yaml", "app", &[("0", "0"), ("1", "1"), ("gone", "gone")]);
+    std::fs::write(folder.join("source/broken.yaml"), "kind: ImageStream\nmetadata: {name: [}\n").unwrap();
+    let daemon = Daemon::start(folder, &["-s", "source"]);
+    let lines = daemon.wait("changed", 3);
+    let moved: Vec<&Value> = lines.iter().filter(|line| line["to"].as_str().is_some_and(|to| to.len() == 71)).collect();
+    assert_eq!(moved.len(), 2, "{lines:?}");
+    for line in &moved {
+        assert_eq!(
+            (&line["level"], &line["reconciler"], &line["stream"]),
+            (&"INFO".into(), &"main".into(), &"default/app".into())
+        );
+        assert!(line["from"] == "none" && line["cause"] == "new" && line["commit"] == "none", "{line}");
+    }
+    let faults = daemon.wait("finding", 1);
+    assert_eq!((&faults[0]["level"], &faults[0]["file"]), (&"ERROR".into(), &"broken.yaml".into()), "{faults:?}");
+    assert!(faults[0]["line"] == 2 && faults[0]["text"].as_str().unwrap().contains("not valid YAML"), "{faults:?}");
+    // More passes find the same: nothing is said again.
+    for version in ["2", "3"] {
+        let before = daemon.wait("changed", 1).len();
+        define(folder, "app.yaml", "app", &[("0", "0"), ("1", version), ("gone", "gone")]);
+        daemon.wait("changed", before + 1);
+    }
+    assert_eq!(daemon.wait("finding", 1).len(), 1);
+    let blocked = daemon.wait("blocked", 1);
+    assert_eq!(blocked.len(), 1, "{blocked:?}");
+    assert!(
+        blocked[0]["level"] == "WARN" && blocked[0]["text"].as_str().unwrap().contains("image not found"),
+        "{blocked:?}"
+    );
+    // Another fault is another line.
+    std::fs::write(folder.join("source/broken.yaml"), "\n\nkind: ImageStream\nmetadata: {name: [}\n").unwrap();
+    let faults = daemon.wait("finding", 2);
+    assert_eq!(faults[1]["line"], 4, "{faults:?}");
+}
