@@ -43,9 +43,16 @@ pub fn describe(id: &StreamId, stream: &ImageStream, behind: &BTreeMap<String, S
     out
 }
 
+/// Columns between tab stops, and the one that values stand at.
+const TAB: usize = 8;
+const VALUES: usize = 24;
+
 fn header(out: &mut String, id: &StreamId, stream: &ImageStream, now: Timestamp) {
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(out, "{:<20}{}", format!("{name}:"), inert(value, 1000));
+        // Tabs up to the third stop, as `oc` has them.
+        let title = if name.is_empty() { String::new() } else { format!("{name}:") };
+        let tabs = "\t".repeat(VALUES.saturating_sub(title.len()).div_ceil(TAB).max(1));
+        let _ = writeln!(out, "{title}{tabs}{}", inert(value, 1000));
     };
     line("Name", &id.name);
     line("Namespace", &id.namespace);
@@ -100,11 +107,22 @@ fn tag(out: &mut String, id: &StreamId, stream: &ImageStream, name: &str, behind
     line(&source(id, spec));
     if let Some(tag) = spec {
         if tag.import_policy.insecure {
-            line("will use insecure HTTPS or HTTP connections");
+            line("  will use insecure HTTPS or HTTP connections");
         }
         if tag.reference_policy.kind == ReferencePolicyType::Local {
-            line("prefer registry pullthrough when referencing this tag");
+            line("  prefer registry pullthrough when referencing this tag");
         }
+    }
+    if let Some(behind) = behind {
+        line(&format!("  {behind}"));
+    }
+    let mut said = false;
+    let mut line = |text: &str| {
+        // What follows stands apart from the source.
+        let _ = writeln!(out, "{}  {}", if said { "" } else { "\n" }, inert(text, 1000));
+        said = true;
+    };
+    if let Some(tag) = spec {
         for (key, title) in
             [("description", ""), ("tags", "Tags: "), ("supports", "Supports: "), ("sampleRepo", "Example Repo: ")]
         {
@@ -112,9 +130,6 @@ fn tag(out: &mut String, id: &StreamId, stream: &ImageStream, name: &str, behind
                 line(&format!("{title}{value}"));
             }
         }
-    }
-    if let Some(behind) = behind {
-        line(behind);
     }
     let list = stream.status_tag(name);
     let observed = stream.observed_generation(name);
@@ -151,5 +166,38 @@ fn source(id: &StreamId, tag: Option<&TagReference>) -> String {
         (DOCKER_IMAGE, false, true) => format!("updates automatically from registry {name}"),
         (_, false, true) => format!("updates automatically from {name}"),
         (_, false, false) => format!("tagged from {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tabs, blank lines and indentation are those of `oc describe is`.
+    #[test]
+    fn described_as_oc_describes_it() {
+        let stream: ImageStream = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "app", "namespace": "n", "creationTimestamp": "2026-01-01T00:00:00Z",
+                "annotations": {"a": "1", "b": "2"}},
+            "spec": {"tags": [
+                {"name": "1", "generation": 1, "from": {"kind": "DockerImage", "name": "r.example.com/app:1"},
+                    "importPolicy": {"insecure": true}, "referencePolicy": {"type": "Local"}},
+                {"name": "gone", "generation": 1, "from": {"kind": "DockerImage", "name": "r.example.com/app:9"}},
+                {"name": "ref", "reference": true, "from": {"kind": "DockerImage", "name": "r.example.com/app:2"}},
+            ]},
+            "status": {"dockerImageRepository": "internal/n/app", "tags": [
+                {"tag": "1", "items": [
+                    {"created": "2026-01-01T00:00:10Z", "dockerImageReference": "r.example.com/app@sha256:b", "image": "sha256:b", "generation": 1},
+                    {"created": "2026-01-01T00:00:05Z", "dockerImageReference": "r.example.com/app@sha256:a", "image": "sha256:a", "generation": 1},
+                ]},
+                {"tag": "gone", "items": null, "conditions": [{"type": "ImportSuccess", "status": "False", "reason": "NotFound",
+                    "message": "no such image", "lastTransitionTime": "2026-01-01T00:00:10Z", "generation": 1}]},
+            ]},
+        }))
+        .expect("a stream");
+        let now = "2026-01-01T00:00:15Z".parse().expect("a time");
+        let behind = BTreeMap::from([("1".to_owned(), "by commit 1a2b3c4d5e6f (import, new)".to_owned())]);
+        let expected = "Name:\t\t\tapp\nNamespace:\t\tn\nCreated:\t\t15 seconds ago\nLabels:\t\t\t<none>\nAnnotations:\t\ta=1\n\t\t\tb=2\nImage Repository:\tinternal/n/app\nImage Lookup:\t\tlocal=false\nUnique Images:\t\t2\nTags:\t\t\t3\n\n1\n  tagged from r.example.com/app:1\n    will use insecure HTTPS or HTTP connections\n    prefer registry pullthrough when referencing this tag\n    by commit 1a2b3c4d5e6f (import, new)\n\n  * r.example.com/app@sha256:b\n      5 seconds ago\n    r.example.com/app@sha256:a\n      10 seconds ago\n\ngone\n  tagged from r.example.com/app:9\n\n  ! error: Import failed (NotFound): no such image\n      5 seconds ago\n\nref\n  reference to registry r.example.com/app:2\n";
+        assert_eq!(describe(&StreamId::new("n", "app"), &stream, &behind, now), expected);
     }
 }

@@ -38,7 +38,7 @@ pub use reported::{
 };
 pub use review::rolls_mermaid;
 pub use rolls::image_line;
-pub use streams::{StreamRow, streams_table, tags_column, tags_table};
+pub use streams::{StreamRow, streams_table, tags_table};
 pub use table::Table;
 pub use time::ago;
 pub use why::equalities_text;

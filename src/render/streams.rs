@@ -19,7 +19,7 @@ pub struct StreamRow<'a> {
     pub commit: &'a str,
 }
 
-/// Streams, a line each. `namespaces` adds the column, `wide` the commit of the last change.
+/// Streams, a line each. `namespaces` adds the column, `wide` all tags, and the commit of the last change.
 pub fn streams_table(rows: &[StreamRow<'_>], namespaces: bool, wide: bool, now: Timestamp) -> String {
     let mut head = vec!["NAME", "IMAGE REPOSITORY", "TAGS", "UPDATED"];
     if namespaces {
@@ -34,7 +34,7 @@ pub fn streams_table(rows: &[StreamRow<'_>], namespaces: bool, wide: bool, now: 
         let mut cells = vec![
             inert(&id.name, 260),
             inert(repository(stream), 300),
-            tags_column(stream),
+            tags_column(stream, wide),
             updated.map_or(String::new(), |updated| ago(updated, now)),
         ];
         if namespaces {
@@ -58,8 +58,8 @@ fn repository(stream: &ImageStream) -> &str {
     candidates.into_iter().find(|text| !text.is_empty()).map_or("", |text| text)
 }
 
-/// Tags in status, newest first, up to about forty characters.
-pub fn tags_column(stream: &ImageStream) -> String {
+/// Tags in status, newest first, up to about forty characters; `wide`: all of them.
+fn tags_column(stream: &ImageStream, wide: bool) -> String {
     const LENGTH: usize = 40;
     let mut tags: Vec<(Option<Timestamp>, &str)> = stream
         .status
@@ -73,7 +73,7 @@ pub fn tags_column(stream: &ImageStream) -> String {
         // At least one, and a quarter over the length rather than a rest of one.
         let length = shown.len() + tag.len() + 1;
         let rest = tags.len() - at;
-        if at > 0 && length > LENGTH && (rest > 1 || length > LENGTH + LENGTH / 4) {
+        if !wide && at > 0 && length > LENGTH && (rest > 1 || length > LENGTH + LENGTH / 4) {
             return format!("{shown} + {rest} more...");
         }
         if at > 0 {
