@@ -274,7 +274,9 @@ fn a_url_takes_a_way_back_from_a_branch_and_the_form_of_scp() {
     }
     // Git calls `ssh HOST git-upload-pack 'PATH'`.
     let ssh = folder.path().join("ssh");
-    std::fs::write(&ssh, "#!/bin/sh\ncase \"$*\" in -G*) exit 1;; esac\nfor last; do :; done\npath=$(echo \"$last\" | sed \"s/.*git-upload-pack //; s/'//g\")\ncd \"$(dirname \"$0\")\" && exec git-upload-pack \"$path\"\n").unwrap();
+    // With what a shell has itself, wherever Git's own programs are.
+    let script = "#!/bin/sh\ncase \"$*\" in -G*) exit 1;; esac\nfor last; do :; done\npath=${last#*git-upload-pack }\npath=${path#\\'}\npath=${path%\\'}\ncd \"${0%/*}\" && exec git upload-pack \"$path\"\n";
+    std::fs::write(&ssh, script).unwrap();
     std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let mut command = program(folder.path());
     command
