@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::definitions::{self, Candidate};
 use crate::model::{DeferredAction, Desired, Plan, Wait};
-use crate::source::{Limits, Node, SourceText, Value, inert, parse};
+use crate::source::{Limits, Node, SourceText, inert, parse};
 
 use super::read::ReadSource;
 
@@ -53,10 +53,13 @@ fn says_nothing(read: &ReadSource, path: &str, file_bytes: u64) -> Option<Result
         let line = problem.place.line;
         return Some(Err(format!("is neither YAML nor JSON: line {line}: {}", inert(&problem.message, 200))));
     }
-    // Some templates can be read as YAML, too.
-    let is_object = |document: &Node| matches!(document.value, Value::Mapping(_));
+    // Some templates can be read as YAML, too; and what is encrypted value by value (SOPS) has a kind that is none.
+    let is_object = |document: &Node| {
+        let kind = document.get("kind").and_then(Node::text).unwrap_or_default();
+        !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
     if is_template || !parsed.documents.iter().all(is_object) {
-        return Some(Err("is a template, or does not hold Kubernetes objects".to_owned()));
+        return Some(Err("is a template, is encrypted, or does not hold Kubernetes objects".to_owned()));
     }
     Some(match (parsed.complete, parsed.documents.is_empty()) {
         (true, false) => Ok(()),

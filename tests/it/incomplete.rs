@@ -98,6 +98,8 @@ fn what_was_defined_in_a_file_without_streams_goes_if_the_file_is_whole() {
         ("a: 1\n b: 2\n", "line 2"),
         ("kind: ConfigMap\n---\n{{ if .Values.x }}\n", "is a template"),
         ("just a text\n", "does not hold Kubernetes objects"),
+        ("replicas: 3\nimage: x\n", "does not hold Kubernetes objects"),
+        ("kind: ENC[AES256_GCM,data:x,type:str]\nsops: {version: 3.9.0}\n", "is encrypted"),
         ("", "is empty"),
         ("# all of it\n", "is empty"),
     ];
