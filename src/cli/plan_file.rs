@@ -98,6 +98,10 @@ pub(super) fn load(path: &Path) -> Result<Plan, Failure> {
     if let Some(id) = all.into_iter().find(|id| !ids.insert(*id)) {
         return Err(edited(&format!("two steps have the number {id}")));
     }
+    // They are carried out by their numbers, and read in the order of the file.
+    if !plan.steps.is_sorted_by_key(|step| step.id) {
+        return Err(edited("its steps are not in the order of their numbers"));
+    }
     // Without it nothing would tell that the stream has changed since.
     if let Some(step) = unversioned(&plan) {
         return Err(edited(&format!("the step {step} does not say for which version of its stream it was planned")));

@@ -1,7 +1,7 @@
 //! What the source says of the steps of a saved plan now, where it has moved on from the plan's commit.
 
 use crate::model::{Action, Desired, DesiredStream, Plan, Step};
-use crate::openshift::{StreamId, TagReference};
+use crate::openshift::{StreamId, TagId, TagReference};
 
 use super::saved::{Deviation, DeviationReason};
 
@@ -21,7 +21,21 @@ pub fn redefined(saved: &Plan, then: &Desired, now: &Desired) -> Vec<Deviation> 
             why: DeviationReason::Redefined { commit: now.revision.commit.clone().unwrap_or_default() },
         }
     };
-    saved.steps.iter().filter(is_other).map(deviation).collect()
+    let mut deviations: Vec<Deviation> = saved.steps.iter().filter(is_other).map(deviation).collect();
+    for update in &saved.updates {
+        let tags: Vec<&TagId> = update.images.iter().map(|image| &image.tag).collect();
+        let of = |desired: &Desired, tag: &TagId| {
+            let stream = desired.streams.get(&tag.stream)?;
+            Some((stream.annotations.clone(), stream.tags.get(&tag.tag).map(|tag| tag.reference.clone())))
+        };
+        let is_held = |desired: &Desired, tag: &TagId| desired.held.contains_key(&tag.stream);
+        if tags.iter().any(|tag| of(then, tag) != of(now, tag) || is_held(then, tag) != is_held(now, tag)) {
+            let commit = now.revision.commit.clone().unwrap_or_default();
+            let (step, about) = (update.id, update.workload.to_string());
+            deviations.push(Deviation { step, about, why: DeviationReason::Redefined { commit } });
+        }
+    }
+    deviations
 }
 
 /// The part of the definitions that a step follows from.
@@ -29,7 +43,7 @@ pub fn redefined(saved: &Plan, then: &Desired, now: &Desired) -> Vec<Deviation> 
 enum Meaning<'a> {
     Absent,
     Broken,
-    Stream { header: Option<Header<'a>>, repository: &'a str, tags: Vec<Option<&'a TagReference>> },
+    Stream { header: Header<'a>, repository: &'a str, tags: Vec<Option<&'a TagReference>> },
 }
 
 /// All of a stream but its tags.
@@ -45,11 +59,11 @@ fn meaning<'a>(desired: &'a Desired, action: &Action) -> Meaning<'a> {
     let Some(stream) = desired.streams.get(id) else {
         return if desired.held.contains_key(id) { Meaning::Broken } else { Meaning::Absent };
     };
-    let is_whole = matches!(action, Action::CreateStream { .. } | Action::UpdateStream { .. });
     let DesiredStream { labels, annotations, lookup_policy, keeps_tags, docker_image_repository, tags, .. } = stream;
     let tag = |name: &str| tags.get(name).map(|tag| &tag.reference);
     Meaning::Stream {
-        header: is_whole.then_some((labels, annotations, lookup_policy, keeps_tags)),
+        // An annotation may suspend the stream, or say how its tags are imported.
+        header: (labels, annotations, lookup_policy, keeps_tags),
         repository: docker_image_repository,
         tags: action.tags().into_iter().map(tag).collect(),
     }

@@ -172,9 +172,11 @@ fn hold(
     let (mut matched, mut kept, mut deviations) = (Vec::new(), Vec::new(), Vec::new());
     for step in &saved.steps {
         let stale = stuck.get(step.action.stream());
-        // A run that was interrupted is made again: what it has done is so, and stale by its own doing. Whoever writes tells the one
-        // from the other.
+        // A run that was interrupted is made again: what it has done is so, and stale by its own doing. Nothing more is done about it: the
+        // planner has not given it, and who has written it down is not known. What follows on the stream is held to the version that the
+        // plan was made for.
         if stale.is_some() && done.contains(&step.id) {
+            held.decided.insert(step.id, Outcome::AlreadySo);
             kept.push(step.clone());
             continue;
         }
@@ -316,7 +318,8 @@ impl<'a> Held<'a> {
             };
             now.images.iter().any(same)
         };
-        let after = now.after.iter().filter_map(|id| self.ids.get(id).copied()).collect();
+        // What it comes after is to be in the plan as well: a plan that left it out would give an image that its tag does not have.
+        let after = now.after.iter().map(|id| self.ids.get(id).copied()).collect::<Option<Vec<StepId>>>()?;
         let (images, uid) = (saved.images.clone(), saved.uid.clone());
         images.iter().all(gets).then(|| Update { id: saved.id, images, uid, after, ..now.clone() })
     }

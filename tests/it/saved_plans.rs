@@ -372,6 +372,78 @@ fn a_step_without_the_version_that_it_was_planned_for_is_no_step() {
     }
 }
 
+/// What is so already is no reason to carry out what somebody has written into a plan: with a step on the same stream that cannot hold, a
+/// step would count as done by an earlier run.
+#[test]
+fn a_step_that_is_so_already_is_not_carried_out_from_the_file() {
+    let folder = saved();
+    let plan = load(&folder.path().join("plan.json"));
+    let (_, _, good) = applied(folder.path(), &plan.to_string(), &[]);
+    let (_, live, _) = sk(folder.path(), &["get", "is", "-o", "json", "keep"]);
+    let live: Value = serde_json::from_str(&live).unwrap();
+    let stream = json!({"namespace": "default", "name": "keep"});
+    let tag = live["spec"]["tags"].as_array().unwrap().iter().find(|tag| tag["name"] == "1").unwrap().clone();
+    let mut tag = tag;
+    tag.as_object_mut().unwrap().remove("generation");
+    let head = live["status"]["tags"].as_array().unwrap().iter().find(|tag| tag["tag"] == "1").unwrap();
+    let digest = head["items"][0]["image"].clone();
+    let ids: Vec<u64> = plan["steps"].as_array().unwrap().iter().map(|step| step["id"].as_u64().unwrap()).collect();
+    let last = ids.iter().max().unwrap();
+    let undo = json!({"setTag": {"stream": stream, "before": tag, "after": tag}});
+    let import = json!({"import": {"stream": stream, "images": [{"tag": "1", "from": "r.example.com/app:9",
+        "importPolicy": {"insecure": true, "scheduled": true}, "referencePolicy": {"type": "Source"},
+        "result": {"image": {"digest": digest}}}]}});
+    for (name, action) in [("undo", undo), ("import", import)] {
+        let mut forged = plan.clone();
+        let steps = forged["steps"].as_array_mut().unwrap();
+        let require = json!([{"streamAbsent": {"stream": stream}}]);
+        let decoy = json!({"deleteTag": {"stream": stream, "tag": "zzz"}});
+        steps.push(json!({"id": last + 1, "action": action, "reason": "missing", "requires": require, "after": ids}));
+        steps.push(json!({"id": last + 2, "action": decoy, "reason": "notInRevision", "requires": require}));
+        forged.as_object_mut().unwrap().remove("id");
+        let (_, said, now) = applied(folder.path(), &forged.to_string(), &[]);
+        let before = state(folder.path());
+        let odd = now.iter().find(|line| !before.contains(*line) && !good.contains(*line));
+        assert!(odd.is_none(), "{name}: {odd:?}\n{said}");
+        assert!(
+            now == before || good.iter().filter(|line| line.contains("keep")).all(|line| now.contains(line)) || {
+                // Nothing of the stream that was meddled with, or all of it.
+                before.iter().filter(|line| line.contains("keep")).all(|line| now.contains(line))
+            },
+            "{name}: {said}"
+        );
+    }
+    // Alone, it changes nothing at all.
+    let mut forged = plan.clone();
+    forged["steps"] = json!([
+        {"id": 1, "action": {"import": {"stream": stream, "images": [{"tag": "1", "from": "r.example.com/app:9",
+            "importPolicy": {"insecure": true, "scheduled": true}, "referencePolicy": {"type": "Source"},
+            "result": {"image": {"digest": digest}}}]}}, "reason": "missing", "requires": [{"streamAbsent": {"stream": stream}}]},
+        {"id": 2, "action": {"deleteTag": {"stream": stream, "tag": "zzz"}}, "reason": "notInRevision",
+            "requires": [{"streamAbsent": {"stream": stream}}]},
+    ]);
+    forged.as_object_mut().unwrap().remove("id");
+    let (code, said, now) = applied(folder.path(), &forged.to_string(), &[]);
+    assert_eq!(now, state(folder.path()), "{code}: {said}");
+}
+
+/// A stream that was suspended since is left alone.
+#[test]
+fn an_annotation_that_came_later_counts_for_a_saved_plan() {
+    let folder = saved();
+    let before = state(folder.path());
+    let path = folder.path().join("source/keep.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replacen("metadata:\n", "metadata:\n  annotations: {streamkeeper.io/reconcile: disabled}\n", 1);
+    assert!(text.contains("disabled"), "{text}");
+    std::fs::write(&path, text).unwrap();
+    commit(folder.path());
+    let (code, said, now) =
+        applied(folder.path(), &std::fs::read_to_string(folder.path().join("plan.json")).unwrap(), &[]);
+    assert!(code == 4 && said.contains("defined otherwise since"), "{code} {said}");
+    assert_eq!(now, before);
+}
+
 #[test]
 fn a_plan_that_was_reverted_since_is_stale() {
     let folder = saved();
