@@ -148,6 +148,9 @@ async fn guard(State(shared): Asked, request: Request, next: Next) -> Response {
         let why = "without a token only `localhost` and loopback addresses are answered as hosts\n";
         return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
     }
+    if shared.site.token.is_none() && is_of_a_page(&request) {
+        return (StatusCode::FORBIDDEN, "without a token no page of a browser is answered\n").into_response();
+    }
     if let Some(token) = &shared.site.token {
         let token = token.current();
         let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -169,6 +172,12 @@ fn is_loopback(request: &Request) -> bool {
     let Ok(authority) = named.parse::<Authority>() else { return false };
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether a page in a browser asks: one of another site may send what changes something, although it cannot read the answer. Nothing
+/// here is for pages.
+fn is_of_a_page(request: &Request) -> bool {
+    request.headers().contains_key(header::ORIGIN) || request.headers().contains_key("sec-fetch-site")
 }
 
 async fn ready(State(shared): Asked) -> Response {

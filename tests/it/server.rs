@@ -149,6 +149,12 @@ fn without_a_token_only_this_machine_is_answered_as_the_host() {
             assert_eq!(as_host(&address, host, path), 421, "{host}");
         }
     }
+    // A page of another site may send, though it may not read.
+    for header in ["Origin: https://evil.example.net\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        assert_eq!(ask(&address, "POST", "/api/v1/reconcile", header, b"").0, 403, "{header}");
+        assert_eq!(ask(&address, "GET", "/api/v1/status", header, b"").0, 403, "{header}");
+    }
+    assert_eq!(ask(&address, "POST", "/api/v1/reconcile", "", b"").0, 202);
     // Probes are asked by whatever name.
     assert_eq!(as_host(&address, "pod.example.net", "/livez"), 200);
     drop(daemon);
