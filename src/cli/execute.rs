@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Action, Cause, ImportResult, OTHER_NAMESPACES, Outcome, Plan, Report, StepId};
+use crate::model::{Cause, OTHER_NAMESPACES, Outcome, Plan, Report, StepId};
 use crate::ports::LiveState;
 use crate::reconcile::{Connected, Patience};
 use crate::render;
@@ -60,19 +60,6 @@ fn reachable_seen(plan: &Plan) -> bool {
     plan.unseen.iter().all(|unseen| unseen.cause == Cause::Forbidden && unseen.asked == OTHER_NAMESPACES)
 }
 
-/// Whether a step writes down that an import failed.
-fn fails(action: &Action) -> bool {
-    match action {
-        Action::Import { images, .. } => images.iter().any(|item| matches!(item.result, ImportResult::Failure(_))),
-        Action::CreateStream { .. }
-        | Action::UpdateStream { .. }
-        | Action::SetTag { .. }
-        | Action::Follow { .. }
-        | Action::DeleteTag { .. }
-        | Action::DeleteStream { .. } => false,
-    }
-}
-
 fn exit(plan: &Plan, report: &Report) -> Exit {
     let total = report.outcomes.len();
     let good = report.count(Outcome::is_success);
@@ -82,7 +69,10 @@ fn exit(plan: &Plan, report: &Report) -> Exit {
         Exit::Stale
     } else if total > 0 && good == 0 && report.count(|outcome| matches!(outcome, Outcome::Failed { .. })) > 0 {
         Exit::Failed
-    } else if good < total || !plan.is_complete() || plan.steps.iter().any(|step| fails(&step.action)) {
+    } else if good < total
+        || !plan.is_complete()
+        || plan.steps.iter().any(|step| step.action.failed_imports().next().is_some())
+    {
         Exit::Partial
     } else {
         Exit::Done

@@ -64,8 +64,7 @@ pub(super) fn is_own(uid: u32) -> bool {
 /// The folder of a source that is a path to a folder and no bare repository.
 pub(super) fn local_folder(source: &str) -> Option<PathBuf> {
     let path = Path::new(source);
-    let is_bare = !path.join(".git").exists() && path.join("HEAD").is_file() && path.join("objects").is_dir();
-    (!is_url(source) && path.is_dir() && !is_bare).then(|| path.to_owned())
+    (!is_url(source) && path.is_dir() && !git::is_bare(path)).then(|| path.to_owned())
 }
 
 /// Where caches are: `--cache-dir`, otherwise in the XDG cache directory. None where neither is known: then nothing is cached.

@@ -10,11 +10,11 @@ use super::file::{
     TOTAL_BYTES, WORKLOADS,
 };
 
-/// Likewise, as a part of what is owned, in percent.
-const LEAST_SHARE: u8 = 20;
-
 /// Removals that every limit allows when the config does not say: see `RemovalLimit`.
 const LEAST_REMOVALS: usize = 5;
+
+/// Likewise, as a part of what is owned, in percent.
+const LEAST_SHARE: u8 = 20;
 
 /// A trusted config with what an untrusted one may add to it.
 #[derive(Clone, Debug)]

@@ -472,6 +472,28 @@ impl Action {
         }
     }
 
+    /// The images whose import it writes down as failed, each with why.
+    pub fn failed_imports(&self) -> impl Iterator<Item = (&ImportItem, &ImportFailure)> {
+        let images = if let Self::Import { images, .. } = self { images.as_slice() } else { &[] };
+        images.iter().filter_map(|item| match &item.result {
+            ImportResult::Failure(failure) => Some((item, failure)),
+            ImportResult::Image { .. } => None,
+        })
+    }
+
+    /// Whether a tag is gone after it.
+    pub fn removes(&self, tag: &TagId) -> bool {
+        match self {
+            Self::DeleteTag { stream, tag: name } => tag.stream == *stream && tag.tag == *name,
+            Self::DeleteStream { stream } => tag.stream == *stream,
+            Self::CreateStream { .. }
+            | Self::UpdateStream { .. }
+            | Self::SetTag { .. }
+            | Self::Follow { .. }
+            | Self::Import { .. } => false,
+        }
+    }
+
     /// Whether it takes something away.
     pub fn is_removal(&self) -> bool {
         match self {

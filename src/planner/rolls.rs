@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, Live, LiveWorkload, Manner, Plan, Roll, RollEffect, Rollout, StepId, WorkloadId};
+use crate::model::{Live, LiveWorkload, Manner, Plan, Roll, RollEffect, Rollout, StepId, WorkloadId};
 use crate::openshift::{StreamId, TagId, alias_target};
 use crate::rules::{self, Fires};
 
@@ -16,14 +16,7 @@ pub fn moves(plan: &Plan) -> bool {
 
 /// The workloads that use a tag that is removed, and are not told of yet.
 pub(super) fn losing(plan: &Plan, workloads: &[LiveWorkload], rolls: &mut Vec<Roll>) {
-    let goes = |tag: &TagId| {
-        let removes = |action: &Action| match action {
-            Action::DeleteTag { stream, tag: name } => tag.stream == *stream && tag.tag == *name,
-            Action::DeleteStream { stream } => tag.stream == *stream,
-            _ => false,
-        };
-        plan.steps.iter().filter(|step| removes(&step.action)).map(|step| step.id).next()
-    };
+    let goes = |tag: &TagId| plan.steps.iter().find(|step| step.action.removes(tag)).map(|step| step.id);
     for workload in workloads {
         let used: BTreeSet<TagId> = workload.tags().into_iter().chain(workload.uses.iter().cloned()).collect();
         let gone: Vec<(TagId, StepId)> = used.into_iter().filter_map(|tag| Some((tag.clone(), goes(&tag)?))).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Action, ImportResult, Outcome, Plan, Report, Step};
+use crate::model::{Action, Outcome, Plan, Report, Step};
 use crate::source::inert;
 
 use super::names::count;
@@ -27,33 +27,25 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, action: &Action, outcome: &Outcome) {
+    /// Counts an outcome; `done` counts what was done.
+    fn add(&mut self, outcome: &Outcome, done: impl FnOnce(&mut Self)) {
         match outcome {
-            // An import that writes down a failure is one, also the second time.
-            Outcome::Applied | Outcome::Diverged { .. } => {}
-            Outcome::AlreadySo => {
-                self.unchanged += 1;
-                return;
-            }
-            Outcome::Stale { .. } => {
-                self.stale += 1;
-                return;
-            }
-            Outcome::Failed { .. } => {
-                self.failed += 1;
-                return;
-            }
-            Outcome::Skipped { .. } => {
-                self.skipped += 1;
-                return;
-            }
+            Outcome::Applied | Outcome::Diverged { .. } => done(self),
+            Outcome::AlreadySo => self.unchanged += 1,
+            Outcome::Stale { .. } => self.stale += 1,
+            Outcome::Failed { .. } => self.failed += 1,
+            Outcome::Skipped { .. } => self.skipped += 1,
         }
+    }
+
+    /// Counts what was done by a step.
+    fn done(&mut self, action: &Action) {
         match action {
             Action::CreateStream { .. } => self.created += 1,
             Action::UpdateStream { .. } => self.changed += 1,
             Action::SetTag { .. } => self.set += 1,
             Action::Import { images, .. } => {
-                let failed = images.iter().filter(|item| matches!(item.result, ImportResult::Failure(_))).count();
+                let failed = action.failed_imports().count();
                 self.imported += images.len() - failed;
                 self.not_imported += failed;
             }
@@ -86,7 +78,7 @@ impl Counts {
 /// What became of the steps on one stream, on a line.
 pub fn stream_line(steps: &[(&Step, Outcome)]) -> String {
     let mut counts = Counts::default();
-    steps.iter().for_each(|(step, outcome)| counts.add(&step.action, outcome));
+    steps.iter().for_each(|(step, outcome)| counts.add(outcome, |it| it.done(&step.action)));
     let stream = steps.first().map_or(String::new(), |(step, _)| inert(&step.action.stream().to_string(), 300));
     format!("{stream}: {}", counts.text().join(", "))
 }
@@ -96,17 +88,12 @@ pub fn summary_line(plan: &Plan, report: &Report) -> String {
     let mut counts = Counts::default();
     for step in &plan.steps {
         if let Some(outcome) = report.outcomes.get(&step.id) {
-            counts.add(&step.action, outcome);
+            counts.add(outcome, |it| it.done(&step.action));
         }
     }
     for update in &plan.updates {
-        match report.outcomes.get(&update.id) {
-            Some(Outcome::Applied | Outcome::Diverged { .. }) => counts.workloads += 1,
-            Some(Outcome::AlreadySo) => counts.unchanged += 1,
-            Some(Outcome::Stale { .. }) => counts.stale += 1,
-            Some(Outcome::Failed { .. }) => counts.failed += 1,
-            Some(Outcome::Skipped { .. }) => counts.skipped += 1,
-            None => {}
+        if let Some(outcome) = report.outcomes.get(&update.id) {
+            counts.add(outcome, |it| it.workloads += 1);
         }
     }
     let mut parts = counts.text();
@@ -118,13 +105,11 @@ pub fn summary_line(plan: &Plan, report: &Report) -> String {
 pub(super) fn reasons(plan: &Plan, report: &Report) -> Vec<(String, Vec<String>)> {
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for step in plan.steps.iter().filter(|step| report.outcomes.get(&step.id).is_some_and(Outcome::is_success)) {
-        let Action::Import { stream, images, .. } = &step.action else { continue };
-        for item in images {
-            let ImportResult::Failure(failure) = &item.result else { continue };
+        for (item, failure) in step.action.failed_imports() {
             let (code, message) = failure.cause(&item.from);
             // The reference stands with its tag.
             let message = message.split(": `").next().unwrap_or_default();
-            let about = format!("{}:{} ({})", stream, item.tag, item.from);
+            let about = format!("{}:{} ({})", step.action.stream(), item.tag, item.from);
             groups.entry(format!("{}[{code}] {message}", code.severity())).or_default().push(inert(&about, 400));
         }
     }

@@ -1,9 +1,7 @@
 //! Images that cannot be imported, and what else is blocked, each with the cause.
 
 use crate::findings::{Code, Severity};
-use crate::model::{
-    Action, Deferred, DeferredAction, DefinitionChange, ImportResult, Origin, Risk, Step, StepId, Subject, Wait,
-};
+use crate::model::{Deferred, DeferredAction, DefinitionChange, Origin, Risk, Step, StepId, Subject, Wait};
 use crate::openshift::{StreamId, TagId};
 
 use super::Input;
@@ -13,10 +11,8 @@ use super::Input;
 pub(super) fn risks(input: &Input<'_>, pending: &[StepId], changes: Option<&[DefinitionChange]>) -> Vec<Risk> {
     let mut risks = Vec::new();
     for Step { id, action, origin, .. } in input.plan.steps.iter().filter(|step| !pending.contains(&step.id)) {
-        let Action::Import { stream, images, repository: _ } = action else { continue };
-        for item in images {
-            let ImportResult::Failure(failure) = &item.result else { continue };
-            let tag = stream.tag(&item.tag);
+        for (item, failure) in action.failed_imports() {
+            let tag = action.stream().tag(&item.tag);
             let (code, message) = failure.cause(&item.from);
             risks.push(risk(
                 code,

@@ -288,11 +288,7 @@ fn definition(step: &Step, risks: &mut Risks<'_>) {
 /// What is removed, and still used.
 fn removal(input: &Input<'_>, step: &Step, risks: &mut Risks<'_>) {
     let stream = step.action.stream();
-    let goes = |tag: &TagId| match &step.action {
-        Action::DeleteTag { tag: name, .. } => tag.stream == *stream && tag.tag == *name,
-        Action::DeleteStream { .. } => tag.stream == *stream,
-        _ => false,
-    };
+    let goes = |tag: &TagId| step.action.removes(tag);
     if !step.action.is_removal() {
         return;
     }

@@ -1,6 +1,6 @@
 //! What a step has changed, as `history` tells it.
 
-use crate::model::{Action, ImportResult, Move};
+use crate::model::{Action, Move};
 use crate::openshift::ImageStream;
 
 use super::moves;
@@ -27,11 +27,6 @@ pub fn changes(
     if let Some(tag) = subject.filter(|subject| rows.iter().all(|row| row.tag != *subject)) {
         rows.insert(0, unmoved(tag));
     }
-    let images = match action {
-        Action::Import { images, .. } => &images[..],
-        _ => &[],
-    };
-    let failed = images.iter().filter(|item| matches!(item.result, ImportResult::Failure(_)));
-    let failed = failed.map(|item| ("import failed", unmoved(item.tag.clone())));
+    let failed = action.failed_imports().map(|(item, _)| ("import failed", unmoved(item.tag.clone())));
     rows.into_iter().map(|row| (done, row)).chain(failed).collect()
 }

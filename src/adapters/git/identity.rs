@@ -14,11 +14,7 @@ pub fn identity(given: &str) -> String {
     }
     let path = Path::new(given.strip_prefix("file://").unwrap_or(given));
     let shown = absolute(path).display().to_string();
-    let repository = match objects::is_bare(path) {
-        true => objects::open_repository(path).ok(),
-        false => objects::discover(path),
-    };
-    let Some(repository) = repository else { return shown };
+    let Ok(Some(repository)) = objects::at(path) else { return shown };
     let origin = repository.config_snapshot().string("remote.origin.url").map(|url| url.to_string());
     let Some(url) = origin.as_deref().and_then(url_identity) else { return shown };
     match objects::prefix(&repository, path).join("/") {

@@ -42,10 +42,17 @@ pub struct Location {
 /// When it cannot be reached, or has no such revision.
 pub fn ask(location: &Location) -> Result<Option<String>, SourceError> {
     let Location { given, revision, cache, commit: _ } = location;
+    if !is_remote(given) {
+        return Ok(None);
+    }
+    mirror::ask(given, revision.as_deref(), cache.as_deref()).map(Some)
+}
+
+/// Whether a source is fetched from somewhere else.
+fn is_remote(given: &str) -> bool {
     match given.split_once("://") {
-        None if is_scp(given) => mirror::ask(given, revision.as_deref(), cache.as_deref()).map(Some),
-        Some(("https" | "ssh", _)) => mirror::ask(given, revision.as_deref(), cache.as_deref()).map(Some),
-        _ => Ok(None),
+        Some((scheme, _)) => matches!(scheme, "https" | "ssh"),
+        None => is_scp(given),
     }
 }
 
@@ -116,20 +123,22 @@ pub fn open(location: &Location) -> Result<Box<dyn Source>, SourceError> {
         return Err(SourceError::NotUnderstood { given: without_credentials(given.trim()), why });
     }
     match given.split_once("://") {
-        Some(("file", path)) => Ok(Box::new(objects::open(Path::new(path), revision.as_deref())?)),
-        Some(("https" | "ssh", _)) => {
+        _ if is_remote(given) => {
             Ok(Box::new(mirror::open(given, revision.as_deref(), commit.as_deref(), cache.as_deref())?))
         }
+        Some(("file", path)) => Ok(Box::new(objects::open(Path::new(path), revision.as_deref())?)),
         Some((scheme, _)) => {
             let why =
                 format!("a source is a path, `user@host:path`, or a URL with `https`, `ssh` or `file`, not `{scheme}`");
             Err(SourceError::NotUnderstood { given: without_credentials(given), why })
         }
-        None if is_scp(given) => {
-            Ok(Box::new(mirror::open(given, revision.as_deref(), commit.as_deref(), cache.as_deref())?))
-        }
         None => open_path(Path::new(given), revision.as_deref()),
     }
+}
+
+/// Whether a path is itself a bare repository.
+pub fn is_bare(path: &Path) -> bool {
+    objects::is_bare(path)
 }
 
 /// Whether Git tracks anything in a folder of a work tree, in the index or in `HEAD`.

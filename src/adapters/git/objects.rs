@@ -58,7 +58,7 @@ pub(super) fn open(path: &Path, revision: Option<&str>) -> Result<Objects, Sourc
     }
     let name = revision.unwrap_or("HEAD");
     let none = || SourceError::NoRepository { path: path.display().to_string(), revision: name.to_owned() };
-    let repository = if is_bare(path) { open_repository(path)? } else { discover(path).ok_or_else(none)? };
+    let repository = at(path)?.ok_or_else(none)?;
     let prefix = prefix(&repository, path);
     let shown = path.display().to_string();
     let unknown = |why: &str| SourceError::NoRevision {
@@ -135,14 +135,14 @@ pub(super) fn at_commit(
 
 /// The last commit that two revisions have in common.
 pub(super) fn merge_base(path: &Path, one: &str, other: &str) -> Option<String> {
-    let repository = at(path)?;
+    let repository = at(path).ok()??;
     let base = repository.merge_base(commit(&repository, one)?, commit(&repository, other)?).ok()?;
     Some(base?.to_string())
 }
 
 /// How many commits `tip` has that an earlier revision has not; none where it is not an earlier one.
 pub(super) fn ahead(path: &Path, earlier: &str, tip: &str) -> Option<usize> {
-    let repository = at(path)?;
+    let repository = at(path).ok()??;
     let (earlier, tip) = (commit(&repository, earlier)?, commit(&repository, tip)?);
     if repository.merge_base(earlier, tip).ok()?? != earlier {
         return None;
@@ -152,8 +152,8 @@ pub(super) fn ahead(path: &Path, earlier: &str, tip: &str) -> Option<usize> {
 }
 
 /// The repository at a path, or above it.
-fn at(path: &Path) -> Option<gix::Repository> {
-    if is_bare(path) { open_repository(path).ok() } else { discover(path) }
+pub(super) fn at(path: &Path) -> Result<Option<gix::Repository>, SourceError> {
+    if is_bare(path) { open_repository(path).map(Some) } else { Ok(discover(path)) }
 }
 
 /// The commit that a revision is at, if it names one alone.
@@ -393,6 +393,10 @@ pub(super) fn tracks(folder: &Path) -> bool {
 }
 
 fn is_in_head(repository: &gix::Repository, way: &[String]) -> bool {
-    let tree = repository.head_commit().ok().and_then(|commit| commit.tree().ok());
-    tree.and_then(|tree| tree.lookup_entry(way.iter().map(String::as_str)).ok().flatten()).is_some()
+    in_head(repository, way.iter().map(String::as_str)).is_some()
+}
+
+/// The object that `HEAD` has at a path.
+pub(super) fn in_head<'a>(repository: &gix::Repository, path: impl Iterator<Item = &'a str>) -> Option<ObjectId> {
+    Some(repository.head_tree().ok()?.lookup_entry(path).ok()??.object_id())
 }

@@ -19,8 +19,10 @@ pub(super) fn unchanged(repository: &gix::Repository, root: &Path, paths: &[&str
     let mut is_unchanged = |path: &str| {
         let whole = in_repository(path);
         match index.entry_by_path(BStr::new(whole.as_bytes())) {
+            // What is staged is what is committed.
             Some(entry) => {
-                is_as_seen(&index, &entry.stat, &root.join(path)) && is_in_head(repository, &whole, entry.id)
+                is_as_seen(&index, &entry.stat, &root.join(path))
+                    && objects::in_head(repository, whole.split('/')) == Some(entry.id)
             }
             None => excludes.as_mut().is_some_and(|excludes| {
                 excludes.at_entry(whole.as_str(), Some(Mode::FILE)).is_ok_and(|platform| platform.is_excluded())
@@ -37,11 +39,4 @@ fn is_as_seen(index: &gix::index::File, seen: &Stat, path: &Path) -> bool {
     let Ok(now) = Stat::from_fs(&metadata) else { return false };
     let options = gix::index::entry::stat::Options { trust_ctime: false, ..Default::default() };
     now.matches(seen, options) && !seen.is_racy(index.timestamp(), options)
-}
-
-/// Whether what is staged is what is committed.
-fn is_in_head(repository: &gix::Repository, path: &str, staged: gix::ObjectId) -> bool {
-    let tree = repository.head_tree().ok();
-    let entry = tree.and_then(|tree| tree.lookup_entry(path.split('/')).ok().flatten());
-    entry.is_some_and(|entry| entry.object_id() == staged)
 }

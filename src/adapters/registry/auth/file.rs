@@ -26,7 +26,6 @@ pub(super) struct AuthFile {
 }
 
 /// `host[:port][/path]`, the host in lower case.
-#[derive(Clone)]
 struct Key {
     host: String,
     path: String,
