@@ -23,6 +23,7 @@ mod process;
 mod reconcilers;
 mod registries;
 mod saved_plan;
+mod selector;
 mod settings;
 mod signals;
 mod snapshot;

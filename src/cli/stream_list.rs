@@ -38,33 +38,6 @@ pub(super) fn named(
     Ok(chosen)
 }
 
-/// Whether labels fit a selector as `kubectl` takes it: `key=value`, `key!=value`, `key`, `!key`, with commas between them.
-///
-/// # Errors
-///
-/// When a part of it is none of these.
-pub(super) fn fits(selector: &str, labels: &BTreeMap<String, String>) -> Result<bool, Failure> {
-    for part in selector.split(',').map(str::trim) {
-        let is_it = |key: &str, value: &str| labels.get(key.trim()).is_some_and(|label| label == value.trim());
-        let fits = match (part.split_once("!="), part.split_once("==").or_else(|| part.split_once('='))) {
-            _ if part.is_empty() || part.contains(['(', ' ']) => {
-                let hint = "write `key=value`, `key!=value`, `key` or `!key`, with commas between them";
-                return Err(Failure::usage(format!("`{selector}` is no label selector")).hint(hint));
-            }
-            (Some((key, value)), _) => !is_it(key, value),
-            (None, Some((key, value))) => is_it(key, value),
-            (None, None) => match part.strip_prefix('!') {
-                Some(key) => !labels.contains_key(key),
-                None => labels.contains_key(part),
-            },
-        };
-        if !fits {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
 /// A table without its first line.
 pub(super) fn without_headers(table: &str) -> &str {
     table.split_once('\n').map_or("", |(_, rows)| rows)

@@ -7,6 +7,7 @@ use crate::cli::console::Console;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::live_streams::{LiveStreams, commit_of};
 use crate::cli::process::now;
+use crate::cli::selector::Selector;
 use crate::cli::{output, settings, stream_list};
 use crate::openshift::StreamId;
 use crate::ports::{LiveState, TargetKind};
@@ -28,8 +29,8 @@ pub(in crate::cli) fn run(args: &Args, command: &Get, console: &Console) -> Resu
         live.streams = stream_list::named(&live, (&settings, args), command, &mut missing)?;
     }
     if let Some(selector) = &command.selector {
-        stream_list::fits(selector, &BTreeMap::new())?;
-        live.streams.retain(|_, live| stream_list::fits(selector, &live.stream.metadata.labels).unwrap_or(false));
+        let selector = Selector::parse(selector)?;
+        live.streams.retain(|_, live| selector.fits(&live.stream.metadata.labels));
     }
     let commits = if command.output == Output::Wide { commits(&live)? } else { BTreeMap::new() };
     let commit = |id: &StreamId| commits.get(id).map_or("", String::as_str);
